@@ -1,0 +1,68 @@
+"""Kraken's Spot WebSocket API v2 for people who do not write async code.
+
+::
+
+    from kraken_sync import SpotWSClient
+
+    with SpotWSClient() as client:
+        book = client.book("BTC/USD", depth=100)   # blocks until a verified snapshot
+        print(book.best_bid, book.best_ask, book.spread)
+        for trade in client.trades("BTC/USD"):
+            print(trade["price"], trade["qty"])
+"""
+
+import logging
+
+from .client import SpotWSClient, WSState
+from .core.book import BookState
+from .core.limits import Timing
+from .core.snapshot import BookSnapshot, Level
+from .errors import (
+    BookNotLive,
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    CredentialsMissing,
+    ForkedClient,
+    KrakenError,
+    RateLimited,
+    ReplyTimeout,
+    RequestRefused,
+    StreamOverflow,
+    SubscriptionRefused,
+    UnknownChannel,
+    UnknownSymbol,
+)
+from .io.budget import set_connection_budget
+from .order_book import OrderBook
+from .subscription import Subscription
+from .version import __version__
+
+__all__ = [
+    "BookNotLive",
+    "BookSnapshot",
+    "BookState",
+    "ClientClosed",
+    "ConnectFailed",
+    "ConnectionLost",
+    "CredentialsMissing",
+    "ForkedClient",
+    "KrakenError",
+    "Level",
+    "OrderBook",
+    "RateLimited",
+    "ReplyTimeout",
+    "RequestRefused",
+    "SpotWSClient",
+    "StreamOverflow",
+    "Subscription",
+    "SubscriptionRefused",
+    "Timing",
+    "UnknownChannel",
+    "UnknownSymbol",
+    "WSState",
+    "__version__",
+    "set_connection_budget",
+]
+
+logging.getLogger("kraken_sync").addHandler(logging.NullHandler())

@@ -1,0 +1,93 @@
+"""Exact numbers: wire text to scaled integers, and integers back to decimals.
+
+No value passes through a binary float. A wire number becomes an integer count of its smallest unit:
+``"64525.0"`` with one decimal is 645250.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Tuple, Union
+
+MAX_DECIMALS = 30
+MAX_DIGITS = 60
+
+WireNumber = Union[str, int]
+"""As decoded: text when the number had a point or an exponent, else an int."""
+
+
+def decimals_of(number: WireNumber) -> int:
+    """How many digits stand after the point of a wire number.
+
+    >>> decimals_of("0.10000000"), decimals_of(5), decimals_of("1.2e-7")
+    (8, 0, 8)
+    """
+    if isinstance(number, int):
+        return 0
+    point = number.find(".")
+    if point >= 0 and number[point + 1 :].isdigit():
+        return len(number) - point - 1
+    return _exact(number)[1]
+
+
+def scaled(number: WireNumber, decimals: int) -> Tuple[int, int]:
+    """``number`` as an integer of ``10 ** -decimals``; more decimals are kept if it has more.
+
+    Returns the integer and the decimals it really counts (never fewer than asked for).
+
+    Raises:
+        ValueError: if it is not a finite, not negative number of a sane size.
+
+    >>> scaled("64525.0", 1), scaled("0.5", 8), scaled("1e-08", 8), scaled("0.125", 1)
+    ((645250, 1), (50000000, 8), (1, 8), (125, 3))
+    """
+    if isinstance(number, int):
+        value, own = number, 0
+    else:
+        whole, _, fraction = number.partition(".")
+        if whole.isdigit() and fraction.isdigit() and number.isascii() and len(number) < MAX_DIGITS:
+            value, own = int(whole + fraction), len(fraction)
+        else:
+            value, own = _exact(number)
+    if value < 0 or own > MAX_DECIMALS:
+        raise ValueError(f"not a price or quantity: {number!r:.80}")
+    if own < decimals:
+        return value * 10 ** (decimals - own), decimals
+    return value, own
+
+
+def to_decimal(value: int, decimals: int) -> Decimal:
+    """The exact decimal of a scaled integer, trailing zeros included.
+
+    >>> to_decimal(645250, 1), to_decimal(10, 8)
+    (Decimal('64525.0'), Decimal('1.0E-7'))
+    """
+    return Decimal(fixed(value, decimals))
+
+
+def fixed(value: int, decimals: int) -> str:
+    """A scaled integer as fixed-point text, as the exchange writes it.
+
+    >>> fixed(645250, 1), fixed(10, 8), fixed(7, 0)
+    ('64525.0', '0.00000010', '7')
+    """
+    if not decimals:
+        return str(value)
+    digits = str(value).rjust(decimals + 1, "0")
+    return f"{digits[:-decimals]}.{digits[-decimals:]}"
+
+
+def _exact(text: str) -> Tuple[int, int]:
+    """Any other spelling (an exponent, say) through Decimal, which is exact too."""
+    try:
+        sign, digits, exponent = Decimal(text).as_tuple()
+    except InvalidOperation:
+        raise ValueError(f"not a number: {text!r:.80}") from None
+    if not isinstance(exponent, int) or not -MAX_DECIMALS <= exponent <= MAX_DECIMALS:
+        raise ValueError(f"not a price or quantity: {text!r:.80}")
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"not a price or quantity: {text!r:.80}")
+    value = int("".join(map(str, digits))) * (-1 if sign else 1)
+    if exponent > 0:
+        return value * 10**exponent, 0
+    return value, -exponent

@@ -1,0 +1,471 @@
+"""Everything one connection decides, without touching one.
+
+A :class:`Session` outlives its connections. Intent goes in (:meth:`subscribe`, :meth:`request`), frames go in
+(:meth:`receive`), the loss of a connection goes in (:meth:`lost`); out come the frames to send (:meth:`due`),
+what a frame means for readers (:class:`Received`) and whether the connection is dead (:meth:`verdict`).
+
+Nothing in here waits or sends, and ``now`` (monotonic seconds) always comes from the caller. Not thread-safe:
+the connection's lock serialises every call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+
+from . import messages
+from .book import BookState
+from .book_sync import BookSync, Verdict
+from .channels import Ask, Key
+from .limits import Timing, TokenBucket
+from .liveness import Liveness
+from .messages import BookData, Envelope, MalformedFrame
+from .subscriptions import Answer, Call, Phase, Registry, Wish
+
+FIRST_REQ_ID = 1 << 30
+"""Our own request ids start here, far from those that people choose, and stay within 32 bits."""
+REQUESTS_PER_SECOND = 10
+REQUESTS_AT_ONCE = 10
+MALFORMED_LIMIT = 3
+MALFORMED_WINDOW = 10.0
+
+
+class Gap(NamedTuple):
+    """Something is missing from a stream. Times are monotonic seconds; ``until`` is its end."""
+
+    key: Key
+    reason: str
+    since: float
+    until: Optional[float]
+
+
+class Ended(NamedTuple):
+    """The exchange ended a subscription that was live before."""
+
+    key: Key
+    error: str
+
+
+class Notice(NamedTuple):
+    """Something to log: ``level`` is a name of the logging module."""
+
+    level: str
+    text: str
+
+
+Note = Union[Gap, Ended, Notice]
+
+
+class Received(NamedTuple):
+    """What one frame means: the streams it belongs to, what to tell first, who to wake."""
+
+    keys: Tuple[Key, ...] = ()
+    notes: Tuple[Note, ...] = ()
+    wake: bool = False
+    """Somebody may be waiting for this."""
+    pump: bool = False
+    """There may be something to send now."""
+
+
+class Request:
+    """A request in flight; done when ``reply`` or ``lost`` is set."""
+
+    def __init__(self, method: str, req_id: int) -> None:
+        self.method = method
+        self.req_id = req_id
+        self.reply: Optional[bytes] = None
+        self.envelope: Optional[Envelope] = None
+        self.lost: Optional[str] = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing to wait for any more."""
+        return self.reply is not None or self.lost is not None
+
+
+class Counters:
+    """What happened so far, on all connections of a session."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.messages = 0
+        self.bytes = 0
+        self.book_messages = 0
+        self.verified = 0
+        self.mismatched = 0
+        self.malformed = 0
+        self.late_replies = 0
+        self.resyncs = 0
+        self.pings = 0
+
+
+_NOTHING = Received()
+_WAKE = Received(wake=True)
+
+
+class Session:
+    """The decisions of one connection and of its successors."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.timing = timing
+        self.registry = Registry(timing)
+        self.counters = Counters()
+        self.open = False
+        """Whether requests can go out: connected, and the ``status`` message has come."""
+        self.system = ""
+        """``online``, ``maintenance``, ``cancel_only`` or ``post_only``, as last told."""
+        self.status: Dict[str, Any] = {}
+        """The last ``status`` message's data."""
+        self.server_error = ""
+        """The last error the exchange sent about the connection as a whole."""
+        self.liveness: Optional[Liveness] = None
+        self._bucket = TokenBucket(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
+        self._requests: Dict[int, Request] = {}
+        self._ids = self._count_ids()
+        self._malformed: Deque[float] = deque(maxlen=MALFORMED_LIMIT)
+        self._plain: Dict[Key, Received] = {}
+
+    def _count_ids(self) -> Iterator[int]:
+        req_id = FIRST_REQ_ID
+        while True:
+            yield req_id
+            req_id = req_id + 1 if req_id < 2**31 - 1 else FIRST_REQ_ID
+
+    # -- intent ------------------------------------------------------------------------------
+
+    def subscribe(self, ask: Ask, req_id: Optional[int] = None, *, raw: bool = True) -> Call:
+        """Wish for everything in ``ask``, or for nothing if something conflicts.
+
+        ``raw`` says that frames with exactly these parameters are wanted. The call's ``refused``
+        tells conflicts; its ``added`` keys are new.
+        """
+        self._check_free(req_id)
+        keys = ask.keys()
+        call = Call(keys)
+        for key in keys:
+            conflict = self.registry.conflict(key, ask) if raw else None
+            if conflict is not None:
+                call.refused[key.symbol] = conflict
+        if call.refused:
+            call.waiting.clear()
+            return call
+        for key in keys:
+            wish = self.registry.want(ask, key, call, req_id)
+            wish.raw = wish.raw or raw
+        return call
+
+    def subscribe_book(self, ask: Ask) -> Call:
+        """Wish for a book of at least the asked depth; a smaller one of ours is replaced."""
+        key = ask.keys()[0]
+        wish, depth = self.registry.wishes.get(key), ask.params["depth"]
+        wanted = {} if wish is None else (wish.again or wish.params)
+        if wish is not None and wish.raw and (wish.sync is None or wanted["depth"] < depth):
+            call = Call([])
+            call.refused[key.symbol] = (
+                "its frames are subscribed already, "
+                + (f"at depth {wanted['depth']}" if wish.sync else "without a snapshot")
+                + "; unsubscribe that first, or use a second client"
+            )
+            return call
+        call = self.subscribe(ask, raw=False)
+        if wish is not None and wish.sync is not None and wanted["depth"] < depth:
+            if wish.phase is Phase.LIVE:
+                call = Call([key])
+                wish.calls.append(call)
+            wish.sync.leave(BookState.RESYNCING, f"changing to depth {depth}", self._last())
+            wish.lapse(self._last(), f"changed to depth {depth}")
+            self.registry.resubscribe(wish, float("-inf"), ask.params)
+        return call
+
+    def unsubscribe(self, keys: List[Key], req_id: Optional[int] = None) -> Call:
+        """Stop wishing for ``keys``; all of them must be wished for."""
+        self._check_free(req_id)
+        missing = [key for key in keys if key not in self.registry.wishes]
+        call = Call(keys if not missing else [], leaving=True)
+        for key in missing:
+            call.refused[key.symbol] = "Subscription Not Found (this client is not subscribed to it)"
+        if not missing:
+            for key in keys:
+                wish = self.registry.wishes[key]
+                self.registry.unwant(key, call, self.open)
+                wish.first_id = req_id
+        return call
+
+    def request(self, method: str, req_id: Optional[int] = None) -> Request:
+        """Expect a reply to a request that is about to be sent."""
+        self._check_free(req_id)
+        request = Request(method, req_id if req_id is not None else next(self._ids))
+        self._requests[request.req_id] = request
+        return request
+
+    def forget(self, request: Request) -> None:
+        """Nobody waits for ``request`` any more; a reply that still comes counts as late."""
+        self._requests.pop(request.req_id, None)
+
+    def abandon(self, call: Call) -> None:
+        """Nobody waits for ``call`` any more."""
+        for wish in self.registry.wishes.values():
+            if call in wish.calls:
+                wish.calls.remove(call)
+
+    def book(self, symbol: str) -> Optional[BookSync]:
+        """The book of ``symbol``, if it is wished for."""
+        wish = self.registry.wishes.get(Key("book", symbol))
+        return wish.sync if wish is not None else None
+
+    def primer(self, key: Key) -> List[bytes]:
+        """The frames that bring a further reader of a live subscription up to date."""
+        wish = self.registry.wishes.get(key)
+        if wish is None or wish.phase is not Phase.LIVE:
+            return []
+        if wish.sync is not None:
+            return [wish.sync.book.snapshot_frame()] if wish.sync.live else []
+        return list(wish.primer)
+
+    def _check_free(self, req_id: Optional[int]) -> None:
+        if req_id is None:
+            return
+        if isinstance(req_id, bool) or not isinstance(req_id, int):
+            raise TypeError(f"req_id must be an int, not {req_id!r:.80}")
+        if req_id in self._requests or self.registry.asked(req_id):
+            raise ValueError(f"req_id {req_id} is in use by a request that has no answer yet")
+
+    # -- input -------------------------------------------------------------------------------
+
+    def opened(self, now: float) -> None:
+        """A connection is made; the ``status`` message has not come yet."""
+        self.liveness = Liveness(self.timing, now)
+        self.counters.connections += 1
+        self.server_error = ""
+        self._malformed.clear()
+
+    def receive(self, frame: bytes, now: float) -> Received:
+        """Take one frame. Never raises for what the peer sent."""
+        counters = self.counters
+        counters.messages += 1
+        counters.bytes += len(frame)
+        if self.liveness is not None:
+            self.liveness.frame_at = now
+        try:
+            if frame.startswith(messages.BOOK_PREFIX):
+                return self._book_frame(frame, now)
+            envelope = messages.decode_envelope(frame)
+            if envelope.method is not None:
+                return self._reply(envelope, frame, now)
+            if envelope.channel is not None:
+                return self._data(envelope, frame, now)
+            if envelope.error is not None:
+                return self._server_error(envelope, now)
+        except MalformedFrame as error:
+            return self._malformed_frame(frame, str(error), now)
+        return _NOTHING
+
+    def lost(self, reason: str, now: float) -> None:
+        """The connection is gone. Requests fail, wishes stay, books are STALE."""
+        since = self._last()
+        self.open = False
+        self.liveness = None
+        for request in self._requests.values():
+            request.lost = reason
+        self._requests.clear()
+        self.registry.lost(since, reason, now)
+
+    def close(self, reason: str, now: float) -> None:
+        """There will be no further connection."""
+        self.lost(reason, now)
+        for wish in self.registry.wishes.values():
+            if wish.sync is not None:
+                wish.sync.leave(BookState.CLOSED, reason, now)
+
+    # -- output ------------------------------------------------------------------------------
+
+    def due(self, now: float, byte_at: float, message_at: Optional[float]) -> List[bytes]:
+        """The frames that should be sent now; they count as sent."""
+        if not self.open or self.liveness is None:
+            return []
+        self.registry.expire(now)
+        for wish in self.registry.wishes.values():
+            if wish.overdue(now, self.timing):
+                wish.mute += 1
+                self.counters.resyncs += 1
+                self.registry.resubscribe(wish, now)
+        frames = [
+            messages.subscription_request(*request)
+            for request in self.registry.due(now, self._bucket, self._ids)
+        ]
+        life_at = self.liveness.life_at(now, byte_at, message_at)
+        if self.liveness.ping_due(now, life_at, self.registry.confirmed):
+            req_id = next(self._ids)
+            self.liveness.pinged(req_id, now)
+            self.counters.pings += 1
+            frames.append(messages.ping_request(req_id))
+        return frames
+
+    def verdict(self, now: float, byte_at: float, message_at: Optional[float]) -> Optional[str]:
+        """Why the connection must be given up, or None."""
+        if self.liveness is None:
+            return None
+        if not self.open:
+            waited = now - self.liveness.opened_at
+            return "no status message" if waited > self.timing.connect_timeout else None
+        if len(self._malformed) == MALFORMED_LIMIT and now - self._malformed[0] < MALFORMED_WINDOW:
+            return f"{MALFORMED_LIMIT} malformed frames within {MALFORMED_WINDOW:g} s"
+        life_at = self.liveness.life_at(now, byte_at, message_at)
+        return self.liveness.verdict(now, life_at, self.registry.confirmed)
+
+    def silent(self, now: float) -> bool:
+        """Whether the connection is silent for longer than a live one can be."""
+        return self.liveness is None or now - self.liveness.frame_at > self.timing.silence_abort
+
+    def age(self, now: float) -> float:
+        """Seconds since the last frame of any kind, which proves that nothing was left out."""
+        return now - self._last()
+
+    def _last(self) -> float:
+        if self.liveness is not None:
+            self._last_frame = self.liveness.frame_at
+        return self._last_frame
+
+    _last_frame = float("-inf")
+
+    # -- frames ------------------------------------------------------------------------------
+
+    def _book_frame(self, frame: bytes, now: float) -> Received:
+        message = messages.decode_book(frame)
+        snapshot = message.type == "snapshot"
+        if len(message.data) == 1:
+            return self._book(message.data[0], snapshot, now)
+        parts = [self._book(data, snapshot, now) for data in message.data]
+        return Received(
+            tuple(key for part in parts for key in part.keys),
+            tuple(note for part in parts for note in part.notes),
+            any(part.wake for part in parts),
+            any(part.pump for part in parts),
+        )
+
+    def _book(self, data: BookData, snapshot: bool, now: float) -> Received:
+        key = Key("book", data.symbol)
+        wish = self.registry.wishes.get(key)
+        if wish is None or wish.phase not in (Phase.LIVE, Phase.ASKED):
+            return _NOTHING
+        self.counters.book_messages += 1
+        if wish.sync is None:
+            return Received((key,))
+        verdict = wish.sync.take(data, snapshot, now)
+        if verdict is Verdict.VERIFIED:
+            self.counters.verified += 1
+            if not snapshot:
+                return self._received(key)
+            wish.data_at, wish.mute = now, 0
+            return Received((key,), self._gap_over(wish, now), wake=True)
+        if verdict is Verdict.MISMATCHED:
+            self.counters.mismatched += 1
+            return self._mismatched(wish, wish.sync, now)
+        return _NOTHING
+
+    def _received(self, key: Key) -> Received:
+        """The plain outcome of a verified update, made once for each key."""
+        plain = self._plain.get(key)
+        if plain is None:
+            plain = self._plain[key] = Received((key,), wake=True)
+        return plain
+
+    def _mismatched(self, wish: Wish, sync: BookSync, now: float) -> Received:
+        wish.lapse(now, "checksum mismatch")
+        delay = sync.resync_delay(now)
+        self.counters.resyncs += 1
+        self.registry.resubscribe(wish, now + delay)
+        when = "now" if not delay else f"in {delay:g} s"
+        text = f"book {wish.key.symbol}: checksum mismatch ({sync.error}); resync {when}"
+        return Received(notes=(Notice("WARNING", text),), wake=True, pump=not delay)
+
+    def _gap_over(self, wish: Wish, now: float) -> Tuple[Note, ...]:
+        if wish.gap is None:
+            return ()
+        (since, reason), wish.gap = wish.gap, None
+        return (Gap(wish.key, reason, since, now),)
+
+    def _data(self, envelope: Envelope, frame: bytes, now: float) -> Received:
+        channel = envelope.channel
+        if channel == "heartbeat":
+            return _NOTHING
+        if channel == "book":
+            return self._book_frame(frame, now)
+        if channel == "status":
+            return self._status(envelope)
+        if not isinstance(channel, str):
+            return _NOTHING
+        keys = []
+        for key in self._keys(channel, envelope):
+            wish = self.registry.wishes.get(key)
+            if wish is not None and wish.phase in (Phase.LIVE, Phase.ASKED):
+                wish.data_at, wish.mute = now, 0
+                wish.keep(frame, envelope.type == "snapshot")
+                keys.append(key)
+        return Received(tuple(keys))
+
+    def _keys(self, channel: str, envelope: Envelope) -> List[Key]:
+        plain = Key(channel)
+        if plain in self.registry.wishes or not bytes(envelope.data).startswith(b"["):
+            return [plain]
+        found: Dict[Key, None] = {}
+        for item in messages.decode_routing(bytes(envelope.data)):
+            interval = item.interval if channel == "ohlc" else None
+            found[Key(channel, item.symbol, interval)] = None
+        return list(found)
+
+    def _status(self, envelope: Envelope) -> Received:
+        data = messages.decode_value(bytes(envelope.data))
+        first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
+        before, self.system = self.system, str(first.get("system", ""))
+        self.status = first
+        self.open = self.liveness is not None
+        notes: Tuple[Note, ...] = ()
+        if before and before != self.system:
+            notes = (Notice("WARNING", f"the exchange is now {self.system!r} (was {before!r})"),)
+        return Received(notes=notes, wake=True, pump=True)
+
+    def _reply(self, envelope: Envelope, frame: bytes, now: float) -> Received:
+        req_id = envelope.req_id
+        if envelope.method == "pong" and self.liveness and self.liveness.ponged(req_id, now):
+            return _WAKE
+        request = self._requests.pop(req_id, None) if isinstance(req_id, int) else None
+        if request is not None:
+            request.reply, request.envelope = frame, envelope
+            return _WAKE
+        success = envelope.success is True
+        error = "" if success else messages.error_text(envelope.error)
+        symbol = envelope.symbol if isinstance(envelope.symbol, str) else None
+        if success and bytes(envelope.result).startswith(b"{"):
+            symbol = messages.decode_value(bytes(envelope.result)).get("symbol")
+        if error.startswith("Exceeded msg rate"):
+            self._bucket.pause(now + 1.0)
+        answers = self.registry.answer(req_id, symbol, success, error, frame, now)
+        if answers is None:
+            self.counters.late_replies += 1
+            return _WAKE
+        return self._answered(answers, now)
+
+    def _answered(self, answers: List[Answer], now: float) -> Received:
+        notes: List[Note] = []
+        for answer in answers:
+            wish = answer.wish
+            if answer.result == "live" and wish.sync is None:
+                notes.extend(self._gap_over(wish, now))
+            elif answer.result == "refused" and wish.was_live:
+                notes.extend(self._gap_over(wish, now))
+                notes.append(Ended(wish.key, answer.error))
+            elif answer.result == "retry" and answer.error:
+                notes.append(Notice("WARNING", f"{wish.key}: {answer.error}; asking again later"))
+        return Received(notes=tuple(notes), wake=True, pump=True)
+
+    def _server_error(self, envelope: Envelope, now: float) -> Received:
+        self.server_error = messages.error_text(envelope.error)
+        self._bucket.pause(now + 1.0)
+        return Received(notes=(Notice("WARNING", f"the exchange says: {self.server_error:.200}"),))
+
+    def _malformed_frame(self, frame: bytes, why: str, now: float) -> Received:
+        self.counters.malformed += 1
+        self._malformed.append(now)
+        text = f"malformed frame dropped ({why:.100}): {frame[:200]!r}"
+        return Received(notes=(Notice("WARNING", text),))

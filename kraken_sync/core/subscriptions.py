@@ -1,0 +1,381 @@
+"""What is wished and what is confirmed, one entry per (channel, symbol, interval).
+
+First subscribe, resubscribe after a reconnect, an answer that never came and a resync are one mechanism:
+an entry says what is wanted and how far it is, :meth:`Registry.due` returns the requests that are missing,
+and :meth:`Registry.answer` moves entries on.
+
+    WANTED --subscribe sent--> ASKED --ack--> LIVE --unsubscribe wanted--> LEAVING --ack--> gone or WANTED
+
+A lost connection puts every entry back to WANTED.
+
+Source: Kraken, "Spot WebSocket v2" subscribe pages: one reply per symbol with the request's ``req_id``;
+a failure that is about no symbol comes as one reply without ``symbol``; unsubscribing what is not
+subscribed is answered ``Subscription Not Found`` with method ``subscribe``. So replies are matched
+by ``req_id`` and symbol, never by method.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
+
+from .book import Book, BookState
+from .book_sync import BookSync
+from .channels import Ask, Channel, Key
+from .limits import Timing, TokenBucket
+
+SYMBOLS_PER_REQUEST = 100
+KEPT_INSTRUMENT_FRAMES = 500
+_TEMPORARY = ("Exceeded msg rate", "EService", "EGeneral:Internal", "EAPI:Rate limit")
+
+
+class Phase(enum.Enum):
+    """How far an entry is; see the module."""
+
+    WANTED = "wanted"
+    ASKED = "asked"
+    LIVE = "live"
+    LEAVING = "leaving"
+
+
+class Call:
+    """A caller's question and what is known of its answer; done when nothing is waited for."""
+
+    def __init__(self, keys: Iterable[Key], *, leaving: bool = False) -> None:
+        self.leaving = leaving
+        """Whether this waits for an unsubscribe."""
+        self.waiting: Set[Key] = set(keys)
+        self.refused: Dict[Optional[str], str] = {}
+        self.replies: List[bytes] = []
+        self.trouble = ""
+        """The last temporary refusal, while it is being tried again."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every symbol has its answer."""
+        return not self.waiting
+
+    def settle(self, key: Key, refused: Optional[str] = None) -> None:
+        """One symbol has its answer."""
+        self.waiting.discard(key)
+        if refused is not None:
+            self.refused[key.symbol] = refused
+
+
+class Wish:
+    """One entry: what is wanted for a key, and how far it is."""
+
+    def __init__(self, key: Key, channel: Channel, params: Mapping[str, Any]) -> None:
+        self.key = key
+        self.channel = channel
+        self.params = dict(params)
+        self.phase = Phase.WANTED
+        self.raw = False
+        """Somebody subscribed this as frames, so its parameters are not ours to change."""
+        self.sync: Optional[BookSync] = None
+        self.first_id: Optional[int] = None
+        """The caller's own ``req_id``, for the first request only."""
+        self.asked_id: Optional[int] = None
+        self.again: Optional[Dict[str, Any]] = None
+        """While LEAVING: the parameters to come back with, or None."""
+        self.not_before = float("-inf")
+        self.failures = 0
+        self.mute = 0
+        self.acked_at: Optional[float] = None
+        self.data_at: Optional[float] = None
+        self.was_live = False
+        self.gap: Optional[Tuple[float, str]] = None
+        """Since when, and why, something is missing."""
+        self.calls: List[Call] = []
+        self.primer: List[bytes] = []
+        """The frames that bring a further reader up to date."""
+        self.reset_book()
+
+    def reset_book(self) -> None:
+        """Have a book for the wished depth, if this is a book that can be verified."""
+        if self.key.channel != "book" or not self.params.get("snapshot", True):
+            return
+        depth, symbol = self.params["depth"], self.key.symbol or ""
+        if self.sync is None:
+            self.sync = BookSync(Book(symbol, depth))
+        elif self.sync.book.depth != depth:
+            self.sync.book = Book(symbol, depth)
+
+    def lapse(self, since: float, reason: str) -> None:
+        """From ``since`` on something is missing, until the entry is live again."""
+        if self.was_live and self.gap is None:
+            self.gap = (since, reason)
+
+    def keep(self, frame: bytes, snapshot: bool) -> None:
+        """Remember what a further reader needs to be up to date."""
+        if self.key.channel == "instrument":
+            if snapshot:
+                self.primer = [frame]
+            elif len(self.primer) <= KEPT_INSTRUMENT_FRAMES:
+                self.primer.append(frame)
+        elif self.key.channel in ("ticker", "ohlc"):
+            self.primer = [frame]
+
+    def overdue(self, now: float, timing: Timing) -> bool:
+        """Acknowledged with a snapshot asked for, and nothing has come for too long."""
+        if self.phase is not Phase.LIVE or not self.params.get("snapshot") or self.acked_at is None:
+            return False
+        if self.data_at is not None:
+            return False
+        return now - self.acked_at > min(60.0, timing.first_data_timeout * 2.0**self.mute)
+
+
+class Request(NamedTuple):
+    """One subscribe or unsubscribe that is due."""
+
+    method: str
+    channel: str
+    params: Mapping[str, Any]
+    symbols: Optional[List[str]]
+    req_id: int
+
+
+class Answer(NamedTuple):
+    """What a reply did to one entry: it is ``live``, ``gone``, ``refused`` or asked again (``retry``)."""
+
+    wish: Wish
+    result: str
+    error: str = ""
+
+
+class Registry:
+    """All entries of one connection. Not thread-safe: the owner serialises."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.wishes: Dict[Key, Wish] = {}
+        self._timing = timing
+        self._asked: Dict[int, Tuple[float, Dict[Optional[str], Wish]]] = {}
+
+    # -- intent ------------------------------------------------------------------------------
+
+    def conflict(self, key: Key, ask: Ask) -> Optional[str]:
+        """Why ``ask`` cannot stand beside what is there already, or None."""
+        wish, name = self.wishes.get(key), ask.channel.one_of
+        if wish is None or name is None or self._leaves_for_good(wish):
+            return None
+        wanted = (wish.again or wish.params).get(name)
+        if wanted == ask.params.get(name):
+            return None
+        return (
+            f"already subscribed with {name}={wanted!r} on this connection, and its data do not tell "
+            f"one {name} from another. Unsubscribe that first, or use a second client"
+        )
+
+    def want(self, ask: Ask, key: Key, call: Optional[Call], first_id: Optional[int]) -> Wish:
+        """Wish for ``key``; ``call`` is told the answer (at once if it is live)."""
+        wish = self.wishes.get(key)
+        if wish is None:
+            wish = self.wishes[key] = Wish(key, ask.channel, ask.params)
+            wish.first_id = first_id
+        elif self._leaves_for_good(wish):
+            wish.again = dict(ask.params)
+        if call is not None:
+            if wish.phase is Phase.LIVE:
+                call.settle(key)
+            else:
+                wish.calls.append(call)
+        return wish
+
+    def unwant(self, key: Key, call: Optional[Call], connected: bool) -> None:
+        """Stop wishing for ``key``; ``call`` is told when the exchange has confirmed."""
+        wish = self.wishes.get(key)
+        if wish is None:
+            if call is not None:
+                call.settle(key)
+            return
+        self._refuse_calls(wish, "unsubscribed meanwhile")
+        wish.gap, wish.was_live, wish.again = None, False, None
+        if wish.phase is Phase.WANTED or not connected:
+            self._remove(wish)
+            if call is not None:
+                call.settle(key)
+            return
+        if wish.phase is not Phase.LEAVING:
+            wish.phase, wish.asked_id, wish.not_before = Phase.LEAVING, None, float("-inf")
+        if call is not None:
+            wish.calls.append(call)
+
+    def resubscribe(self, wish: Wish, not_before: float, params: Optional[Mapping[str, Any]] = None) -> None:
+        """Unsubscribe ``wish`` and subscribe it again, for a fresh snapshot or other parameters."""
+        if wish.phase is Phase.WANTED:
+            wish.params = dict(params or wish.params)
+            wish.reset_book()
+            return
+        if wish.phase is not Phase.LEAVING:
+            wish.phase, wish.asked_id = Phase.LEAVING, None
+        wish.again = dict(params or wish.again or wish.params)
+        wish.not_before = not_before
+
+    # -- output ------------------------------------------------------------------------------
+
+    def due(self, now: float, bucket: TokenBucket, next_id: Iterable[int]) -> List[Request]:
+        """The requests that are missing, as many as the bucket allows; they count as sent."""
+        ids = iter(next_id)
+        groups: Dict[Any, List[Wish]] = {}
+        for wish in self.wishes.values():
+            if wish.not_before > now or wish.asked_id is not None:
+                continue
+            if wish.phase is Phase.WANTED:
+                params, method = wish.params, "subscribe"
+            elif wish.phase is Phase.LEAVING:
+                method = "unsubscribe"
+                params = {name: wish.params[name] for name in wish.channel.unsubscribe}
+            else:
+                continue
+            group = (method, wish.key.channel, tuple(sorted(params.items())), wish.first_id)
+            groups.setdefault(group, []).append(wish)
+        requests: List[Request] = []
+        for (method, channel, params, first_id), wishes in groups.items():
+            size = len(wishes) if first_id is not None else SYMBOLS_PER_REQUEST
+            for start in range(0, len(wishes), size):
+                if not bucket.take(now):
+                    return requests
+                chunk = wishes[start : start + size]
+                req_id = first_id if first_id is not None else next(ids)
+                self._sent(chunk, req_id, now)
+                symbols = [wish.key.symbol for wish in chunk if wish.key.symbol is not None]
+                requests.append(Request(method, channel, dict(params), symbols or None, req_id))
+        return requests
+
+    def _sent(self, wishes: List[Wish], req_id: int, now: float) -> None:
+        self._asked[req_id] = (now, {wish.key.symbol: wish for wish in wishes})
+        for wish in wishes:
+            wish.asked_id, wish.first_id = req_id, None
+            if wish.phase is Phase.WANTED:
+                wish.phase, wish.data_at = Phase.ASKED, None
+
+    # -- input -------------------------------------------------------------------------------
+
+    def asked(self, req_id: int) -> bool:
+        """Whether a request with this id waits for its answer."""
+        return req_id in self._asked
+
+    def answer(
+        self,
+        req_id: Any,
+        symbol: Optional[str],
+        success: bool,
+        error: str,
+        frame: bytes,
+        now: float,
+    ) -> Optional[List[Answer]]:
+        """Apply one reply; None if no request of ours is waiting for it."""
+        entry = self._asked.get(req_id) if isinstance(req_id, int) else None
+        if entry is None:
+            return None
+        waiting = entry[1]
+        if symbol in waiting:
+            concerned = [waiting.pop(symbol)]
+        elif symbol is None:
+            concerned = list(waiting.values())
+            waiting.clear()
+        else:
+            return None
+        if not waiting:
+            del self._asked[req_id]
+        answers = []
+        for wish in concerned:
+            if wish.asked_id == req_id and wish.phase in (Phase.ASKED, Phase.LEAVING):
+                for call in wish.calls:
+                    call.replies.append(frame)
+                answers.append(self._move(wish, success, error, now))
+        return answers
+
+    def _move(self, wish: Wish, success: bool, error: str, now: float) -> Answer:
+        wish.asked_id = None
+        if not success and error.startswith(_TEMPORARY):
+            wish.failures += 1
+            wish.not_before = now + min(30.0, 2.0 ** (wish.failures - 1))
+            if wish.phase is Phase.ASKED:
+                wish.phase = Phase.WANTED
+            for call in wish.calls:
+                call.trouble = error
+            return Answer(wish, "retry", error)
+        if wish.phase is Phase.LEAVING:
+            return self._left(wish)
+        if success or error.startswith("Already subscribed"):
+            wish.phase, wish.acked_at = Phase.LIVE, now
+            wish.failures, wish.was_live = 0, True
+            self._settle_calls(wish, leaving=False)
+            return Answer(wish, "live")
+        self._refuse_calls(wish, error)
+        self._remove(wish, error)
+        return Answer(wish, "refused", error)
+
+    def _left(self, wish: Wish) -> Answer:
+        self._settle_calls(wish, leaving=True)
+        if wish.again is None:
+            self._remove(wish)
+            return Answer(wish, "gone")
+        wish.phase, wish.params, wish.again = Phase.WANTED, wish.again, None
+        wish.reset_book()
+        return Answer(wish, "retry")
+
+    def expire(self, now: float) -> bool:
+        """Ask again what was not answered in time; True if there was any."""
+        late = [
+            (req_id, wishes)
+            for req_id, (sent_at, wishes) in self._asked.items()
+            if now - sent_at > self._timing.ack_timeout
+        ]
+        for req_id, wishes in late:
+            del self._asked[req_id]
+            for wish in wishes.values():
+                if wish.asked_id != req_id:
+                    continue
+                wish.asked_id = None
+                if wish.phase is Phase.ASKED:
+                    wish.phase = Phase.WANTED
+                wish.failures += 1
+                wish.not_before = now + (min(30.0, 2.0 ** (wish.failures - 2)) if wish.failures > 1 else 0)
+        return bool(late)
+
+    def lost(self, since: float, reason: str, now: float) -> None:
+        """The connection is gone: everything wished is wanted again, everything leaving is gone."""
+        self._asked.clear()
+        for wish in list(self.wishes.values()):
+            if self._leaves_for_good(wish):
+                self._settle_calls(wish, leaving=True)
+                self._remove(wish)
+                continue
+            wish.lapse(since, reason)
+            wish.phase, wish.asked_id, wish.not_before = Phase.WANTED, None, float("-inf")
+            wish.params, wish.again = wish.again or wish.params, None
+            wish.acked_at = wish.data_at = None
+            wish.mute = wish.failures = 0
+            wish.primer = []
+            if wish.sync is not None:
+                wish.sync.leave(BookState.STALE, reason, now)
+            wish.reset_book()
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether anything is subscribed, so that the exchange sends heartbeats."""
+        return any(
+            wish.phase is Phase.LIVE or (wish.phase is Phase.LEAVING and wish.acked_at is not None)
+            for wish in self.wishes.values()
+        )
+
+    def _leaves_for_good(self, wish: Wish) -> bool:
+        return wish.phase is Phase.LEAVING and wish.again is None
+
+    def _remove(self, wish: Wish, reason: str = "unsubscribed") -> None:
+        self.wishes.pop(wish.key, None)
+        if wish.sync is not None:
+            wish.sync.state, wish.sync.reason = BookState.CLOSED, reason
+
+    def _settle_calls(self, wish: Wish, *, leaving: bool) -> None:
+        for call in wish.calls:
+            if call.leaving is leaving:
+                call.settle(wish.key)
+        wish.calls = [call for call in wish.calls if call.leaving is not leaving]
+
+    def _refuse_calls(self, wish: Wish, error: str) -> None:
+        for call in wish.calls:
+            call.settle(wish.key, None if call.leaving else error)
+        wish.calls = []

@@ -1,0 +1,186 @@
+"""How a symbol is spelled: ``XBT/USD``, ``BTCUSD``, ``btc-usd`` all mean ``BTC/USD``.
+
+Source: Kraken, "Spot WebSocket introduction" and ``AssetPairs``. The v2 name of a pair follows from its
+older ``wsname`` by two substitutions, XBT to BTC and XDG to DOGE; the ``instrument`` channel is the
+authority. Orders never guess: this is for market data only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Dict, Iterable, List, Optional, Set, Tuple
+
+_RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
+_REST_ASSETS = {
+    "XXBT": "BTC", "XXDG": "DOGE", "XETH": "ETH", "XLTC": "LTC", "XXRP": "XRP", "XXLM": "XLM",
+    "XXMR": "XMR", "XZEC": "ZEC", "XETC": "ETC", "XREP": "REP", "XMLN": "MLN", "ZUSD": "USD",
+    "ZEUR": "EUR", "ZGBP": "GBP", "ZCAD": "CAD", "ZJPY": "JPY", "ZAUD": "AUD", "ZCHF": "CHF",
+}  # fmt: skip
+_COMMON = frozenset(
+    [
+        "USD",
+        "EUR",
+        "GBP",
+        "CAD",
+        "JPY",
+        "AUD",
+        "CHF",
+        "USDT",
+        "USDC",
+        "DAI",
+        "PYUSD",
+        "EURT",
+        "BTC",
+        "ETH",
+        "SOL",
+        "XRP",
+        "ADA",
+        "DOGE",
+        "DOT",
+        "LTC",
+        "LINK",
+        "BCH",
+        "XLM",
+        "XMR",
+        "ATOM",
+        "AVAX",
+        "UNI",
+        "TRX",
+        "ETC",
+        "ZEC",
+        "ALGO",
+        "FIL",
+        "NEAR",
+        "APT",
+        "ARB",
+        "OP",
+        "SUI",
+        "TON",
+        "SHIB",
+        "PEPE",
+        "BONK",
+        "WIF",
+        "MATIC",
+        "POL",
+        "AAVE",
+        "MKR",
+        "CRV",
+        "SNX",
+        "COMP",
+        "GRT",
+        "SAND",
+        "MANA",
+        "FLOW",
+        "MINA",
+        "KSM",
+        "WAVES",
+        "TAO",
+        "HYPE",
+        "INJ",
+        "TIA",
+        "SEI",
+        "RENDER",
+    ]
+)
+_CLOSE = 0.75
+_SEPARATED = re.compile(r"([A-Za-z0-9.]+)\s*[/\-_: ]\s*([A-Za-z0-9.]+)")
+
+
+def spelled(text: str) -> Optional[str]:
+    """The v2 symbol that ``text`` means, if the text alone tells; None if the table must say.
+
+    A name whose two codes are both well known needs no table of symbols.
+
+    >>> [spelled(text) for text in ("XBT/USD", "btc-usd", "BTC/USD", "BTCUSD", "BTC/USDD")]
+    ['BTC/USD', 'BTC/USD', 'BTC/USD', None, None]
+    """
+    match = _SEPARATED.fullmatch(text.strip())
+    if not match:
+        return None
+    base, quote = (_modern(code) for code in match.groups())
+    return f"{base}/{quote}" if base in _COMMON and quote in _COMMON else None
+
+
+class SymbolTable:
+    """All symbols of the exchange, found by any common spelling."""
+
+    def __init__(self, symbols: Iterable[str]) -> None:
+        self.symbols: List[str] = sorted(set(symbols))
+        self._spellings: Dict[str, Set[str]] = {}
+        for symbol in self.symbols:
+            base, _, quote = symbol.partition("/")
+            for spelling in {symbol, *_older(base, quote)}:
+                self._spellings.setdefault(_bare(spelling), set()).add(symbol)
+
+    def __contains__(self, symbol: str) -> bool:
+        return bool(self._spellings.get(_bare(symbol), ())) and symbol in self.symbols
+
+    def find(self, text: str) -> Optional[str]:
+        """The one symbol that ``text`` spells, or None if there is none or more than one."""
+        if text in self.symbols:
+            return text
+        match = _SEPARATED.fullmatch(text.strip())
+        if match:
+            exact = "/".join(_modern(code) for code in match.groups())
+            found = [symbol for symbol in self.symbols if symbol.upper() == exact]
+            if found:
+                return found[0]
+        meant = self._spellings.get(_bare(text), set())
+        return next(iter(meant)) if len(meant) == 1 else None
+
+    def suggest(self, text: str, count: int = 2) -> List[str]:
+        """The symbols nearest to ``text``, best first; none if nothing looks like it."""
+        found = self.find(text)
+        if found:
+            return [found]
+        match = _SEPARATED.fullmatch(text.strip())
+        if match:
+            base, quote = (_modern(code) for code in match.groups())
+            scored = [
+                (_pair_likeness((base, quote), (left, right)), symbol)
+                for symbol in self.symbols
+                for left, _, right in [symbol.upper().partition("/")]
+            ]
+        else:
+            scored = [(_likeness(_bare(text), _bare(symbol)), symbol) for symbol in self.symbols]
+        scored = [(score, symbol) for score, symbol in scored if score >= _CLOSE]
+        scored.sort(key=lambda one: (-one[0], not _COMMON.issuperset(one[1].split("/")), one[1]))
+        return [symbol for _, symbol in scored[:count]]
+
+    def search(self, text: str) -> List[str]:
+        """The symbols that have ``text`` in their name, in any case."""
+        wanted = text.strip().upper()
+        return [symbol for symbol in self.symbols if wanted in symbol.upper()]
+
+
+def _modern(code: str) -> str:
+    code = code.upper()
+    return _RENAMED.get(code, code)
+
+
+def _pair_likeness(one: Tuple[str, str], other: Tuple[str, str]) -> float:
+    """As :func:`_likeness`; the same base in another quote is always close."""
+    score = (_likeness(one[0], other[0]) + _likeness(one[1], other[1])) / 2
+    return max(score, _CLOSE) if one[0] == other[0] else score
+
+
+def _likeness(one: str, other: str) -> float:
+    """0 to 1, a little more for the same first letter: typos seldom hit that."""
+    ratio = difflib.SequenceMatcher(None, one, other).ratio()
+    return ratio + 0.05 if one[:1] == other[:1] else ratio
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[^A-Z0-9.]", "", text.upper())
+
+
+def _older(base: str, quote: str) -> List[str]:
+    """The other names of a pair: XBTUSD, XXBTZUSD."""
+    older = {new: old for old, new in _RENAMED.items()}
+    rest = {new: old for old, new in _REST_ASSETS.items()}
+    names = []
+    for left in {base, older.get(base, base), rest.get(base, base)}:
+        for right in {quote, older.get(quote, quote), rest.get(quote, quote)}:
+            names.append(f"{left}{right}")
+    return names

@@ -1,0 +1,168 @@
+"""Makes a connected (and for ``wss`` a verified TLS) socket within one deadline.
+
+Every address that a name resolves to gets its share of the time, so that a broken IPv6 route costs
+seconds, not the connection.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import time
+from typing import Any, Callable, List, Optional
+from urllib.parse import urlsplit
+
+from ..errors import ConnectFailed
+from .guarded_socket import wait_ready
+
+SLICE = 0.1
+"""How often an abort is looked for while dialling, in seconds."""
+
+
+class Target:
+    """Where to connect: the parts of a ``ws://`` or ``wss://`` URL."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ValueError for anything that is no WebSocket URL."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("ws", "wss") or not parts.hostname:
+            raise ValueError(f"{url!r} is not a WebSocket URL such as 'wss://ws.kraken.com'")
+        self.url = url
+        self.secure = parts.scheme == "wss"
+        self.host = parts.hostname
+        self.port = parts.port or (443 if self.secure else 80)
+
+    def __str__(self) -> str:
+        return self.host if self.port in (80, 443) else f"{self.host}:{self.port}"
+
+
+def default_context() -> ssl.SSLContext:
+    """The TLS settings used unless the caller brings some: certificates are always verified."""
+    context = ssl.create_default_context()
+    try:
+        import certifi
+    except ImportError:  # certifi comes with requests; the system's certificates are there anyway
+        return context
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+def dial(
+    target: Target,
+    context: Optional[ssl.SSLContext],
+    deadline: float,
+    aborted: Callable[[], bool],
+    step: Callable[[str], None],
+) -> socket.socket:
+    """Connect to ``target``. Blocks until ``deadline`` (monotonic) at most, name resolution aside.
+
+    Args:
+        target: where to.
+        context: TLS settings for ``wss``.
+        deadline: monotonic seconds.
+        aborted: asked now and then; True ends the attempt.
+        step: told what is being tried: ``resolve``, ``connect``, ``tls``.
+
+    Raises:
+        ConnectFailed: with the step that failed.
+    """
+    step("resolve")
+    try:
+        addresses = socket.getaddrinfo(target.host, target.port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConnectFailed(
+            f"cannot resolve {target.host} ({_words(error)}). Are you online?", step="resolve"
+        ) from error
+    step("connect")
+    failures: List[str] = []
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
+        left = deadline - time.monotonic()
+        share = left / (len(addresses) - index)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:
+            failures.append(_words(error))
+            continue
+        try:
+            _connect(sock, address, time.monotonic() + share, aborted)
+            if not target.secure:
+                return sock
+            step("tls")
+            return _wrap(sock, target, context or default_context(), deadline, aborted)
+        except ConnectFailed:
+            sock.close()
+            raise
+        except OSError as error:
+            failures.append(_words(error))
+            sock.close()
+    raise ConnectFailed(
+        f"cannot connect to {target}: {'; '.join(dict.fromkeys(failures))}{_proxy_hint()}",
+        step="connect",
+    )
+
+
+def _connect(sock: socket.socket, address: Any, deadline: float, aborted: Callable[[], bool]) -> None:
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: unacknowledged data end the connection too
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20000)
+    try:
+        sock.connect(address)
+        return
+    except (BlockingIOError, InterruptedError):
+        pass
+    while not wait_ready(sock, True, SLICE):
+        _go_on(deadline, aborted)
+    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def _wrap(
+    sock: socket.socket,
+    target: Target,
+    context: ssl.SSLContext,
+    deadline: float,
+    aborted: Callable[[], bool],
+) -> socket.socket:
+    wrapped = context.wrap_socket(sock, server_hostname=target.host, do_handshake_on_connect=False)
+    try:
+        while True:
+            try:
+                wrapped.do_handshake()
+                return wrapped
+            except ssl.SSLWantReadError:
+                ready = wait_ready(wrapped, False, SLICE)
+            except ssl.SSLWantWriteError:
+                ready = wait_ready(wrapped, True, SLICE)
+            if not ready:
+                _go_on(deadline, aborted)
+    except ssl.SSLCertVerificationError as error:
+        wrapped.close()
+        raise ConnectFailed(
+            f"the certificate of {target.host} is not trusted ({error.verify_message}). "
+            "Behind a company firewall, pass ssl_context= with its certificate authority",
+            step="tls",
+            permanent=True,
+        ) from error
+    except OSError as error:
+        wrapped.close()
+        raise ConnectFailed(f"TLS with {target} failed: {_words(error)}", step="tls") from error
+
+
+def _go_on(deadline: float, aborted: Callable[[], bool]) -> None:
+    if aborted():
+        raise OSError("given up")
+    if time.monotonic() >= deadline:
+        raise OSError("no answer in time")
+
+
+def _words(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error).strip().lower()
+
+
+def _proxy_hint() -> str:
+    names = [name for name in ("https_proxy", "HTTPS_PROXY", "all_proxy") if os.environ.get(name)]
+    return f" ({names[0]} is set, but proxies are not supported)" if names else ""

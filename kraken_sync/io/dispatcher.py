@@ -1,0 +1,87 @@
+"""The thread on which user callbacks run, one at a time and in order.
+
+A callback may block, fail or call the client: the I/O thread does not notice. If it is slower than the
+feed, the oldest messages are dropped and a gap frame takes their place, as in any stream.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from typing import Any, Callable, Dict, Optional
+
+from ..core.messages import MalformedFrame
+from ..errors import KrakenError
+from .streams import Stream
+
+log = logging.getLogger("kraken_sync")
+
+Handler = Callable[[Any], Any]
+
+
+class Dispatcher:
+    """Feeds one callback from one stream.
+
+    Args:
+        callback: returns what to call with each message, or None to end. The client gives a weak
+            reference to its ``on_message``, so that it can still be collected.
+        stream: where the messages come from.
+    """
+
+    def __init__(self, callback: Callable[[], Optional[Handler]], stream: Stream) -> None:
+        self._stream = stream
+        self._callback = callback
+        self.errors = 0
+        """How often the callback has failed."""
+        self._seen: Dict[str, int] = {}
+        self._thread = threading.Thread(target=_run, args=(self,), name="kraken-sync-dispatcher", daemon=True)
+
+    def start(self) -> None:
+        """Start calling."""
+        self._thread.start()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the running callback, unless this is called from it."""
+        if self._thread is not threading.current_thread() and self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def _call(self, message: Any) -> bool:
+        callback = self._callback()
+        if callback is None:
+            return False
+        try:
+            callback(message)
+        except Exception as error:
+            self._failed(callback, error)
+        return True
+
+    def _failed(self, callback: Handler, error: Exception) -> None:
+        self.errors += 1
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
+        what = f"{type(error).__name__} at {place}"
+        self._seen[what] = self._seen.get(what, 0) + 1
+        if self._seen[what] == 1:
+            log.error(
+                "your handler %s raised %r (%s); going on, and counting the same error silently",
+                getattr(callback, "__name__", callback),
+                error,
+                place,
+                exc_info=error,
+            )
+
+
+def _run(dispatcher: Dispatcher) -> None:
+    stream = dispatcher._stream
+    while True:
+        try:
+            message = next(stream)
+        except StopIteration:
+            return
+        except MalformedFrame:
+            continue  # counted and logged where it was received
+        except KrakenError:
+            return
+        if not dispatcher._call(message):
+            return

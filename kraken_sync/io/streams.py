@@ -1,0 +1,216 @@
+"""Bounded queues between the I/O thread and whoever reads.
+
+The I/O thread never waits for a reader: a full stream drops its oldest frames and says so, at the place
+where they are missing. Frames are kept as they came and decoded when read, in the reader's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Optional, Set, Union
+
+from ..core.channels import Key
+from ..core.messages import gap_frame
+from ..errors import ClientClosed, KrakenError, StreamOverflow
+from .walltime import wall_text
+
+log = logging.getLogger("kraken_sync")
+
+DROP_OLDEST, CONFLATE, RAISE = "drop_oldest", "conflate", "raise"
+POLICIES = (DROP_OLDEST, CONFLATE, RAISE)
+WAIT_SLICE = 0.5
+"""Longest single wait; some platforms let no Ctrl-C through a longer one."""
+KEPT_GAPS = 1000
+
+Decode = Callable[[bytes], Any]
+Entry = Union[bytes, Dict[str, Any], Key]
+
+
+class Stream:
+    """A bounded queue of frames. Any thread may read; each frame goes to one reader.
+
+    Args:
+        name: for log lines.
+        decode: turns a frame into what readers get.
+        maxlen: how many frames are kept for a slow reader.
+        policy: what a full stream does: ``drop_oldest`` leaves a gap frame where frames were lost,
+            ``conflate`` keeps only the latest frame of each symbol, ``raise`` makes the next read
+            raise StreamOverflow.
+        keys: what it is subscribed to; empty for a stream of everything.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        decode: Decode,
+        maxlen: int = 10_000,
+        policy: str = DROP_OLDEST,
+        keys: Iterable[Key] = (),
+    ) -> None:
+        if isinstance(maxlen, bool) or not isinstance(maxlen, int) or maxlen < 1:
+            raise ValueError(f"maxlen must be an int of 1 or more, not {maxlen!r}")
+        if policy not in POLICIES:
+            raise ValueError(f"policy must be one of {', '.join(POLICIES)}, not {policy!r}")
+        self.name = name
+        self.maxlen = maxlen
+        self.policy = policy
+        self.keys: FrozenSet[Key] = frozenset(keys)
+        self.dropped = 0
+        """Frames lost so far because nobody read them in time."""
+        self._decode = decode
+        self._entries: Deque[Entry] = deque()
+        self._latest: Dict[Key, bytes] = {}
+        self._gaps: Deque[Dict[str, Any]] = deque(maxlen=KEPT_GAPS)
+        self._ready = threading.Condition()
+        self._readers = 0
+        self._lost = 0
+        self._lost_since = 0.0
+        self._warned = False
+        self._live: Set[Optional[Key]] = set(keys)
+        self._ended = False
+        self._error: Optional[KrakenError] = None
+
+    # -- I/O thread --------------------------------------------------------------------------
+
+    def prime(self, frames: Iterable[bytes]) -> None:
+        """Begin with these frames; only before anybody else knows the stream."""
+        self._entries.extend(frames)
+
+    def put(self, key: Optional[Key], frame: bytes) -> None:
+        """Add a frame. Never blocks."""
+        with self._ready:
+            if self._ended:
+                return
+            if self.policy == CONFLATE and key is not None:
+                if key not in self._latest:
+                    self._entries.append(key)
+                self._latest[key] = frame
+            else:
+                self._entries.append(frame)
+            overflow = len(self._entries) > self.maxlen and self._drop()
+            if self._readers:
+                self._ready.notify()
+        if overflow:
+            log.warning(
+                "the reader of %s is slow: messages are being dropped (policy %s, maxlen %d); "
+                "they are counted, and a gap frame stands where they were",
+                self.name,
+                self.policy,
+                self.maxlen,
+            )
+
+    def put_gap(self, gap: Dict[str, Any]) -> None:
+        """Add a gap frame, at its place in the stream."""
+        with self._ready:
+            self._gaps.extend(gap["data"])
+            if not self._ended:
+                self._entries.append(gap)
+                self._ready.notify_all()
+
+    def end(self, error: Optional[KrakenError] = None, key: Optional[Key] = None) -> None:
+        """Nothing comes any more (of ``key``); readers get the rest, then ``error`` or the end."""
+        with self._ready:
+            self._live.discard(key)
+            if self._ended or (key is not None and self._live):
+                return
+            self._ended, self._error = True, error
+            self._ready.notify_all()
+
+    def _drop(self) -> bool:
+        """Drop the oldest frame; True if this begins an episode of dropping."""
+        kept: List[Entry] = []
+        while self._entries:
+            entry = self._entries.popleft()
+            if isinstance(entry, bytes):
+                self.dropped += 1
+                if not self._lost:
+                    self._lost_since = time.monotonic()
+                self._lost += 1
+                break
+            kept.append(entry)
+        self._entries.extendleft(reversed(kept))
+        begins, self._warned = not self._warned, True
+        return begins
+
+    # -- readers -----------------------------------------------------------------------------
+
+    def get(self, timeout: Optional[float] = None) -> Any:
+        """The next message. Blocks up to ``timeout`` seconds, or for ever with None.
+
+        Raises:
+            queue.Empty: nothing came in time.
+            StreamOverflow: messages were lost in a stream that must not lose any; reading goes on.
+            ClientClosed: the stream has ended and everything was read.
+            KrakenError: what ended the stream, if it was not closed on purpose.
+        """
+        return self._finish(self._take(timeout))
+
+    @property
+    def gaps(self) -> List[Dict[str, Any]]:
+        """What was missing so far: ``symbol``, ``reason``, ``since``, ``until``, ``dropped``."""
+        with self._ready:
+            return list(self._gaps)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can come any more (there may be something left to read)."""
+        return self._ended
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self.get()
+        except ClientClosed:
+            raise StopIteration from None
+
+    def _take(self, timeout: Optional[float]) -> Union[bytes, Dict[str, Any]]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._ready:
+            self._readers += 1
+            try:
+                while not (self._entries or self._lost or self._ended):
+                    left = WAIT_SLICE if deadline is None else deadline - time.monotonic()
+                    if left <= 0:
+                        raise queue.Empty
+                    self._ready.wait(min(left, WAIT_SLICE))
+            finally:
+                self._readers -= 1
+            return self._next_entry()
+
+    def _next_entry(self) -> Union[bytes, Dict[str, Any]]:
+        if self._lost and not (self._entries and isinstance(self._entries[0], dict)):
+            return self._overflow()
+        if not self._entries:
+            if self._error is not None:
+                raise self._error
+            raise ClientClosed(f"{self.name} has ended")
+        entry = self._entries.popleft()
+        if not self._entries:
+            self._warned = False
+        return self._latest.pop(entry) if isinstance(entry, Key) else entry
+
+    def _overflow(self) -> Dict[str, Any]:
+        lost, self._lost = self._lost, 0
+        if self.policy == RAISE:
+            raise StreamOverflow(f"{self.name}: {lost} messages were lost", dropped=lost)
+        symbols = {key.symbol for key in self.keys}
+        channels = {key.channel for key in self.keys}
+        gap = gap_frame(
+            channels.pop() if len(channels) == 1 else "messages",
+            symbols.pop() if len(symbols) == 1 else None,
+            "slow reader",
+            wall_text(self._lost_since),
+            wall_text(time.monotonic()),
+            lost,
+        )
+        self._gaps.extend(gap["data"])
+        return gap
+
+    def _finish(self, entry: Union[bytes, Dict[str, Any]]) -> Any:
+        return self._decode(entry) if isinstance(entry, bytes) else entry

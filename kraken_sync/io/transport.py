@@ -1,0 +1,272 @@
+"""One WebSocket connection: dial, receive, send, abort. The only importer of websocket-client.
+
+websocket-client does the handshake, the framing and the masking; the socket below it is a
+:class:`~kraken_sync.io.guarded_socket.GuardedSocket`. A transport is used once: the next connection is
+another object, so nothing of an old one can leak into it.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from typing import Any, List, Optional
+
+from ..errors import ConnectFailed, ConnectionLost
+from .dial import Target, dial
+from .guarded_socket import Broken, GuardedSocket
+
+MAX_MESSAGE = 16 * 1024 * 1024
+MAX_HANDSHAKE = 64 * 1024
+USER_AGENT = "User-Agent: kraken-sync"
+_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+class Transport:
+    """One connection to ``target``. ``connect``, ``recv`` and ``dispose`` belong to one thread."""
+
+    def __init__(self, target: Target, context: Optional[ssl.SSLContext] = None) -> None:
+        self._target = target
+        self._context = context
+        self._guard: Optional[GuardedSocket] = None
+        self._codec: Any = None
+        """A websocket.WebSocket; its types differ between releases."""
+        self._aborted: Optional[str] = None
+        self._pong: Optional[bytes] = None
+        self.step = "resolve"
+        """What :meth:`connect` is doing: ``resolve``, ``connect``, ``tls`` or ``handshake``."""
+        self.send_lock = threading.Lock()
+        """Held by whoever sends; guards the order of frames on the wire."""
+        self.close_code: Optional[int] = None
+        self.ignored = 0
+        """Frames that are no text, and were dropped."""
+
+    # -- reading thread ----------------------------------------------------------------------
+
+    def connect(self, deadline: float) -> None:
+        """Dial and shake hands. Blocks until ``deadline`` (monotonic) at most.
+
+        Raises:
+            ConnectFailed: naming the step that failed.
+        """
+        sock = dial(self._target, self._context, deadline, lambda: self._aborted is not None, self._set_step)
+        if isinstance(sock, ssl.SSLSocket) != self._target.secure:
+            sock.close()
+            raise ConnectFailed("a wss:// connection without TLS was refused", step="tls")
+        self._set_step("handshake")
+        guard = self._guard = GuardedSocket(sock)
+        if self._aborted:
+            guard.abort(self._aborted)
+        guard.read_deadline = guard.write_deadline = deadline
+        guard.begin_message(MAX_HANDSHAKE)
+        self._handshake(guard)
+        guard.read_deadline = None
+
+    def recv(self) -> bytes:
+        """The next text message. Blocks until there is one.
+
+        Raises:
+            ConnectionLost: the connection ended, with the close code if there was one.
+        """
+        guard, codec = self._connected()
+        pieces: List[bytes] = []
+        size = 0
+        guard.begin_message(MAX_MESSAGE)
+        while True:
+            frame = self._frame(codec)
+            opcode, data = frame.opcode, frame.data
+            if frame.mask_value:
+                self._violation("a masked frame")
+            if opcode >= _CLOSE:
+                if not frame.fin or len(data) > 125:
+                    self._violation("a bad control frame")
+                if opcode == _PING:
+                    self._pong = bytes(data)
+                elif opcode == _CLOSE:
+                    self._closed(bytes(data))
+                if not pieces:
+                    guard.begin_message(MAX_MESSAGE)
+                continue
+            if (opcode == _CONTINUATION) != bool(pieces):
+                self._violation("a stray or missing continuation")
+            if not pieces:
+                kind = opcode
+                if frame.fin and kind == _TEXT:
+                    return bytes(data)
+            size += len(data)
+            if size > MAX_MESSAGE:
+                self._violation("a message that is too big")
+            pieces.append(bytes(data))
+            if frame.fin:
+                if kind == _TEXT:
+                    return b"".join(pieces)
+                self.ignored += 1
+                pieces, size = [], 0
+                guard.begin_message(MAX_MESSAGE)
+
+    def dispose(self) -> None:
+        """Free the descriptor; the last act of the reading thread."""
+        if self._guard is not None:
+            self._guard.dispose()
+
+    # -- any thread --------------------------------------------------------------------------
+
+    def send(self, frame: bytes, timeout: float) -> None:
+        """Send one text message, whole. The caller holds ``send_lock``.
+
+        Blocks up to ``timeout`` seconds. A failure condemns the connection: a part may have left.
+
+        Raises:
+            ConnectionLost: the connection is, or is now, of no use.
+        """
+        assert self.send_lock.locked()
+        guard, codec = self._connected()
+        guard.write_deadline = time.monotonic() + timeout
+        try:
+            codec.send(frame, _TEXT)
+        except Exception as error:  # whatever the codec may raise, the line is in doubt
+            guard.abort(f"sending failed: {error}")
+            raise self._lost(error) from error
+
+    def send_pong(self, timeout: float) -> None:
+        """Answer the last protocol ping, if there is one. The caller holds ``send_lock``."""
+        payload, self._pong = self._pong, None
+        if payload is None:
+            return
+        guard, codec = self._connected()
+        guard.write_deadline = time.monotonic() + timeout
+        try:
+            codec.send(payload, _PONG)
+        except Exception as error:
+            guard.abort(f"sending failed: {error}")
+
+    def say_goodbye(self, timeout: float) -> None:
+        """Send a close frame if that is possible at once, then abort. Never raises."""
+        guard, codec = self._guard, self._codec
+        if guard is None or codec is None:
+            self.abort("closed")
+            return
+        if self.send_lock.acquire(timeout=timeout):
+            try:
+                guard.write_deadline = time.monotonic() + timeout
+                codec.send(b"\x03\xe8", _CLOSE)  # 1000, normal closure
+            except Exception:
+                pass  # it was going to be closed anyway
+            finally:
+                self.send_lock.release()
+        self.abort("closed")
+
+    def abort(self, why: str) -> None:
+        """End the connection: ``connect``, ``recv`` and ``send`` raise. Never blocks."""
+        if self._aborted is None:
+            self._aborted = why
+        guard = self._guard
+        if guard is not None:
+            guard.abort(why)
+
+    @property
+    def pong_due(self) -> bool:
+        """Whether a protocol ping waits for its pong."""
+        return self._pong is not None
+
+    @property
+    def byte_at(self) -> float:
+        """When bytes last came (monotonic)."""
+        return self._guard.byte_at if self._guard else float("-inf")
+
+    @property
+    def message_at(self) -> Optional[float]:
+        """Since when a message is incomplete (monotonic), or None."""
+        return self._guard.message_at if self._guard else None
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _set_step(self, step: str) -> None:
+        self.step = step
+
+    def _connected(self) -> tuple[GuardedSocket, Any]:
+        if self._guard is None or self._codec is None:
+            raise ConnectionLost("not connected")
+        return self._guard, self._codec
+
+    def _handshake(self, guard: GuardedSocket) -> None:
+        import websocket  # imported late: it costs as much as the rest of this library
+
+        codec: Any = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
+        try:
+            codec.connect(
+                self._target.url,
+                socket=guard,
+                redirect_limit=0,
+                suppress_origin=True,
+                header=[USER_AGENT],
+            )
+        except websocket.WebSocketBadStatusException as error:
+            guard.dispose()
+            raise self._bad_status(error.status_code, error.resp_headers or {}) from None
+        except Exception as error:
+            broken = guard.broken
+            guard.dispose()
+            reason = broken if isinstance(error, Broken) and broken else str(error)
+            raise ConnectFailed(
+                f"{self._target} is no WebSocket endpoint, or did not answer as one: {reason:.200}",
+                step="handshake",
+            ) from error
+        self._codec = codec
+
+    def _bad_status(self, status: int, headers: dict[str, str]) -> ConnectFailed:
+        advice = {
+            403: "blocked by the exchange's edge; is your address or region allowed?",
+            404: "nothing is served at this path",
+            429: "too many connections from your address; use one client for everything",
+        }.get(status, "try again later" if status >= 500 else "is this the exchange's address?")
+        try:
+            retry_after: Optional[float] = float(headers.get("retry-after", ""))
+        except ValueError:
+            retry_after = None
+        return ConnectFailed(
+            f"{self._target} refused the connection with HTTP status {status}: {advice}",
+            step="handshake",
+            status=status,
+            retry_after=retry_after,
+        )
+
+    def _frame(self, codec: Any) -> Any:
+        try:
+            return codec.recv_frame()
+        except Exception as error:  # translate everything in this one place
+            if self._guard is not None:
+                self._guard.abort(f"bad data: {error}")
+            raise self._lost(error) from error
+
+    def _lost(self, error: BaseException) -> ConnectionLost:
+        reason = (self._guard and self._guard.broken) or str(error)
+        return ConnectionLost(
+            f"the connection to {self._target} ended: {reason}",
+            code=self.close_code,
+            reason=reason,
+        )
+
+    def _violation(self, what: str) -> None:
+        assert self._guard is not None
+        self._guard.abort(f"the peer sent {what}")
+        raise self._lost(Broken(what))
+
+    def _closed(self, payload: bytes) -> None:
+        """The peer's close frame: keep what it says, answer it if that is easy, and end."""
+        guard, codec = self._connected()
+        if len(payload) >= 2:
+            self.close_code = int.from_bytes(payload[:2], "big")
+        words = payload[2:].decode("utf-8", "replace")
+        reason = f"closed by the exchange ({self.close_code or 'no code'}{': ' + words if words else ''})"
+        if self.send_lock.acquire(blocking=False):
+            try:
+                guard.write_deadline = time.monotonic() + 0.1
+                codec.send(payload[:2], _CLOSE)
+            except Exception:
+                pass  # the peer may be gone already; what it said is what counts
+            finally:
+                self.send_lock.release()
+        guard.broken = reason  # what the peer said explains more than what followed from it
+        guard.abort(reason)
+        raise self._lost(Broken(reason))

@@ -1,0 +1,64 @@
+"""One thread per client that checks its connections: alive? anything due?
+
+It distrusts itself first: if its own tick came late (a stopped process, a closed lid, a long hold of the
+interpreter's lock), the connections get one interval to read what has piled up before they are judged.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Protocol, Sequence
+
+log = logging.getLogger("kraken_sync")
+
+
+class Checked(Protocol):
+    """What a watchdog looks after."""
+
+    def check(self, now: float, judge: bool) -> None:
+        """Send what is due; if ``judge``, abort a dead connection."""
+
+
+class Watchdog:
+    """Calls ``check`` on each connection, at every tick and whenever it is woken."""
+
+    def __init__(self, connections: Sequence[Checked], tick: float) -> None:
+        self._connections = connections
+        self._tick = tick
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kraken-sync-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Start checking."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Check now. Any thread."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Stop checking; :meth:`join` waits for it."""
+        self._stop.set()
+        self._wake.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread to end."""
+        if self._thread is not threading.current_thread() and self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        last = time.monotonic()
+        while not self._stop.is_set():
+            self._wake.wait(self._tick)
+            self._wake.clear()
+            now = time.monotonic()
+            on_time = now - last <= 2 * self._tick + 0.1
+            last = now
+            for connection in self._connections:
+                try:
+                    connection.check(now, on_time)
+                except Exception:
+                    log.exception("the watchdog failed to check %s", connection)

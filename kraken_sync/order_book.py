@@ -1,0 +1,287 @@
+"""The live order book that users hold."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
+
+from .core.book import BookState
+from .core.book_sync import BookSync
+from .core.channels import Key
+from .core.snapshot import BookSnapshot, Level, Number, describe
+from .errors import BookNotLive, ClientClosed, ReplyTimeout
+from .io.connection import Connection
+from .io.walltime import wall_seconds
+
+
+class BookReader(ABC):
+    """The readers of a book. Each call reads one consistent state, from any thread."""
+
+    @abstractmethod
+    def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:
+        """One consistent state, at most ``levels`` a side."""
+
+    @property
+    def bids(self) -> Tuple[Level, ...]:
+        """All bids, best (highest) first."""
+        return self.snapshot().bids
+
+    @property
+    def asks(self) -> Tuple[Level, ...]:
+        """All asks, best (lowest) first."""
+        return self.snapshot().asks
+
+    @property
+    def best_bid(self) -> Optional[Level]:
+        """The highest bid, or None if there is none."""
+        return self.snapshot(1).best_bid
+
+    @property
+    def best_ask(self) -> Optional[Level]:
+        """The lowest ask, or None if there is none."""
+        return self.snapshot(1).best_ask
+
+    @property
+    def mid(self) -> Optional[Decimal]:
+        """Half way between best bid and best ask, exactly; None if a side is empty."""
+        return self.snapshot(1).mid
+
+    @property
+    def spread(self) -> Optional[Decimal]:
+        """Best ask minus best bid, in quote currency; None if a side is empty."""
+        return self.snapshot(1).spread
+
+    @property
+    def updated(self) -> Optional[datetime]:
+        """When the last change was received (UTC, this machine's clock)."""
+        return self.snapshot(1).updated
+
+    @property
+    def checksum(self) -> Optional[int]:
+        """The exchange's checksum of the state."""
+        return self.snapshot(1).checksum
+
+    def vwap(self, side: str, qty: Number) -> Optional[Decimal]:
+        """See :meth:`BookSnapshot.vwap`."""
+        return self.snapshot().vwap(side, qty)
+
+    def imbalance(self, levels: int = 10) -> Optional[Decimal]:
+        """See :meth:`BookSnapshot.imbalance`."""
+        return self.snapshot().imbalance(levels)
+
+    def to_frame(self) -> Any:
+        """See :meth:`BookSnapshot.to_frame`."""
+        return self.snapshot().to_frame()
+
+
+class StaleBook(BookReader):
+    """Reads the last known state of a book, whatever it is worth. See ``OrderBook.stale``."""
+
+    def __init__(self, book: OrderBook) -> None:
+        self._book = book
+
+    def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:
+        """The last known state; its ``state`` and ``age`` tell what it is worth. Never raises."""
+        return self._book._read(levels, live_only=False)
+
+
+class OrderBook(BookReader):
+    """A live order book. Every message of the exchange for it is proven by the exchange's checksum.
+
+    Get one from ``client.book()``. All members may be used from any thread; each reader sees one
+    consistent state, and raises :class:`BookNotLive` while the book is not ``LIVE``.
+
+    Cost: reading the best level takes the lock for about a microsecond, ``snapshot()`` copies the levels.
+    """
+
+    def __init__(self, owner: Any, connection: Connection, sync: BookSync, symbol: str, depth: int) -> None:
+        self.symbol = symbol
+        self.depth = depth
+        """The most levels a side that this view shows."""
+        self._owner = owner  # keeps the client from being collected while its book is read
+        self._connection = connection
+        self._sync = sync
+        self._ended = False
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:
+        """One consistent, immutable state, at most ``levels`` a side (default: the depth).
+
+        Raises:
+            BookNotLive: the book is not verified right now.
+        """
+        return self._read(levels, live_only=True)
+
+    @property
+    def stale(self) -> StaleBook:
+        """The same readers without the promise: the last known state, never an exception."""
+        return StaleBook(self)
+
+    @property
+    def state(self) -> BookState:
+        """``SYNCING``, ``LIVE``, ``STALE``, ``RESYNCING`` or ``CLOSED``."""
+        with self._connection.changed:
+            return self._judge(time.monotonic())[0]
+
+    @property
+    def age(self) -> float:
+        """Seconds since the exchange last proved the book current.
+
+        That was a frame of the book, or any other frame of its connection: the exchange sends a heartbeat
+        every second in which nothing else is sent, so silence on one symbol means no change.
+        """
+        with self._connection.changed:
+            return self._connection.session.age(time.monotonic())
+
+    def changes(self, timeout: Optional[float] = None) -> Iterator[BookSnapshot]:
+        """Iterate over verified states, each newer than the one before, the first at once.
+
+        What changes while you work is conflated into the next state. While the book is not live this
+        waits; the ``generation`` of the states tells that there was a gap. Ends when the book is
+        unsubscribed or the client closed.
+
+        Args:
+            timeout: seconds to wait for each state, None for ever.
+
+        Raises:
+            ReplyTimeout: nothing new and verified came in time.
+            BookNotLive: the exchange ended the subscription.
+        """
+        for _, state in changes_of([self], timeout):
+            yield state
+
+    def wait_until(
+        self, predicate: Callable[[BookSnapshot], Any], timeout: Optional[float] = None
+    ) -> BookSnapshot:
+        """Block until ``predicate(snapshot)`` is true, and return that snapshot.
+
+        Args:
+            predicate: called in this thread with verified states, newest first served.
+            timeout: seconds, None for ever.
+
+        Raises:
+            ReplyTimeout: it was not true in time.
+            BookNotLive, ClientClosed: it cannot become true any more.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for _, state in changes_of([self], timeout, deadline):
+            if predicate(state):
+                return state
+        raise ClientClosed(f"{self.symbol} was unsubscribed or the client closed while waiting")
+
+    def unsubscribe(self) -> None:
+        """End this book, and the exchange's subscription if nobody else uses it. Does not block."""
+        self._ended = True
+        self._owner._book_ended(self)
+
+    def __repr__(self) -> str:
+        return f"<OrderBook {describe(self._read(1, live_only=False))}>"
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _judge(self, now: float) -> Tuple[BookState, str, Optional[float]]:
+        """State, reason and since when; the caller holds the connection's lock."""
+        sync, session = self._sync, self._connection.session
+        if self._ended:
+            return BookState.CLOSED, "unsubscribed", None
+        if sync.live and session.silent(now):
+            return BookState.STALE, f"no message for {session.age(now):.1f} s", None
+        if sync.state is BookState.STALE and self._connection.failure is not None:
+            return sync.state, f"given up: {self._connection.failure}", sync.since
+        return sync.state, sync.reason, sync.since
+
+    def _read(self, levels: Optional[int], *, live_only: bool) -> BookSnapshot:
+        depth = self.depth if levels is None else min(levels, self.depth)
+        if depth < 1:
+            raise ValueError(f"levels must be 1 or more, not {levels!r}")
+        with self._connection.changed:
+            now = time.monotonic()
+            state, reason, since = self._judge(now)
+            sync, age = self._sync, self._connection.session.age(now)
+            book = sync.book
+            if state is BookState.LIVE or not live_only:
+                asks, bids = book.top(depth)
+                version, generation, updated = book.version, sync.generation, sync.updated
+                checksum, timestamp = book.checksum, book.timestamp
+                decimals = (book.price_decimals, book.qty_decimals)
+        if live_only and state is not BookState.LIVE:
+            raise BookNotLive(self.symbol, str(state), reason, since=None if since is None else now - since)
+        return BookSnapshot(
+            symbol=self.symbol,
+            depth=self.depth,
+            state=str(state),
+            checksum=checksum,
+            timestamp=timestamp,
+            updated=None if updated is None else datetime.fromtimestamp(wall_seconds(updated), timezone.utc),
+            age=age,
+            version=version,
+            generation=generation,
+            price_decimals=decimals[0],
+            qty_decimals=decimals[1],
+            _asks=asks,
+            _bids=bids,
+        )
+
+    def _mark(self) -> Tuple[int, int]:
+        """What identifies the state; the caller holds the connection's lock."""
+        return self._sync.generation, self._sync.book.version
+
+
+def changes_of(
+    books: Sequence[OrderBook], timeout: Optional[float], deadline: Optional[float] = None
+) -> Iterator[Tuple[OrderBook, BookSnapshot]]:
+    """As ``OrderBook.changes``, for several books of one client: yields whichever is new.
+
+    ``timeout`` bounds each wait, ``deadline`` (monotonic) all of them.
+    """
+    connection = books[0]._connection
+    seen = {id(book): (-1, -1) for book in books}
+
+    def fresh() -> List[OrderBook]:
+        now = time.monotonic()
+        return [
+            book for book in books if seen[id(book)] != book._mark() and book._judge(now)[0] is BookState.LIVE
+        ]
+
+    def over() -> bool:
+        return all(book._judge(0.0)[0] is BookState.CLOSED for book in books)
+
+    while True:
+        limit = None if timeout is None else time.monotonic() + timeout
+        if deadline is not None:
+            limit = deadline
+        try:
+            with connection.changed:
+                came = connection.wait(lambda: bool(fresh()) or over(), limit)
+                news, ended = fresh(), over()
+                reasons = {book.symbol: book._judge(0.0)[1] for book in books}
+        except ClientClosed:
+            return
+        if not came:
+            _raise_timeout(books, timeout)
+        for book in news:
+            try:
+                state = book.snapshot()
+            except BookNotLive:
+                continue  # it stopped being live this very moment; wait for the next state
+            seen[id(book)] = (state.generation, state.version)
+            yield book, state
+        if ended:
+            for symbol, reason in reasons.items():
+                if reason not in ("unsubscribed", "the client is closed"):
+                    raise BookNotLive(symbol, "CLOSED", reason)
+            return
+
+
+def book_key(symbol: str) -> Key:
+    """The key of a symbol's book."""
+    return Key("book", symbol)
+
+
+def _raise_timeout(books: Sequence[OrderBook], timeout: Optional[float]) -> None:
+    states = ", ".join(f"{book.symbol} is {book.state}" for book in books)
+    raise ReplyTimeout(f"nothing new in the order book within {timeout:g} s ({states})", waited=timeout)

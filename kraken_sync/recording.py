@@ -1,0 +1,199 @@
+"""Verifies recordings: the same decoding, books and checksums as live, without a connection.
+
+A recording has one wire message a line, as text. Lines may wrap the message under ``"frame"`` (as a
+string, or as an object whose raw text is taken as it stands), with other keys beside it; ``"dir": "tx"``
+marks what the client sent. Lines that are neither are foreign: counted, not fatal.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+
+import msgspec
+
+from .core import messages
+from .core.book import Book, smallest_depth
+from .core.channels import DEPTHS
+from .core.messages import BookData, MalformedFrame
+
+Decimals = Mapping[str, Tuple[int, int]]
+
+
+class _Line(msgspec.Struct):
+    """A line of a recording: a message itself, or what wraps it."""
+
+    frame: msgspec.Raw = msgspec.Raw(b"")
+    dir: Any = None
+    channel: Any = None
+    method: Any = None
+    error: Any = None
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+class Recorded(NamedTuple):
+    """A received message and where it stands in the file."""
+
+    line: int
+    frame: bytes
+
+
+class Mismatch(NamedTuple):
+    """A checksum that did not match."""
+
+    line: int
+    symbol: str
+    expected: int
+    computed: Optional[int]
+    """None if the message had numbers that no book can hold."""
+
+
+@dataclass
+class Report:
+    """What came out of a verification."""
+
+    messages: int = 0
+    """Messages received from the exchange."""
+    book_messages: int = 0
+    verified: int = 0
+    mismatched: int = 0
+    skipped: int = 0
+    """Book messages that could not be checked: after a mismatch, until the next snapshot."""
+    sent: int = 0
+    """Messages that the recording client sent."""
+    foreign: int = 0
+    """Lines that are no messages."""
+    symbols: List[str] = field(default_factory=list)
+    mismatches: List[Mismatch] = field(default_factory=list)
+    seconds: float = 0.0
+    """Spent decoding, applying and verifying."""
+
+    @property
+    def messages_per_second(self) -> float:
+        """Speed of decoding, applying and verifying."""
+        return self.messages / self.seconds if self.seconds else 0.0
+
+    def as_dict(self) -> Dict[str, Any]:
+        """For JSON."""
+        return {
+            "messages": self.messages,
+            "book_messages": self.book_messages,
+            "verified": self.verified,
+            "mismatched": self.mismatched,
+            "skipped": self.skipped,
+            "sent": self.sent,
+            "foreign": self.foreign,
+            "symbols": self.symbols,
+            "mismatches": [mismatch._asdict() for mismatch in self.mismatches],
+            "seconds": round(self.seconds, 6),
+            "messages_per_second": round(self.messages_per_second, 1),
+        }
+
+
+def read_lines(lines: Iterable[bytes], report: Report) -> List[Recorded]:
+    """The received messages of a recording; ``report`` counts what is none."""
+    received = []
+    for number, line in enumerate(lines, 1):
+        line = line.strip()
+        if not line:
+            continue
+        try:
+            outer = _decode_line(line)
+            wrapped = bytes(outer.frame)
+            frame = _unwrap(wrapped) if wrapped else line
+            inner = _decode_line(frame) if wrapped else outer
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            report.foreign += 1
+            continue
+        if outer.dir == "tx":
+            report.sent += 1
+        elif inner.channel is None and inner.method is None and inner.error is None:
+            report.foreign += 1
+        else:
+            received.append(Recorded(number, frame))
+    return received
+
+
+def verify(lines: Iterable[bytes], decimals: Optional[Decimals] = None) -> Report:
+    """Check every book message of a recording.
+
+    The depth of a book comes from the acknowledgement of its subscription, else it is the smallest
+    offered depth that holds the snapshot. After a mismatch the symbol is ignored until its next snapshot.
+
+    Args:
+        lines: the recording, whole.
+        decimals: symbol -> (price, qty) decimals, where the text has lost its trailing zeros.
+    """
+    report = Report()
+    received = read_lines(lines, report)
+    verifier = _Verifier(report, decimals or {})
+    started = time.perf_counter()
+    for recorded in received:
+        verifier.take(recorded)
+    report.seconds = time.perf_counter() - started
+    report.messages = len(received)
+    report.symbols = sorted(verifier.seen)
+    return report
+
+
+class _Verifier:
+    def __init__(self, report: Report, decimals: Decimals) -> None:
+        self._report = report
+        self._decimals = decimals
+        self._depths: Dict[str, int] = {}
+        self._books: Dict[str, Book] = {}
+        self.seen: Dict[str, None] = {}
+
+    def take(self, recorded: Recorded) -> None:
+        line, frame = recorded
+        try:
+            if frame.startswith(messages.BOOK_PREFIX):
+                self._book_frame(line, frame)
+                return
+            envelope = messages.decode_envelope(frame)
+            if envelope.channel == "book":
+                self._book_frame(line, frame)
+            elif envelope.method == "subscribe" and envelope.success is True:
+                result = messages.decode_value(bytes(envelope.result) or b"{}")
+                if isinstance(result, dict) and result.get("channel") == "book":
+                    self._depths[result["symbol"]] = result["depth"]
+                    self._books.pop(result["symbol"], None)
+        except MalformedFrame:
+            self._report.foreign += 1
+
+    def _book_frame(self, line: int, frame: bytes) -> None:
+        message = messages.decode_book(frame)
+        for data in message.data:
+            self._book(line, data, message.type == "snapshot")
+
+    def _book(self, line: int, data: BookData, snapshot: bool) -> None:
+        report, symbol = self._report, data.symbol
+        report.book_messages += 1
+        self.seen[symbol] = None
+        book = self._books.get(symbol)
+        if snapshot and book is None:
+            depth = self._depths.get(symbol) or smallest_depth(data, DEPTHS)
+            book = self._books[symbol] = Book(symbol, depth, self._decimals.get(symbol))
+        if book is None:
+            report.skipped += 1
+            return
+        computed: Optional[int] = None
+        try:
+            if book.apply(data, snapshot):
+                report.verified += 1
+                return
+            computed = book.computed
+        except ValueError:
+            pass  # absurd numbers: no checksum could be computed
+        report.mismatched += 1
+        report.mismatches.append(Mismatch(line, symbol, data.checksum, computed))
+        del self._books[symbol]
+
+
+def _unwrap(raw: bytes) -> bytes:
+    """The message under ``"frame"``: a string is decoded, an object's text is taken as it stands."""
+    return _decode_text(raw).encode() if raw.startswith(b'"') else raw

@@ -1,0 +1,366 @@
+"""What the simulated exchange says, without a socket: requests in, messages out.
+
+Sources: Kraken's "Spot WebSocket v2" reference and recorded traffic: one reply per symbol, keys in
+alphabetical order, a reply before its snapshot, refusals in the exchange's words, heartbeats only while
+something is subscribed, ``Subscription Not Found`` under the method ``subscribe``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from decimal import Decimal
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+from . import wire
+from .faults import Faults
+from .instruments import INSTRUMENTS, asset_text, assets, pair_text
+from .market import DEPTHS, Market
+from .tape import INTERVALS
+
+PUBLIC, PRIVATE, LEVEL3 = "public", "private", "level3"
+PUBLIC_CHANNELS = ("ticker", "book", "trade", "ohlc", "instrument")
+PRIVATE_CHANNELS = ("executions", "balances", "level3")
+TRADING = (
+    "add_order",
+    "amend_order",
+    "edit_order",
+    "cancel_order",
+    "cancel_all",
+    "cancel_all_orders_after",
+    "batch_add",
+    "batch_cancel",
+)
+WRONG_HOST_PRIVATE = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com"
+WRONG_HOST_PUBLIC = "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com"
+
+
+class Feed(NamedTuple):
+    """A subscription of one connection."""
+
+    channel: str
+    symbol: Optional[str] = None
+    option: Any = None
+    """Depth, interval or event trigger."""
+
+
+class Peer:
+    """One connection, as the exchange sees it. ``send`` hands over text and a delay in seconds."""
+
+    def __init__(self, role: str, send: Callable[[str, float], None], now: float) -> None:
+        self.role = role
+        self.send = send
+        self.feeds: Dict[Feed, None] = {}
+        self.heard_at = now
+        self.sent_at = now
+        self.requests: List[float] = []
+
+
+class Exchange:
+    """Markets, subscriptions and replies. ``now`` is seconds since the epoch. One thread at a time."""
+
+    def __init__(self, seed: int, now: float, faults: Faults) -> None:
+        self.faults = faults
+        self.system = "online"
+        self.markets: Dict[str, Market] = {pair.symbol: Market(pair, seed, now) for pair in INSTRUMENTS}
+        self.peers: List[Peer] = []
+        self.requests: List[Dict[str, Any]] = []
+        """Every request ever received, as parsed, for tests to look at."""
+        self._rng = random.Random(seed)
+        self._busy = [market for market in self.markets.values() if market.pair.activity]
+        self._weights = [market.pair.activity for market in self._busy]
+
+    # -- connections -------------------------------------------------------------------------
+
+    def connect(self, role: str, send: Callable[[str, float], None], now: float) -> Peer:
+        """A new connection; it is greeted with the ``status`` message."""
+        peer = Peer(role, send, now)
+        self.peers.append(peer)
+        if self.faults.connection_error is not None:
+            error = {
+                "message": self.faults.connection_error,
+                "hint": "Your code may be reconnecting too often or when it has no need to.",
+                "name": "WebSocket connection rate error",
+            }
+            peer.send(wire.dump({"error": error}), 0.0)
+        elif not self.faults.no_status:
+            self._send(peer, self._status(self._rng.randrange(2**63, 2**64)), now)
+        return peer
+
+    def disconnect(self, peer: Peer) -> None:
+        """The connection is gone."""
+        if peer in self.peers:
+            self.peers.remove(peer)
+
+    def set_system(self, system: str, now: float) -> None:
+        """Change the trading engine's status, and tell everybody."""
+        self.system = system
+        for peer in self.peers:
+            self._send(peer, self._status(None), now)
+
+    def _status(self, connection_id: Optional[int]) -> str:
+        connection = "" if connection_id is None else f',"connection_id":{connection_id}'
+        return (
+            '{"channel":"status","type":"update","data":[{"version":"2.0.10",'
+            f'"system":"{self.system}","api_version":"v2"{connection},'
+            '"upcoming_maintenance":[],"emergency":[]}]}'
+        )
+
+    def _send(self, peer: Peer, text: str, now: float, delay: float = 0.0) -> None:
+        if not self.faults.mute:
+            peer.sent_at = now
+            peer.send(text, delay)
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def receive(self, peer: Peer, text: str, now: float) -> None:
+        """Take one request and answer it."""
+        peer.heard_at = now
+        try:
+            message = json.loads(text, parse_float=Decimal)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict):
+            self._send(peer, wire.dump({"error": "Malformed request", "success": False}), now)
+            return
+        self.requests.append(message)
+        method, req_id = str(message.get("method", "")), message.get("req_id")
+        params = message.get("params")
+        if self._too_fast(peer, now):
+            self._fail(peer, method, req_id, "Exceeded msg rate", now)
+        elif method == "ping":
+            self._ping(peer, message, now)
+        elif method in ("subscribe", "unsubscribe"):
+            if not isinstance(params, dict):
+                self._fail(peer, method, req_id, "EGeneral:Invalid arguments:params", now)
+            else:
+                self._subscription(peer, method, params, req_id, now)
+        elif method in TRADING:
+            wrong = peer.role == PUBLIC
+            error = WRONG_HOST_PRIVATE if wrong else "ESession:Invalid session"
+            self._fail(peer, method, req_id, error, now)
+        else:
+            self._fail(peer, method, req_id, "Unsupported event", now)
+
+    def _too_fast(self, peer: Peer, now: float) -> bool:
+        rate = self.faults.message_rate
+        if rate is None:
+            return False
+        peer.requests = [moment for moment in peer.requests if now - moment < 1.0]
+        if len(peer.requests) >= rate:
+            return True
+        peer.requests.append(now)
+        return False
+
+    def _fail(self, peer: Peer, method: str, req_id: Any, error: str, now: float, **more: Any) -> None:
+        self._send(peer, wire.reply(method, req_id, now, error=error, **more), now)
+
+    def _ping(self, peer: Peer, message: Dict[str, Any], now: float) -> None:
+        if self.faults.drop_pongs:
+            return
+        if "params" in message:
+            error = "Unsupported field: 'params' for the given msg type: ping"
+            self._fail(peer, "ping", message.get("req_id"), error, now)
+            return
+        pong: Dict[str, Any] = {
+            "method": "pong",
+            "time_in": wire.timestamp(now),
+            "time_out": wire.timestamp(now + 0.00002),
+        }
+        if "req_id" in message:
+            pong["req_id"] = message["req_id"]
+        self._send(peer, wire.dump(pong), now)
+
+    def _subscription(self, peer: Peer, method: str, params: Dict[str, Any], req_id: Any, now: float) -> None:
+        channel = params.get("channel")
+        error = self._bad_params(peer, channel, params)
+        if error is not None:
+            extra = {"channel": channel, "status": "error"} if error.startswith("ESession") else None
+            self._fail(peer, method, req_id, error, now, extra=extra)
+            return
+        assert isinstance(channel, str)
+        for symbol in [None] if channel == "instrument" else params["symbol"]:
+            feed = Feed(channel, symbol, _option(channel, params))
+            if method == "subscribe":
+                self._subscribe(peer, feed, params, req_id, now)
+            else:
+                self._unsubscribe(peer, feed, req_id, now)
+
+    def _bad_params(self, peer: Peer, channel: Any, params: Dict[str, Any]) -> Optional[str]:
+        if channel in PRIVATE_CHANNELS:
+            return WRONG_HOST_PRIVATE if peer.role == PUBLIC else "ESession:Invalid session"
+        if channel not in PUBLIC_CHANNELS:
+            return "Unsupported event"
+        if peer.role != PUBLIC:
+            return WRONG_HOST_PUBLIC
+        if channel != "instrument" and not isinstance(params.get("symbol"), list):
+            return "Symbol field must be an array"
+        option = _option(channel, params)
+        if channel == "book" and option not in DEPTHS:
+            return "Subscription depth not supported"
+        if channel == "ohlc" and option not in INTERVALS:
+            return "Subscription ohlc interval not supported"
+        if channel == "ticker" and option not in ("trades", "bbo"):
+            return "EGeneral:Invalid arguments:event_trigger"
+        return None
+
+    def _ack(self, peer: Peer, text: str, now: float) -> bool:
+        """Send a reply to subscribe or unsubscribe, unless a fault says otherwise."""
+        if self.faults.use_ack():
+            return False
+        self._send(peer, text, now, self.faults.ack_delay)
+        return True
+
+    def _subscribe(self, peer: Peer, feed: Feed, params: Dict[str, Any], req_id: Any, now: float) -> None:
+        symbol = feed.symbol
+        if symbol is not None and (symbol not in self.markets or symbol in self.faults.refused):
+            error = f"Currency pair not supported {symbol}"
+            self._fail(peer, "subscribe", req_id, error, now, symbol=symbol)
+            return
+        if any(_same(feed, other) for other in peer.feeds):
+            self._fail(peer, "subscribe", req_id, "Already subscribed", now, symbol=symbol)
+            return
+        snapshot = params.get("snapshot", feed.channel != "trade")
+        result: Dict[str, Any] = {"channel": feed.channel, "snapshot": snapshot}
+        if symbol is not None:
+            result["symbol"] = symbol
+        if feed.option is not None:
+            result[_OPTIONS[feed.channel]] = feed.option
+        if feed.channel in _WARNINGS:
+            result["warnings"] = [_WARNINGS[feed.channel]]
+        self._ack(peer, wire.reply("subscribe", req_id, now, result=result), now)
+        if symbol is not None and self.faults.use(self.faults.no_snapshot, symbol):
+            return
+        peer.feeds[feed] = None
+        if feed.channel == "book" and symbol is not None:
+            self.publish_market(self.markets[symbol], now, but=peer)
+            self.markets[symbol].view(feed.option)
+        if snapshot:
+            self._send(peer, self._snapshot(feed, now), now, self.faults.ack_delay)
+
+    def _unsubscribe(self, peer: Peer, feed: Feed, req_id: Any, now: float) -> None:
+        if feed not in peer.feeds:
+            error = "Subscription Not Found"
+            self._fail(peer, "subscribe", req_id, error, now, symbol=feed.symbol)
+            return
+        del peer.feeds[feed]
+        result: Dict[str, Any] = {"channel": feed.channel}
+        if feed.symbol is not None:
+            result["symbol"] = feed.symbol
+        if feed.option is not None:
+            result[_OPTIONS[feed.channel]] = feed.option
+        self._ack(peer, wire.reply("unsubscribe", req_id, now, result=result), now)
+
+    def _snapshot(self, feed: Feed, now: float) -> str:
+        if feed.channel == "instrument" or feed.symbol is None:
+            pairs = ",".join(pair_text(m.pair, m.status) for m in self.markets.values())
+            return (
+                '{"channel":"instrument","type":"snapshot","data":{"assets":['
+                f'{",".join(map(asset_text, assets()))}],"pairs":[{pairs}]}}}}'
+            )
+        market = self.markets[feed.symbol]
+        if feed.channel == "book":
+            bad = self.faults.use(self.faults.bad_snapshot, feed.symbol)
+            checksum = market.checksum() ^ 1 if bad else None
+            return market.book_snapshot(feed.option, now, checksum)
+        if feed.channel == "ticker":
+            return market.ticker("snapshot", now)
+        if feed.channel == "trade":
+            return market.trade_message("snapshot", list(market.tape.trades)[-50:])
+        return market.ohlc("snapshot", feed.option, now)
+
+    # -- market data -------------------------------------------------------------------------
+
+    def happen(self, events: int, now: float, symbols: Iterable[str] = ()) -> None:
+        """Let so many things happen (in these markets), without publishing them yet."""
+        chosen = [self.markets[symbol] for symbol in symbols]
+        for _ in range(events):
+            choice = self._rng.choice(chosen) if chosen else self._rng.choices(self._busy, self._weights)[0]
+            choice.event(now)
+
+    def publish(self, now: float) -> None:
+        """Tell every subscriber what happened since the last time."""
+        for market in self.markets.values():
+            self.publish_market(market, now)
+
+    def publish_market(self, market: Market, now: float, but: Optional[Peer] = None) -> None:
+        """Tell the subscribers of one market."""
+        told = self._messages(market, now)
+        if not told:
+            return
+        for peer in list(self.peers):
+            if peer is but:
+                continue
+            for feed in peer.feeds:
+                for text in told.get(feed, ()):
+                    self._send(peer, text, now)
+
+    def _messages(self, market: Market, now: float) -> Dict[Feed, Tuple[str, ...]]:
+        symbol = market.pair.symbol
+        told: Dict[Feed, Tuple[str, ...]] = {}
+        for depth, view in market.views.items():
+            bids, asks = view.take()
+            if not (bids or asks) or not self._anybody(Feed("book", symbol, depth)):
+                continue
+            if self.faults.use(self.faults.skip_update, symbol):
+                continue
+            bad = self.faults.use(self.faults.bad_checksum, symbol)
+            checksum = market.checksum() ^ 1 if bad else None
+            text = market.book_text("update", bids, asks, now, checksum)
+            told[Feed("book", symbol, depth)] = (text,)
+        trades, market.trades = market.trades, []
+        best_changed = market.best_changed()
+        if trades:
+            told[Feed("trade", symbol)] = (market.trade_message("update", trades),)
+            told[Feed("ticker", symbol, "trades")] = (market.ticker("update", now),)
+            for interval in INTERVALS:
+                feed = Feed("ohlc", symbol, interval)
+                if self._anybody(feed):
+                    told[feed] = (market.ohlc("update", interval, now),)
+        if trades or best_changed:
+            told[Feed("ticker", symbol, "bbo")] = (market.ticker("update", now),)
+        return told
+
+    def _anybody(self, feed: Feed) -> bool:
+        return any(feed in peer.feeds for peer in self.peers)
+
+    def set_pair_status(self, symbol: str, status: str, now: float) -> None:
+        """Change the status of a pair, and tell the ``instrument`` subscribers."""
+        market = self.markets[symbol]
+        market.status = status
+        text = (
+            '{"channel":"instrument","type":"update","data":{"assets":[],"pairs":['
+            f"{pair_text(market.pair, status)}]}}}}"
+        )
+        for peer in self.peers:
+            if any(feed.channel == "instrument" for feed in peer.feeds):
+                self._send(peer, text, now)
+
+    def heartbeat(self, now: float) -> None:
+        """Tell those who are subscribed and have heard nothing for a second that all is well."""
+        for peer in self.peers:
+            if peer.feeds and now - peer.sent_at >= 1.0:
+                self._send(peer, '{"channel":"heartbeat"}', now)
+
+    def idle(self, now: float, limit: float) -> List[Peer]:
+        """The connections to be closed: nothing subscribed, and no request for ``limit`` seconds."""
+        return [peer for peer in self.peers if not peer.feeds and now - peer.heard_at >= limit]
+
+
+_OPTIONS = {"book": "depth", "ohlc": "interval", "ticker": "event_trigger"}
+_DEFAULTS = {"book": 10, "ohlc": None, "ticker": "trades"}
+_WARNINGS = {
+    "ohlc": "timestamp is deprecated, use interval_begin",
+    "instrument": "tick_size is deprecated, use price_increment",
+}
+
+
+def _option(channel: Any, params: Dict[str, Any]) -> Any:
+    return params.get(_OPTIONS.get(channel, ""), _DEFAULTS.get(channel))
+
+
+def _same(feed: Feed, other: Feed) -> bool:
+    """Whether a second subscription would be the same: only ``ohlc`` tells its options apart."""
+    if feed.channel == "ohlc":
+        return feed == other
+    return (feed.channel, feed.symbol) == (other.channel, other.symbol)

@@ -1,0 +1,137 @@
+"""One pair's market: its book, its order flow, its tape, and what subscribers are told of it."""
+
+from __future__ import annotations
+
+import random
+from typing import Dict, List, Optional, Tuple
+
+from . import wire
+from .flow import Flow
+from .instruments import Instrument
+from .matching import BUY, Change, Fill, MatchingBook
+from .tape import Tape, Trade
+
+Level = Tuple[int, int]
+DEPTHS = (10, 25, 100, 500, 1000)
+
+
+class View:
+    """What a subscriber to one depth has not been told yet.
+
+    A change inside the depth is told as it happens, never netted. A level that comes into scope because
+    another left is told right after that; a level that is pushed out of the depth is not told.
+    """
+
+    def __init__(self, book: MatchingBook, depth: int) -> None:
+        self._book = book
+        self.depth = depth
+        self.bids: List[Level] = []
+        self.asks: List[Level] = []
+
+    def note(self, change: Change) -> None:
+        """A level has changed."""
+        if change.rank >= self.depth:
+            return
+        entries = self.bids if change.side == BUY else self.asks
+        entries.append((change.price, change.total))
+        side = self._book.sides[change.side]
+        if change.total == 0 and len(side) >= self.depth:
+            price = side.price_at(self.depth - 1)
+            entries.append((price, side.total(price)))
+
+    def take(self) -> Tuple[List[Level], List[Level]]:
+        """What is to be told now: (bids, asks)."""
+        told = (self.bids, self.asks)
+        self.bids, self.asks = [], []
+        return told
+
+
+class Market:
+    """A pair that lives. The owner serialises."""
+
+    def __init__(self, pair: Instrument, seed: int, now: float) -> None:
+        self.pair = pair
+        self.status = "online"
+        self.views: Dict[int, View] = {}
+        rng = random.Random(f"{seed}/{pair.symbol}")
+        self.book = MatchingBook(self._changed)
+        self._flow = Flow(pair, self.book, rng)
+        self.tape = Tape(pair, rng, now)
+        self._best = self.best()
+        self.trades: List[Trade] = []
+        """Trades that subscribers have not been told yet."""
+
+    def _changed(self, change: Change) -> None:
+        for view in self.views.values():
+            view.note(change)
+
+    def event(self, now: float) -> None:
+        """Let something happen."""
+        self.record(self._flow.event(), now)
+
+    def record(self, fills: List[Fill], now: float, kind: str = "market") -> None:
+        """Put trades on the tape."""
+        self.trades.extend(self.tape.add(fill, now, kind) for fill in fills)
+
+    def view(self, depth: int) -> View:
+        """The view of ``depth``, which from now on notes changes."""
+        if depth not in self.views:
+            self.views[depth] = View(self.book, depth)
+        return self.views[depth]
+
+    def best(self) -> Tuple[Level, Level]:
+        """Best bid and best ask; zeros for an empty side."""
+        bids, asks = self.book.bids.top(1), self.book.asks.top(1)
+        return (bids or [(0, 0)])[0], (asks or [(0, 0)])[0]
+
+    def best_changed(self) -> bool:
+        """Whether best bid or ask is another than when this was last asked."""
+        before, self._best = self._best, self.best()
+        return before != self._best
+
+    # -- as text -----------------------------------------------------------------------------
+
+    def checksum(self) -> int:
+        """Of the book as it is now."""
+        pair = self.pair
+        return wire.book_checksum(
+            self.book.asks.top(10), self.book.bids.top(10), pair.price_digits, pair.qty_digits
+        )
+
+    def book_snapshot(self, depth: int, now: float, checksum: Optional[int] = None) -> str:
+        """A snapshot message of the ``book`` channel."""
+        bids, asks = self.book.bids.top(depth), self.book.asks.top(depth)
+        return self.book_text("snapshot", bids, asks, now, checksum)
+
+    def book_text(
+        self,
+        kind: str,
+        bids: List[Level],
+        asks: List[Level],
+        now: float,
+        checksum: Optional[int] = None,
+    ) -> str:
+        """A message of the ``book`` channel."""
+        price, qty = self.pair.price_digits, self.pair.qty_digits
+        return (
+            f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{self.pair.symbol}",'
+            f'"bids":{wire.levels(bids, price, qty)},"asks":{wire.levels(asks, price, qty)},'
+            f'"checksum":{self.checksum() if checksum is None else checksum},'
+            f'"timestamp":"{wire.timestamp(now)}"}}]}}'
+        )
+
+    def ticker(self, kind: str, now: float) -> str:
+        """A message of the ``ticker`` channel."""
+        bid, ask = self.best()
+        return f'{{"channel":"ticker","type":"{kind}","data":[{self.tape.ticker_text(bid, ask, now)}]}}'
+
+    def trade_message(self, kind: str, trades: List[Trade]) -> str:
+        """A message of the ``trade`` channel."""
+        data = ",".join(map(self.tape.trade_text, trades))
+        return f'{{"channel":"trade","type":"{kind}","data":[{data}]}}'
+
+    def ohlc(self, kind: str, interval: int, now: float) -> str:
+        """A message of the ``ohlc`` channel: twelve closed candles and the current one, or that one."""
+        candles = list(self.tape.candles[interval])[-13 if kind == "snapshot" else -1 :]
+        data = ",".join(self.tape.candle_text(candle, interval) for candle in candles)
+        return f'{{"channel":"ohlc","type":"{kind}","timestamp":"{wire.timestamp(now, 9)}","data":[{data}]}}'

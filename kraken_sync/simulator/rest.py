@@ -1,0 +1,251 @@
+"""The public REST endpoints of the simulated exchange, on a port of their own.
+
+(The WebSocket server answers no POST requests, so REST cannot share its port.)
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Callable, Dict, List, Optional
+from urllib.parse import parse_qsl, urlsplit
+
+from .exchange import Exchange
+from .instruments import INSTRUMENTS, Instrument, asset_digits, assets
+from .tape import INTERVALS
+from .wire import number, timestamp
+
+Params = Dict[str, str]
+OLD = {"BTC": "XBT", "DOGE": "XDG"}
+
+
+class RestError(Exception):
+    """An error in the exchange's own words."""
+
+
+class RestApi:
+    """Answers public requests from the state of an exchange."""
+
+    def __init__(self, exchange: Exchange, clock: Callable[[], float] = time.time) -> None:
+        self._exchange = exchange
+        self._clock = clock
+        self._endpoints: Dict[str, Callable[[Params], Any]] = {
+            "Time": self._time,
+            "SystemStatus": self._system_status,
+            "Assets": self._assets,
+            "AssetPairs": self._asset_pairs,
+            "Depth": self._depth,
+            "Trades": self._trades,
+            "OHLC": self._ohlc,
+            "Spread": self._spread,
+        }
+
+    def answer(self, path: str, params: Params) -> Dict[str, Any]:
+        """The JSON envelope for a request."""
+        name = path[len("/0/public/") :] if path.startswith("/0/public/") else ""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            return {"error": ["EGeneral:Unknown method"]}
+        try:
+            return {"error": [], "result": endpoint(params)}
+        except RestError as error:
+            return {"error": [str(error)]}
+
+    def _time(self, params: Params) -> Any:
+        now = self._clock()
+        return {"unixtime": int(now), "rfc1123": formatdate(now, usegmt=True)}
+
+    def _system_status(self, params: Params) -> Any:
+        return {"status": self._exchange.system, "timestamp": timestamp(self._clock(), 0)[:19] + "Z"}
+
+    def _assets(self, params: Params) -> Any:
+        wanted = params.get("asset", "")
+        names = wanted.split(",") if wanted else assets()
+        if not set(names) <= set(assets()):
+            raise RestError("EQuery:Unknown asset")
+        return {
+            name: {
+                "aclass": "currency",
+                "altname": OLD.get(name, name),
+                "decimals": asset_digits(name)[0],
+                "display_decimals": asset_digits(name)[1],
+                "status": "enabled",
+            }
+            for name in names
+        }
+
+    def _asset_pairs(self, params: Params) -> Any:
+        wanted = params.get("pair", "")
+        pairs = [self._pair(name) for name in wanted.split(",")] if wanted else list(INSTRUMENTS)
+        return {rest_id(pair): self._pair_entry(pair) for pair in pairs}
+
+    def _pair_entry(self, pair: Instrument) -> Dict[str, Any]:
+        old_base, _, old_quote = (pair.old_name or pair.symbol).partition("/")
+        base, quote = OLD.get(pair.base, pair.base), OLD.get(pair.quote, pair.quote)
+        return {
+            "altname": f"{base}{quote}",
+            "wsname": f"{base}/{quote}",
+            "aclass_base": "currency",
+            "base": old_base,
+            "aclass_quote": "currency",
+            "quote": old_quote,
+            "lot": "unit",
+            "cost_decimals": pair.cost_digits,
+            "pair_decimals": pair.price_digits,
+            "lot_decimals": pair.qty_digits,
+            "lot_multiplier": 1,
+            "leverage_buy": [],
+            "leverage_sell": [],
+            "fees": [],
+            "fees_maker": [],
+            "fee_volume_currency": "ZUSD",
+            "margin_call": 80,
+            "margin_stop": 40,
+            "ordermin": number(pair.qty_min, pair.qty_digits).rstrip("0").rstrip("."),
+            "costmin": pair.cost_min,
+            "tick_size": number(1, pair.price_digits),
+            "status": self._exchange.markets[pair.symbol].status,
+        }
+
+    def _depth(self, params: Params) -> Any:
+        pair = self._pair(params.get("pair", ""))
+        count = _whole(params, "count", 100)
+        book, now = self._exchange.markets[pair.symbol].book, int(self._clock())
+        sides = {
+            name: [
+                [number(price, pair.price_digits), number(qty, pair.qty_digits)[:-5], now]
+                for price, qty in side.top(max(1, min(500, count)))
+            ]
+            for name, side in (("asks", book.asks), ("bids", book.bids))
+        }
+        return {_echo(params, pair): sides}
+
+    def _trades(self, params: Params) -> Any:
+        pair = self._pair(params.get("pair", ""))
+        since, count = _whole(params, "since", 0), _whole(params, "count", 1000)
+        rows: List[List[Any]] = []
+        last = since
+        for trade in self._exchange.markets[pair.symbol].tape.trades:
+            nanoseconds = int(trade.moment * 1e9)
+            if nanoseconds <= since or len(rows) >= count:
+                continue
+            last = nanoseconds
+            rows.append(
+                [
+                    number(trade.price, pair.price_digits),
+                    number(trade.qty, pair.qty_digits),
+                    trade.moment,
+                    trade.side[0],
+                    trade.kind[0],
+                    "",
+                    trade.trade_id,
+                ]
+            )
+        return {_echo(params, pair): rows, "last": str(last)}
+
+    def _ohlc(self, params: Params) -> Any:
+        pair = self._pair(params.get("pair", ""))
+        interval, since = _whole(params, "interval", 1), _whole(params, "since", 0)
+        if interval not in INTERVALS:
+            raise RestError("EGeneral:Invalid arguments")
+        digits = pair.price_digits
+        candles = self._exchange.markets[pair.symbol].tape.candles[interval]
+        rows = [
+            [
+                candle.begin,
+                number(candle.open, digits),
+                number(candle.high, digits),
+                number(candle.low, digits),
+                number(candle.close, digits),
+                number(candle.vwap, digits),
+                number(candle.volume, pair.qty_digits),
+                candle.trades,
+            ]
+            for candle in candles
+            if candle.begin > since
+        ]
+        last = candles[-2].begin if len(candles) > 1 else candles[-1].begin
+        return {_echo(params, pair): rows, "last": last}
+
+    def _spread(self, params: Params) -> Any:
+        pair = self._pair(params.get("pair", ""))
+        bid, ask = self._exchange.markets[pair.symbol].best()
+        now = int(self._clock())
+        row = [now, number(bid[0], pair.price_digits), number(ask[0], pair.price_digits)]
+        return {_echo(params, pair): [row], "last": now}
+
+    def _pair(self, name: str) -> Instrument:
+        for pair in INSTRUMENTS:
+            base, quote = OLD.get(pair.base, pair.base), OLD.get(pair.quote, pair.quote)
+            if name in (pair.symbol, f"{base}{quote}", f"{pair.base}{pair.quote}", rest_id(pair)):
+                return pair
+        raise RestError("EQuery:Unknown asset pair")
+
+
+def rest_id(pair: Instrument) -> str:
+    """The key of a pair in REST answers, such as ``XXBTZUSD``."""
+    if pair.old_name:
+        return pair.old_name.replace("/", "")
+    return f"{OLD.get(pair.base, pair.base)}{OLD.get(pair.quote, pair.quote)}"
+
+
+def _echo(params: Params, pair: Instrument) -> str:
+    name = params.get("pair", "")
+    return name if name == pair.symbol else rest_id(pair)
+
+
+def _whole(params: Params, name: str, default: int) -> int:
+    try:
+        return int(params.get(name, default))
+    except ValueError:
+        raise RestError(f"EGeneral:Invalid arguments:{name}") from None
+
+
+class RestServer:
+    """Serves a :class:`RestApi` in a thread of its own.
+
+    ``ask`` runs a function where the exchange lives and returns its result.
+    """
+
+    def __init__(self, host: str, port: int, api: RestApi, ask: Callable[[Callable[[], Any]], Any]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                parts = urlsplit(self.path)
+                self._reply(parts.path, dict(parse_qsl(parts.query)))
+
+            def do_POST(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length).decode("utf-8", "replace")
+                self._reply(urlsplit(self.path).path, dict(parse_qsl(body)))
+
+            def _reply(self, path: str, params: Params) -> None:
+                answer = ask(lambda: api.answer(path, params))
+                data = json.dumps(answer, separators=(",", ":")).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        ThreadingHTTPServer.daemon_threads = True
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self.port = self._server.server_address[1]
+        self._thread: Optional[threading.Thread] = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="simulator-rest", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        if self._thread is not None:
+            self._thread.join(2)

@@ -1,0 +1,312 @@
+"""The simulated exchange on real sockets.
+
+One thread runs an event loop with the WebSocket server and the market; everything that touches the
+exchange runs there. The public methods of :class:`Simulator` may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import ssl
+import threading
+import time
+from http import HTTPStatus
+from typing import Any, Callable, Coroutine, Dict, Iterable, List, Optional, Set, Tuple, TypeVar
+
+from .exchange import LEVEL3, PRIVATE, PUBLIC, Exchange, Peer
+from .faults import Faults
+from .rest import RestApi, RestServer
+
+try:
+    from websockets.asyncio.server import Server, ServerConnection, serve
+    from websockets.exceptions import ConnectionClosed
+except ImportError as error:  # pragma: no cover
+    raise ImportError('the simulator needs websockets: pip install "kraken-sync[simulator]"') from error
+
+PATHS = {"/v2": PUBLIC, "/auth/v2": PRIVATE, "/l3/v2": LEVEL3}
+SLICE = 0.05
+"""Seconds of market that go into one message."""
+MAX_WAITING = 200_000
+T = TypeVar("T")
+
+
+class _Line:
+    """One connection's way out: texts wait here for the sender."""
+
+    def __init__(self, socket: ServerConnection) -> None:
+        self.socket = socket
+        self.waiting: asyncio.Queue[Tuple[str, float]] = asyncio.Queue()
+        self.peer: Optional[Peer] = None
+
+    def send(self, text: str, delay: float) -> None:
+        """Queue a text; ``delay`` seconds pass before it (and all that follows) leaves."""
+        if self.waiting.qsize() < MAX_WAITING:
+            self.waiting.put_nowait((text, delay))
+
+    async def run(self) -> None:
+        """Send what is queued, for ever."""
+        while True:
+            text, delay = await self.waiting.get()
+            if delay:
+                await asyncio.sleep(delay)
+            await self.socket.send(text)
+
+
+class Simulator:
+    """A local Kraken. Use it as a context manager, or ``start()`` and ``stop()`` it.
+
+    ::
+
+        with Simulator(seed=7) as sim, SpotWSClient(ws_url=sim.ws_url) as client:
+            print(client.book("BTC/USD").best_bid)
+
+    Args:
+        seed: the same seed gives the same market.
+        rate: events a second over all pairs; 0 for a market that only :meth:`step` moves.
+        host: where to listen.
+        port: WebSocket here and REST at ``port + 1``; 0 for any free ports.
+        idle_timeout: seconds after which a connection without subscription and requests is closed.
+        ssl_context: serve ``wss``.
+    """
+
+    key = "SIMULATED-KEY"
+    """The API key of the simulated account (which has no private side yet)."""
+    secret = "c2ltdWxhdGVkIHNlY3JldCBmb3IgdGhlIGtyYWtlbl9zeW5jIHNpbXVsYXRvciwgbm90IGEgcmVhbCBvbmUh"
+
+    def __init__(
+        self,
+        seed: int = 1,
+        *,
+        rate: float = 200.0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        idle_timeout: float = 60.0,
+        ssl_context: Optional[ssl.SSLContext] = None,
+    ) -> None:
+        if rate < 0:
+            raise ValueError(f"rate must be 0 or more events a second, not {rate!r}")
+        self.seed = seed
+        self.rate = rate
+        self.faults = Faults()
+        self.connections = 0
+        """How many WebSocket connections were ever accepted."""
+        self._host = host
+        self._port = port
+        self._rest_port = port + 1 if port else 0
+        self._idle_timeout = idle_timeout
+        self._ssl = ssl_context
+        self._lines: Dict[ServerConnection, _Line] = {}
+        self._tasks: Set[asyncio.Task[None]] = set()
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._stopping: Optional[asyncio.Event] = None
+        self._thread: Optional[threading.Thread] = None
+        self._rest: Optional[RestServer] = None
+        self.exchange = Exchange(seed, time.time(), self.faults)
+
+    # -- life --------------------------------------------------------------------------------
+
+    def start(self) -> Simulator:
+        """Start serving; raises OSError if the port is taken. Starting again uses the same ports."""
+        ready: concurrent.futures.Future[int] = concurrent.futures.Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(ready)), name="simulator", daemon=True
+        )
+        self._thread.start()
+        self._port = ready.result(10)
+        api = RestApi(self.exchange)
+        try:
+            self._rest = RestServer(self._host, self._rest_port, api, self.call)
+        except OSError:
+            self.stop()
+            raise
+        self._rest_port = self._rest.port
+        return self
+
+    def stop(self) -> None:
+        """Stop serving; every connection is cut."""
+        if self._rest is not None:
+            self._rest.stop()
+            self._rest = None
+        loop, stopping = self._loop, self._stopping
+        if loop is not None and stopping is not None and self._thread is not None:
+            loop.call_soon_threadsafe(stopping.set)
+            self._thread.join(5)
+            self._thread = self._loop = None
+
+    def __enter__(self) -> Simulator:
+        return self.start()
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    # -- addresses ---------------------------------------------------------------------------
+
+    @property
+    def ws_url(self) -> str:
+        """Public market data."""
+        return f"{'wss' if self._ssl else 'ws'}://{self._host}:{self._port}"
+
+    @property
+    def auth_ws_url(self) -> str:
+        """Private data and trading."""
+        return f"{self.ws_url}/auth"
+
+    @property
+    def level3_ws_url(self) -> str:
+        """The level3 channel."""
+        return f"{self.ws_url}/l3"
+
+    @property
+    def rest_url(self) -> str:
+        """The REST API."""
+        return f"http://{self._host}:{self._rest_port}"
+
+    # -- what tests and demos do with it -----------------------------------------------------
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run ``function`` where the exchange lives, and return its result."""
+        loop = self._loop
+        if loop is None or threading.current_thread() is self._thread:
+            return function()
+
+        async def run() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), loop).result(10)
+
+    def step(self, events: int = 1, symbols: Iterable[str] = ()) -> None:
+        """Let so many things happen (in these markets) and publish them as one message per book."""
+        names = list(symbols)
+
+        def run() -> None:
+            now = time.time()
+            self.exchange.happen(events, now, names)
+            self.exchange.publish(now)
+
+        self.call(run)
+
+    def top(self, symbol: str, levels: int) -> Tuple[List[Tuple[int, int]], List[Tuple[int, int]]]:
+        """The true (bids, asks), best first, as integers of the smallest unit."""
+        book = self.exchange.markets[symbol].book
+        return self.call(lambda: (book.bids.top(levels), book.asks.top(levels)))
+
+    def requests(self, method: str = "") -> List[Dict[str, Any]]:
+        """The requests received so far (of one method)."""
+        return self.call(lambda: [one for one in self.exchange.requests if method in ("", one.get("method"))])
+
+    def set_system(self, system: str) -> None:
+        """``online``, ``maintenance``, ``cancel_only`` or ``post_only``, told to everybody."""
+        self.call(lambda: self.exchange.set_system(system, time.time()))
+
+    def set_pair_status(self, symbol: str, status: str) -> None:
+        """Change a pair's status, told to ``instrument`` subscribers."""
+        self.call(lambda: self.exchange.set_pair_status(symbol, status, time.time()))
+
+    def send_text(self, text: str) -> None:
+        """Send this text to every connection, whatever it is."""
+        self._each(lambda line: line.send(text, 0.0))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Write these bytes to every connection, outside of any framing."""
+        self._each(lambda line: line.socket.transport.write(data))
+
+    def half_frame(self) -> None:
+        """Begin a frame on every connection and never finish it; what follows is its payload."""
+        self.faults.mute = True
+        self.send_bytes(b'\x81\x7e\x01\x00{"channel":"book","type":"upd')
+
+    def cut(self) -> None:
+        """Cut every connection without a close frame."""
+        self._each(lambda line: line.socket.transport.abort())
+
+    def close_all(self, code: int = 1001, reason: str = "") -> None:
+        """Close every connection with this code and reason."""
+        self._each(lambda line: self._background(line.socket.close(code, reason)))
+
+    def _each(self, act: Callable[[_Line], None]) -> None:
+        def run() -> None:
+            for line in list(self._lines.values()):
+                act(line)
+
+        self.call(run)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` in the event loop, and hold it until it is done."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- event loop --------------------------------------------------------------------------
+
+    async def _main(self, ready: concurrent.futures.Future[int]) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            server = await serve(
+                self._serve,
+                self._host,
+                self._port,
+                ssl=self._ssl,
+                process_request=self._admit,
+                compression=None,
+                ping_interval=None,
+                close_timeout=0.5,
+                max_size=2**20,
+            )
+        except OSError as error:
+            ready.set_exception(error)
+            return
+        port: int = next(iter(server.sockets)).getsockname()[1]
+        market = asyncio.ensure_future(self._live())
+        ready.set_result(port)
+        await self._stopping.wait()
+        market.cancel()
+        await self._shut(server)
+
+    async def _shut(self, server: Server) -> None:
+        for line in list(self._lines.values()):
+            line.socket.transport.abort()
+        server.close()
+        await server.wait_closed()
+
+    def _admit(self, connection: ServerConnection, request: Any) -> Any:
+        if self.faults.refuse_connections > 0:
+            self.faults.refuse_connections -= 1
+            return connection.respond(HTTPStatus(self.faults.refuse_status), "refused\n")
+        if request.path not in PATHS:
+            return connection.respond(HTTPStatus.NOT_FOUND, "not found\n")
+        return None
+
+    async def _serve(self, socket: ServerConnection) -> None:
+        self.connections += 1
+        line = self._lines[socket] = _Line(socket)
+        assert socket.request is not None
+        role = PATHS[socket.request.path]
+        peer = line.peer = self.exchange.connect(role, line.send, time.time())
+        sender = asyncio.ensure_future(line.run())
+        try:
+            async for text in socket:
+                self.exchange.receive(peer, str(text), time.time())
+        except ConnectionClosed:
+            pass
+        finally:
+            sender.cancel()
+            self.exchange.disconnect(peer)
+            del self._lines[socket]
+
+    async def _live(self) -> None:
+        """The market goes on, heartbeats go out, idle connections are closed."""
+        owed, last = 0.0, time.monotonic()
+        while True:
+            await asyncio.sleep(SLICE)
+            moment, now = time.monotonic(), time.time()
+            owed = min(owed + (moment - last) * self.rate, self.rate)
+            last = moment
+            events, owed = int(owed), owed - int(owed)
+            self.exchange.happen(events, now)
+            self.exchange.publish(now)
+            self.exchange.heartbeat(now)
+            idle = self.exchange.idle(now, self._idle_timeout)
+            for socket, line in list(self._lines.items()):
+                if line.peer in idle:
+                    self._background(socket.close(1000, "idle"))
