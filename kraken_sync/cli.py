@@ -33,8 +33,9 @@ def main(args: Optional[List[str]] = None) -> None:
         print('the command line needs click: pip install "kraken-sync[cli]"', file=sys.stderr)
         sys.exit(USAGE)
     try:
-        # click's own handling would print "Aborted!" and exit with 1
-        result = group.main(args, prog_name="kraken-sync", standalone_mode=False)
+        # not group.main(): that prints "Aborted!" and has exit codes of its own
+        with group.make_context("kraken-sync", sys.argv[1:] if args is None else args) as context:
+            result = group.invoke(context)
         code = result if isinstance(result, int) else 0
         sys.stdout.flush()
     except BrokenPipeError:
@@ -55,6 +56,8 @@ def _explain(error: Exception) -> int:
     """Say what went wrong on stderr; the exit code for it."""
     import click
 
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
     if isinstance(error, click.exceptions.Abort):
         return INTERRUPTED
     if isinstance(error, click.ClickException):

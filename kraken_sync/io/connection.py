@@ -533,7 +533,7 @@ class Connection:
                 self.failure, self.state = error, "ERROR"
             streams = self._all_streams() if self.failure is not None else []
             self.changed.notify_all()
-        log.warning("%s: %s", self.target, error)
+        log.warning("%s", error)
         if self.failure is not None:
             log.error("%s: given up for good: %s", self.target, error)
             for stream in [*streams, *self._taps]:
