@@ -336,10 +336,10 @@ class Exchange:
             if any(feed.channel == "instrument" for feed in peer.feeds):
                 self._send(peer, text, now)
 
-    def heartbeat(self, now: float) -> None:
-        """Tell those who are subscribed and have heard nothing for a second that all is well."""
+    def heartbeat(self, now: float, interval: float) -> None:
+        """Tell those who are subscribed and have heard nothing for ``interval`` that all is well."""
         for peer in self.peers:
-            if peer.feeds and now - peer.sent_at >= 1.0:
+            if peer.feeds and now - peer.sent_at >= interval:
                 self._send(peer, '{"channel":"heartbeat"}', now)
 
     def idle(self, now: float, limit: float) -> List[Peer]:

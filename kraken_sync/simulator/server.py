@@ -67,6 +67,7 @@ class Simulator:
         host: where to listen.
         port: WebSocket here and REST at ``port + 1``; 0 for any free ports.
         idle_timeout: seconds after which a connection without subscription and requests is closed.
+        heartbeat_interval: seconds of silence after which a subscriber gets a heartbeat.
         ssl_context: serve ``wss``.
     """
 
@@ -82,6 +83,7 @@ class Simulator:
         host: str = "127.0.0.1",
         port: int = 0,
         idle_timeout: float = 60.0,
+        heartbeat_interval: float = 1.0,
         ssl_context: Optional[ssl.SSLContext] = None,
     ) -> None:
         if rate < 0:
@@ -95,6 +97,7 @@ class Simulator:
         self._port = port
         self._rest_port = port + 1 if port else 0
         self._idle_timeout = idle_timeout
+        self._heartbeat_interval = heartbeat_interval
         self._ssl = ssl_context
         self._lines: Dict[ServerConnection, _Line] = {}
         self._tasks: Set[asyncio.Task[None]] = set()
@@ -305,7 +308,7 @@ class Simulator:
             events, owed = int(owed), owed - int(owed)
             self.exchange.happen(events, now)
             self.exchange.publish(now)
-            self.exchange.heartbeat(now)
+            self.exchange.heartbeat(now, self._heartbeat_interval)
             idle = self.exchange.idle(now, self._idle_timeout)
             for socket, line in list(self._lines.items()):
                 if line.peer in idle:

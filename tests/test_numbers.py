@@ -1,0 +1,52 @@
+"""Wire numbers are exact, whatever their spelling."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+
+import pytest
+
+from kraken_sync.core.numbers import decimals_of, fixed, scaled, to_decimal
+
+
+@pytest.mark.parametrize(
+    ("text", "decimals", "expected"),
+    [
+        ("45285.2", 1, (452852, 1)),
+        ("0.00100000", 8, (100000, 8)),
+        (100, 0, (100, 0)),
+        (100, 1, (1000, 1)),
+        ("5e-08", 8, (5, 8)),
+        ("1.2E-6", 8, (120, 8)),
+        ("1E+2", 1, (1000, 1)),
+        ("0.0", 1, (0, 1)),
+        ("0.5", 8, (50000000, 8)),
+        ("0.125", 1, (125, 3)),
+        ("123456789012.12345678", 8, (12345678901212345678, 8)),
+    ],
+)
+def test_scaled(text: object, decimals: int, expected: tuple) -> None:
+    """The integer and its decimals are exact; more decimals than asked for are kept."""
+    assert scaled(text, decimals) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["-1.0", -1, "1E+999", "1e-999", "Infinity", "NaN", "abc", "9" * 100 + ".0"])
+def test_scaled_refuses(text: object) -> None:
+    """What no price or quantity can be is refused."""
+    with pytest.raises(ValueError):
+        scaled(text, 8)  # type: ignore[arg-type]
+
+
+def test_round_trip() -> None:
+    """Text to integer and back gives the same text, for any number of digits."""
+    rng = random.Random(5)
+    for _ in range(2000):
+        decimals = rng.randrange(0, 12)
+        value = rng.randrange(10 ** rng.randrange(1, 22))
+        text = fixed(value, decimals)
+
+        assert to_decimal(value, decimals) == Decimal(text)
+        assert format(to_decimal(value, decimals), "f") == text
+        assert decimals_of(text if decimals else int(text)) == decimals
+        assert scaled(text if decimals else int(text), decimals) == (value, decimals)
