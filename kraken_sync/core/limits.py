@@ -103,7 +103,7 @@ class ConnectionBudget:
         if len(self._taken) < self.attempts:
             self._taken.append(now)
             return 0.0
-        return self.window - (now - self._taken[0])
+        return max(0.001, self.window - (now - self._taken[0]))  # rounding must not make it 0
 
     @property
     def used(self) -> int:
