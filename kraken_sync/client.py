@@ -22,7 +22,6 @@ from .core.symbols import SymbolTable
 from .errors import (
     BookNotLive,
     ClientClosed,
-    ConnectFailed,
     CredentialsMissing,
     ForkedClient,
     KrakenError,
@@ -30,7 +29,7 @@ from .errors import (
     RequestRefused,
     SubscriptionRefused,
 )
-from .io.connection import BOOK, FRAMES, Connection
+from .io.connection import BOOK, Connection
 from .io.dial import Target
 from .io.engine import Engine
 from .io.streams import DROP_OLDEST, Stream
@@ -152,7 +151,7 @@ class SpotWSClient:
         try:
             for connection in engine.connections:
                 connection.wait_open(deadline)
-        except ConnectFailed:
+        except KrakenError:
             with self._life:
                 if self._engine is engine:
                     self._stop_engine(1.0)
@@ -492,7 +491,7 @@ class SpotWSClient:
             age = connection.session.age(time.monotonic())
         if not live or sync is None:
             if not any(symbol == name for name, _ in self._books):
-                connection.release([book_key(symbol)], None)
+                connection.release([book_key(symbol)], None, BOOK)
             now = time.monotonic()
             raise BookNotLive(
                 symbol,
@@ -515,7 +514,7 @@ class SpotWSClient:
                 del self._books[book.symbol, book.depth]
             others = any(symbol == book.symbol for symbol, _ in self._books)
         if not others:
-            book._connection.release([book_key(book.symbol)], None)
+            book._connection.release([book_key(book.symbol)], None, BOOK)
 
     # -- sending -----------------------------------------------------------------------------
 
@@ -563,7 +562,7 @@ class SpotWSClient:
         else:
             connection = self._public(_left(deadline))
             ask = self._spelled(connection, ask, deadline)
-            call = self._explained(connection, ask, deadline, keep=FRAMES, req_id=req_id)
+            call = self._explained(connection, ask, deadline, keep=object(), req_id=req_id)
             frames = call.replies
         replies = [self._decode(frame) for frame in dict.fromkeys(frames)]
         return replies[0] if len(replies) == 1 else (replies or None)
@@ -616,8 +615,9 @@ class SpotWSClient:
         ask = self._spelled(connection, ask, deadline)
         stream = kind(self, connection, ask, self._decode, maxlen, policy, **extra)
         engine = self._engine
-        keep = FRAMES if engine is not None and engine.taps else None
-        self._explained(connection, ask, deadline, stream=stream, keep=keep, req_id=req_id)
+        if engine is not None and engine.taps:  # whoever gets every frame wants it without the stream
+            stream.hold = object()
+        self._explained(connection, ask, deadline, stream=stream, keep=stream.hold, req_id=req_id)
         return stream
 
     def _unsubscribe(self, ask: Ask, req_id: Optional[int], deadline: Optional[float]) -> List[bytes]:

@@ -129,7 +129,7 @@ def _fetch(connection: Connection, deadline: float) -> Optional[SymbolTable]:
         log.warning("no table of symbols: %r", error)
         return None
     finally:
-        connection.release(ask.keys(), stream)
+        connection.release(ask.keys(), stream, None)
     return SymbolTable(names)
 
 

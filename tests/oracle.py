@@ -24,7 +24,7 @@ class Digits:
 
     def level(self, price: int, qty: int) -> str:
         """A level as JSON."""
-        return '{"price":%s,"qty":%s}' % (self.text(price, self.price), self.text(qty, self.qty))
+        return f'{{"price":{self.text(price, self.price)},"qty":{self.text(qty, self.qty)}}}'
 
 
 def best(side: Dict[int, int], name: str, count: int) -> List[Tuple[int, int]]:

@@ -16,7 +16,7 @@ from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from . import messages
 from .book import BookState
 from .book_sync import BookSync, Verdict
-from .channels import Ask, Key
+from .channels import CHANNELS, Ask, Key
 from .limits import Timing, TokenBucket
 from .liveness import Liveness
 from .messages import BookData, Envelope, MalformedFrame
@@ -408,8 +408,14 @@ class Session:
         plain = Key(channel)
         if plain in self.registry.wishes or not bytes(envelope.data).startswith(b"["):
             return [plain]
+        try:
+            items = messages.decode_routing(bytes(envelope.data))
+        except MalformedFrame:
+            if channel in CHANNELS:
+                raise
+            return [plain]  # a channel that is new to us may look as it likes
         found: Dict[Key, None] = {}
-        for item in messages.decode_routing(bytes(envelope.data)):
+        for item in items:
             interval = item.interval if channel == "ohlc" else None
             found[Key(channel, item.symbol, interval)] = None
         return list(found)

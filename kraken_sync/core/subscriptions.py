@@ -125,6 +125,17 @@ class Wish:
         return now - self.acked_at > min(60.0, timing.first_data_timeout * 2.0**self.mute)
 
 
+class Asked:
+    """A request on its way, with the entries that wait for its answer."""
+
+    def __init__(self, method: str, sent_at: float, waiting: Dict[Optional[str], Wish]) -> None:
+        self.method = method
+        self.sent_at = sent_at
+        self.waiting = waiting
+        self.expired = False
+        """Nobody counts on it any more, but its answer may still come."""
+
+
 class Request(NamedTuple):
     """One subscribe or unsubscribe that is due."""
 
@@ -149,7 +160,7 @@ class Registry:
     def __init__(self, timing: Timing) -> None:
         self.wishes: Dict[Key, Wish] = {}
         self._timing = timing
-        self._asked: Dict[int, Tuple[float, Dict[Optional[str], Wish]]] = {}
+        self._asked: Dict[int, Asked] = {}
 
     # -- intent ------------------------------------------------------------------------------
 
@@ -237,13 +248,13 @@ class Registry:
                     return requests
                 chunk = wishes[start : start + size]
                 req_id = first_id if first_id is not None else next(ids)
-                self._sent(chunk, req_id, now)
+                self._sent(method, chunk, req_id, now)
                 symbols = [wish.key.symbol for wish in chunk if wish.key.symbol is not None]
                 requests.append(Request(method, channel, dict(params), symbols or None, req_id))
         return requests
 
-    def _sent(self, wishes: List[Wish], req_id: int, now: float) -> None:
-        self._asked[req_id] = (now, {wish.key.symbol: wish for wish in wishes})
+    def _sent(self, method: str, wishes: List[Wish], req_id: int, now: float) -> None:
+        self._asked[req_id] = Asked(method, now, {wish.key.symbol: wish for wish in wishes})
         for wish in wishes:
             wish.asked_id, wish.first_id = req_id, None
             if wish.phase is Phase.WANTED:
@@ -265,22 +276,23 @@ class Registry:
         now: float,
     ) -> Optional[List[Answer]]:
         """Apply one reply; None if no request of ours is waiting for it."""
-        entry = self._asked.get(req_id) if isinstance(req_id, int) else None
-        if entry is None:
+        asked = self._asked.get(req_id) if isinstance(req_id, int) else None
+        if asked is None:
             return None
-        waiting = entry[1]
-        if symbol in waiting:
-            concerned = [waiting.pop(symbol)]
+        if symbol in asked.waiting:
+            concerned = [asked.waiting.pop(symbol)]
         elif symbol is None:
-            concerned = list(waiting.values())
-            waiting.clear()
+            concerned = list(asked.waiting.values())
+            asked.waiting.clear()
         else:
             return None
-        if not waiting:
+        if not asked.waiting:
             del self._asked[req_id]
         answers = []
         for wish in concerned:
-            if wish.asked_id == req_id and wish.phase in (Phase.ASKED, Phase.LEAVING):
+            counted = wish.asked_id == req_id and wish.phase in (Phase.ASKED, Phase.LEAVING)
+            late = success and asked.method == "subscribe" and wish.phase in (Phase.WANTED, Phase.ASKED)
+            if counted or (late and wish.key in self.wishes):
                 for call in wish.calls:
                     call.replies.append(frame)
                 answers.append(self._move(wish, success, error, now))
@@ -318,14 +330,12 @@ class Registry:
 
     def expire(self, now: float) -> bool:
         """Ask again what was not answered in time; True if there was any."""
-        late = [
-            (req_id, wishes)
-            for req_id, (sent_at, wishes) in self._asked.items()
-            if now - sent_at > self._timing.ack_timeout
-        ]
-        for req_id, wishes in late:
-            del self._asked[req_id]
-            for wish in wishes.values():
+        late = False
+        for req_id, asked in self._asked.items():
+            if asked.expired or now - asked.sent_at <= self._timing.ack_timeout:
+                continue
+            asked.expired = late = True
+            for wish in asked.waiting.values():
                 if wish.asked_id != req_id:
                     continue
                 wish.asked_id = None
@@ -333,7 +343,7 @@ class Registry:
                     wish.phase = Phase.WANTED
                 wish.failures += 1
                 wish.not_before = now + (min(30.0, 2.0 ** (wish.failures - 2)) if wish.failures > 1 else 0)
-        return bool(late)
+        return late
 
     def lost(self, since: float, reason: str, now: float) -> None:
         """The connection is gone: everything wished is wanted again, everything leaving is gone."""

@@ -39,8 +39,8 @@ from .walltime import wall_text
 log = logging.getLogger("kraken_sync")
 
 KEPT_GAPS = 10_000
-BOOK, FRAMES = "book", "frames"
-"""Why a subscription is held although no stream is."""
+BOOK = "book"
+"""Holds a subscription for the books of its symbol."""
 MAX_FAULTS = 3
 """After so many faults of our own in a row, give up instead of looping."""
 
@@ -89,7 +89,7 @@ class Connection:
         self._wake_watchdog = wake_watchdog
         self._waiting = 0
         self._streams: Dict[Key, Streams] = {}
-        self._kept: Dict[Key, FrozenSet[str]] = {}
+        self._kept: Dict[Key, FrozenSet[object]] = {}
         self._transport: Optional[Transport] = None
         self._stop = threading.Event()
         self._down_since: Optional[float] = None
@@ -116,8 +116,10 @@ class Connection:
             if self.wait(lambda: self.session.open, deadline):
                 return
             trouble, transport = self.trouble, self._transport
-        if trouble is not None:
+        if isinstance(trouble, ConnectFailed):
             raise trouble
+        if trouble is not None:
+            raise ConnectFailed(f"connected, but not greeted: {trouble}", step="status") from trouble
         step = transport.step if transport is not None else "connect"
         what = {
             "resolve": f"cannot resolve {self.target.host} (no DNS answer)",
@@ -175,13 +177,13 @@ class Connection:
         deadline: Optional[float],
         *,
         stream: Optional[Stream] = None,
-        keep: Optional[str] = None,
+        keep: object = None,
         req_id: Optional[int] = None,
     ) -> Call:
         """Subscribe and wait for every symbol's answer. All or nothing.
 
-        ``stream`` gets the frames. ``keep`` holds the subscription without a stream: ``BOOK`` for a
-        book, ``FRAMES`` for somebody who gets every frame anyway.
+        ``stream`` gets the frames. ``keep`` holds the subscription when no stream does: ``BOOK`` for
+        books, any object for somebody who gets every frame anyway; see :meth:`release`.
 
         Raises:
             SubscriptionRefused: naming each refused symbol; what was added is undone.
@@ -228,11 +230,17 @@ class Connection:
         self._pump_and_wait(call, deadline, f"unsubscribe from {ask.channel.name}")
         return call
 
-    def release(self, keys: Sequence[Key], stream: Optional[Stream]) -> None:
-        """A stream (or a book) needs ``keys`` no more; what nobody needs is unsubscribed."""
+    def release(self, keys: Sequence[Key], stream: Optional[Stream], keep: object) -> None:
+        """A stream, and what was given as ``keep``, hold ``keys`` no more.
+
+        What nobody holds is unsubscribed. Does not block.
+        """
         with self.changed:
             for key in keys:
-                self._let_go(key, stream)
+                others = self._drop_stream(key, stream)
+                kept = self._kept[key] = self._kept.get(key, frozenset()) - {keep}
+                if not others and not kept:
+                    self._unwant(key)
             self.changed.notify_all()
         self.pump()
 
@@ -339,22 +347,16 @@ class Connection:
 
     # -- who holds what ----------------------------------------------------------------------
 
-    def _hold(self, key: Key, stream: Optional[Stream], keep: Optional[str]) -> None:
+    def _hold(self, key: Key, stream: Optional[Stream], keep: object) -> None:
         if keep is not None:
             self._kept[key] = self._kept.get(key, frozenset()) | {keep}
         if stream is not None:
             stream.prime(self.session.primer(key))
             self._streams[key] = (*self._streams.get(key, ()), weakref.ref(stream))
 
-    def _let_go(self, key: Key, stream: Optional[Stream]) -> None:
-        """Drop one hold: a stream's, or the books' if ``stream`` is None."""
-        if stream is None:
-            self._kept[key] = self._kept.get(key, frozenset()) - {BOOK}
-        elif not self._drop_stream(key, stream):
-            self._kept[key] = self._kept.get(key, frozenset()) - {FRAMES}
-        if not self._kept.get(key) and not self._drop_stream(key, None):
-            self._kept.pop(key, None)
-            self.session.registry.unwant(key, None, self.session.open)
+    def _unwant(self, key: Key) -> None:
+        self._kept.pop(key, None)
+        self.session.registry.unwant(key, None, self.session.open)
 
     def _drop_stream(self, key: Key, stream: Optional[Stream]) -> bool:
         """Forget ``stream`` and those that were collected; True if there are others."""
@@ -373,7 +375,7 @@ class Connection:
         self,
         call: Call,
         keys: Sequence[Key],
-        before: Mapping[Key, FrozenSet[str]],
+        before: Mapping[Key, FrozenSet[object]],
         stream: Optional[Stream],
     ) -> None:
         """Leave everything as it was before a subscribe that did not succeed."""
@@ -383,8 +385,7 @@ class Connection:
                 others = self._drop_stream(key, stream)
                 self._kept[key] = before.get(key, frozenset())
                 if key not in before and not others:
-                    self._kept.pop(key)
-                    self.session.registry.unwant(key, None, self.session.open)
+                    self._unwant(key)
         if not self.closed:
             self.pump()
 
@@ -521,9 +522,10 @@ class Connection:
         now = time.monotonic()
         reason = getattr(error, "reason", "") or str(error)
         with self.changed:
-            was_open = self.session.open
-            if self.session.server_error:
-                reason = f"{reason}; the exchange said: {self.session.server_error}"
+            was_open, said = self.session.open, self.session.server_error
+            if said:
+                reason = f"{reason}; the exchange said: {said}"
+                error = ConnectionLost(f"{error}; the exchange said: {said}", reason=reason)
             self.session.lost(reason, now)
             self.trouble = error
             self.state = "RECONNECTING" if self.reconnects or was_open else "CONNECTING"

@@ -1,0 +1,346 @@
+"""Live books over a real socket: verified, honest about not being so, and back by themselves."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+from typing import Any, Callable
+
+import pytest
+from conftest import WAIT, eventually
+
+from kraken_sync import (
+    BookNotLive,
+    BookState,
+    ReplyTimeout,
+    SpotWSClient,
+    SubscriptionRefused,
+    UnknownSymbol,
+)
+from kraken_sync.simulator import Simulator
+
+
+def levels(book: Any, exchange: Simulator, count: int) -> bool:
+    """Whether the book shows exactly what the exchange has."""
+    pair = exchange.exchange.markets[book.symbol].pair
+    bids, asks = exchange.top(book.symbol, count)
+    shown = book.stale.snapshot()
+    scale = (Decimal(10) ** pair.price_digits, Decimal(10) ** pair.qty_digits)
+    return [
+        [(int(level.price * scale[0]), int(level.qty * scale[1])) for level in side]
+        for side in (shown.bids, shown.asks)
+    ] == [bids, asks]
+
+
+@pytest.mark.parametrize("depth", [10, 25, 100, 500, 1000])
+def test_equals_the_exchange(client: SpotWSClient, exchange: Simulator, depth: int) -> None:
+    """Every depth shows the exchange's true levels after hundreds of changes, each verified."""
+    book = client.book("BTC/USD", depth=depth)
+    for _ in range(120):
+        exchange.step(5, ["BTC/USD"])
+    eventually(lambda: levels(book, exchange, depth), "the same levels")
+
+    assert book.state is BookState.LIVE
+    assert client.stats()["mismatched"] == 0
+    assert client.stats()["verified"] > 50
+
+
+def test_every_symbol(client: SpotWSClient, exchange: Simulator) -> None:
+    """Tiny prices, quantities beyond 2**53 units, thin books and quiet pairs all verify."""
+    symbols = list(exchange.exchange.markets)
+    books = [client.book(symbol) for symbol in symbols]
+    for _ in range(150):
+        exchange.step(10)
+    for book in books:
+        eventually(lambda book=book: levels(book, exchange, 10), book.symbol)
+
+    assert len(symbols) >= 10
+    assert client.stats()["mismatched"] == 0
+    assert max(level.qty for level in client.book("SHIB/USD").bids) * 10**8 > 2**53
+    assert len(client.book("MINA/GBP").asks) < 10
+
+
+def test_readers(client: SpotWSClient) -> None:
+    """The readers agree with each other, in exact decimals."""
+    book = client.book("ETH/USD", depth=25)
+    state = book.snapshot()
+
+    assert book.best_bid == state.bids[0] == state.best_bid
+    assert book.best_ask == state.asks[0] == state.best_ask
+    assert book.spread == state.asks[0].price - state.bids[0].price
+    assert book.mid == (state.asks[0].price + state.bids[0].price) / 2
+    assert book.vwap("buy", state.asks[0].qty) == state.asks[0].price
+    two = state.asks[0].qty + state.asks[1].qty
+    cost = sum(level.price * level.qty for level in state.asks[:2])
+    assert book.vwap("buy", two) == pytest.approx(cost / two)
+    assert book.vwap("sell", 10**9) is None
+    assert -1 <= book.imbalance() <= 1
+    assert book.checksum == state.checksum
+    assert book.updated is not None
+    assert 0 <= book.age < 5
+    assert len(book.snapshot(3).bids) == 3
+    assert "ETH/USD LIVE" in repr(book)
+    with pytest.raises(ValueError, match="side"):
+        book.vwap("long", 1)
+    with pytest.raises(ValueError, match="qty"):
+        book.vwap("buy", 0)
+
+
+def test_empty_side_is_none(client: SpotWSClient, exchange: Simulator) -> None:
+    """An empty side has no best price; nothing is 0, nothing fails."""
+    market = exchange.exchange.markets["MINA/GBP"]
+    exchange.call(lambda: market.book.take("sell", 10**30))
+    book = client.book("MINA/GBP")
+
+    assert book.best_bid is None
+    assert book.spread is None
+    assert book.mid is None
+    assert "bids: empty" in repr(book)
+
+
+def test_views_of_one_subscription(client: SpotWSClient, exchange: Simulator) -> None:
+    """Several depths of one symbol are views: one exchange subscription, at the largest depth."""
+    large = client.book("BTC/USD", depth=100)
+    small = client.book("BTC/USD", depth=10)
+    exchange.step(20, ["BTC/USD"])
+    eventually(lambda: levels(large, exchange, 100) and levels(small, exchange, 10))
+
+    assert len(exchange.requests("subscribe")) == 1
+    assert large.bids[:10] == small.bids
+    assert client.book("BTC/USD", depth=10) is small
+    small.unsubscribe()
+    assert small.state is BookState.CLOSED
+    assert large.state is BookState.LIVE
+
+
+def test_larger_view_replaces_the_subscription(client: SpotWSClient, exchange: Simulator) -> None:
+    """Asking for more levels than are live subscribes anew; the first view goes on and tells the gap."""
+    small = client.book("BTC/USD", depth=10)
+    large = client.book("BTC/USD", depth=500)
+    exchange.step(20, ["BTC/USD"])
+    eventually(lambda: levels(large, exchange, 500) and levels(small, exchange, 10))
+
+    depths = [request["params"]["depth"] for request in exchange.requests("subscribe")]
+    assert depths == [10, 500]
+    assert [gap["reason"] for gap in client.gaps()] == ["changed to depth 500"]
+
+
+def test_last_view_ends_the_subscription(client: SpotWSClient, exchange: Simulator) -> None:
+    """When nobody has the book any more, the exchange is told."""
+    book = client.book("BTC/USD", depth=25)
+    book.unsubscribe()
+    eventually(lambda: exchange.requests("unsubscribe"))
+
+    assert exchange.requests("unsubscribe")[0]["params"] == {
+        "channel": "book",
+        "symbol": ["BTC/USD"],
+        "depth": 25,
+    }
+    with pytest.raises(BookNotLive, match="CLOSED"):
+        book.best_bid
+    assert client.book("BTC/USD").state is BookState.LIVE
+
+
+def test_client_unsubscribe_closes_books(client: SpotWSClient) -> None:
+    """Unsubscribing by parameters ends it for everybody."""
+    book = client.book("BTC/USD")
+    client.unsubscribe({"channel": "book", "symbol": ["BTC/USD"]})
+
+    assert book.state is BookState.CLOSED
+
+
+@pytest.mark.parametrize("fault", ["bad_checksum", "skip_update"])
+def test_mismatch_resyncs_that_symbol_only(client: SpotWSClient, exchange: Simulator, fault: str) -> None:
+    """A wrong checksum or a lost update is noticed; that one symbol is fetched anew, others go on."""
+    book, other = client.book("BTC/USD"), client.book("ETH/USD")
+    first = book.snapshot()
+    getattr(exchange.faults, fault)["BTC/USD"] = 1
+    for _ in range(30):
+        exchange.step(5, ["BTC/USD", "ETH/USD"])
+    fresh = book.wait_until(lambda state: state.generation > first.generation, timeout=WAIT)
+
+    assert fresh.state == "LIVE"
+    eventually(lambda: levels(book, exchange, 10) and levels(other, exchange, 10))
+    assert client.stats()["mismatched"] == 1
+    assert [(gap["symbol"], gap["reason"]) for gap in client.gaps()] == [("BTC/USD", "checksum mismatch")]
+    symbols = [request["params"]["symbol"] for request in exchange.requests("unsubscribe")]
+    assert symbols == [["BTC/USD"]]
+    assert other.snapshot().generation == 1
+
+
+def test_bad_snapshot_is_never_shown(client: SpotWSClient, exchange: Simulator) -> None:
+    """Snapshots are verified, too: a wrong one is not LIVE, and another is asked for."""
+    exchange.faults.bad_snapshot["BTC/USD"] = 2
+    book = client.book("BTC/USD")
+
+    assert book.state is BookState.LIVE
+    assert client.stats()["mismatched"] == 2
+    assert levels(book, exchange, 10)
+
+
+def test_endless_mismatches_do_not_storm(client: SpotWSClient, exchange: Simulator) -> None:
+    """A symbol that never verifies is asked for ever more slowly, and its caller is told."""
+    exchange.faults.bad_snapshot["BTC/USD"] = 1000
+    other = client.book("ETH/USD")
+    with pytest.raises(BookNotLive, match="no verified snapshot of BTC/USD within 2"):
+        client.book("BTC/USD", timeout=2.5)
+
+    assert len(exchange.requests("subscribe")) <= 1 + 4
+    assert other.state is BookState.LIVE
+
+
+def test_missing_snapshot_is_asked_for_again(client: SpotWSClient, exchange: Simulator) -> None:
+    """Acknowledged, but mute: the symbol is subscribed anew, and the connection stays."""
+    exchange.faults.no_snapshot["BTC/USD"] = 1
+    book = client.book("BTC/USD")
+
+    assert book.state is BookState.LIVE
+    assert exchange.connections == 1
+
+
+def test_book_timeout_says_why(client: SpotWSClient, exchange: Simulator) -> None:
+    """No verified snapshot in time is an error that tells what is known, and leaves nothing behind."""
+    exchange.faults.no_snapshot["BTC/USD"] = 1000
+    with pytest.raises(BookNotLive, match="waiting for the first snapshot") as caught:
+        client.book("BTC/USD", timeout=0.6)
+
+    assert caught.value.symbol == "BTC/USD"
+    assert client.active_public_subscriptions == []
+
+
+def test_refusals(client: SpotWSClient, exchange: Simulator) -> None:
+    """Typos are told with what was meant, before anything is subscribed; refusals in Kraken's words."""
+    with pytest.raises(UnknownSymbol, match="Did you mean 'BTC/USD'"):
+        client.book("BTC/USDD")
+    with pytest.raises(UnknownSymbol, match="Symbols look like 'BTC/USD'"):
+        client.book("bitcoin")
+    exchange.faults.refused.add("BTC/USD")
+    with pytest.raises(SubscriptionRefused, match="Currency pair not supported BTC/USD") as caught:
+        client.book("BTC/USD")
+
+    assert caught.value.refused == {"BTC/USD": "Currency pair not supported BTC/USD"}
+    asked = [request["params"].get("symbol") for request in exchange.requests("subscribe")]
+    assert ["BTC/USDD"] not in asked
+    assert client.active_public_subscriptions == []
+
+
+@pytest.mark.parametrize("spelling", ["XBT/USD", "BTCUSD", "btc-usd", "XXBTZUSD"])
+def test_spellings(client: SpotWSClient, spelling: str) -> None:
+    """Any common spelling means the v2 symbol."""
+    assert client.book(spelling).symbol == "BTC/USD"
+
+
+def test_stale_while_the_line_is_down(client: SpotWSClient, exchange: Simulator) -> None:
+    """A cut connection makes every book say so at once; afterwards each is verified again."""
+    book, other = client.book("BTC/USD"), client.book("ETH/USD")
+    before = book.snapshot()
+    exchange.faults.refuse_connections = 3
+    exchange.cut()
+    eventually(lambda: book.state is BookState.STALE, "STALE")
+
+    with pytest.raises(BookNotLive, match="BTC/USD is STALE") as caught:
+        book.best_bid
+    assert caught.value.state == "STALE"
+    assert book.stale.best_bid == before.best_bid
+    exchange.step(20)
+    after = book.wait_until(lambda state: state.generation > before.generation, timeout=WAIT)
+    assert after.state == "LIVE"
+    other.wait_until(lambda state: state.generation > 1, timeout=WAIT)
+    eventually(lambda: levels(book, exchange, 10) and levels(other, exchange, 10))
+    assert client.stats()["reconnects"] == 1
+    assert sorted(gap["symbol"] for gap in client.gaps()) == ["BTC/USD", "ETH/USD"]
+    assert all(gap["since"] < gap["until"] for gap in client.gaps())
+
+
+def test_changes_conflate_and_go_on_after_a_gap(client: SpotWSClient, exchange: Simulator) -> None:
+    """The iterator yields newer and newer verified states, waits out a gap, and ends with the client."""
+    book = client.book("BTC/USD")
+    states = []
+    seen = threading.Event()
+
+    def read() -> None:
+        for state in book.changes():
+            states.append(state)
+            if state.generation == 2:
+                seen.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(50):
+        exchange.step(3, ["BTC/USD"])
+    exchange.cut()
+    assert seen.wait(WAIT)
+    client.close()
+    reader.join(WAIT)
+
+    assert not reader.is_alive()
+    marks = [(state.generation, state.version) for state in states]
+    assert marks == sorted(set(marks))
+    assert all(state.state == "LIVE" for state in states)
+
+
+def test_waiting_has_an_end(client: SpotWSClient) -> None:
+    """A wait that cannot succeed ends at its timeout, or when the book ends."""
+    book = client.book("XMR/BTC")
+    with pytest.raises(ReplyTimeout, match="XMR/BTC is LIVE"):
+        book.wait_until(lambda state: False, timeout=0.2)
+    changes = book.changes(timeout=0.2)
+    next(changes)
+    with pytest.raises(ReplyTimeout):
+        next(changes)
+    threading.Timer(0.1, book.unsubscribe).start()
+    assert list(book.changes()) != []
+
+
+def test_readers_see_one_state_while_updates_pour_in(client: SpotWSClient, exchange: Simulator) -> None:
+    """Whatever the I/O thread does meanwhile, each state read is whole: its checksum holds."""
+    from kraken_sync.core.checksum import book_checksum
+
+    book = client.book("BTC/USD", depth=100)
+    wrong, reads, stop = [], [0], threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            state = book.snapshot()
+            reads[0] += 1
+            if book_checksum(dict(state._asks), dict(state._bids)) != state.checksum:
+                wrong.append(state)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for _ in range(300):
+        exchange.step(5, ["BTC/USD"])
+    stop.set()
+    for reader in readers:
+        reader.join(WAIT)
+
+    assert not wrong
+    assert reads[0] > 100
+
+
+def test_other_depth_of_raw_frames_is_refused(client: SpotWSClient, new_client: Callable[..., Any]) -> None:
+    """Frames do not tell their depth, so a second depth of one symbol is refused here, with the reason."""
+    frames = client.subscribe({"channel": "book", "symbol": ["BTC/USD"], "depth": 25})
+    with pytest.raises(SubscriptionRefused, match="already subscribed with depth=25"):
+        client.subscribe({"channel": "book", "symbol": ["BTC/USD"], "depth": 10})
+    with pytest.raises(SubscriptionRefused, match="frames are subscribed already, at depth 25"):
+        client.book("BTC/USD", depth=100)
+    view = client.book("BTC/USD", depth=10)
+
+    assert len(view.bids) == 10
+    assert frames.get(WAIT)["type"] == "snapshot"
+
+
+def test_raw_frames_tell_mismatches(client: SpotWSClient, exchange: Simulator) -> None:
+    """Book frames are verified as well: instead of a bad one comes a gap, then a fresh snapshot."""
+    frames = client.subscribe({"channel": "book", "symbol": ["BTC/USD"]})
+    exchange.step(30, ["BTC/USD"])
+    exchange.faults.bad_checksum["BTC/USD"] = 1
+    exchange.step(30, ["BTC/USD"])
+    kinds = []
+    while kinds[-2:] != ["gap", "snapshot"]:
+        kinds.append(frames.get(WAIT)["type"])
+
+    assert kinds == ["snapshot", "update", "gap", "snapshot"]
+    assert frames.gaps[0]["reason"] == "checksum mismatch"

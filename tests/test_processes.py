@@ -1,0 +1,149 @@
+"""Whole processes: they end when they should, and say what a user needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from kraken_sync.simulator import Simulator
+
+START = "import sys, os, time, threading; from kraken_sync import *; URL = sys.argv[1]\n"
+
+
+def run(code: str, url: str, *flags: str) -> subprocess.Popen[str]:
+    """Start a script that has ``URL``."""
+    return subprocess.Popen(
+        [sys.executable, *flags, "-c", START + textwrap.dedent(code), url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], within: float = 20.0) -> tuple:
+    """Wait for its end: (exit code, stdout, stderr)."""
+    out, err = process.communicate(timeout=within)
+    return process.returncode, out, err
+
+
+def test_forgotten_close(exchange: Simulator) -> None:
+    """A script that forgets to close ends at once; developers are told where the client was made."""
+    code = "client = SpotWSClient(ws_url=URL)\nprint(client.book('BTC/USD').best_bid)\nprint(time.time())"
+    status, out, err = finish(run(code, exchange.ws_url))
+    assert status == 0
+    assert err == ""
+    assert time.time() - float(out.splitlines()[-1]) < 2.0
+    status, _, err = finish(run(code, exchange.ws_url, "-X", "dev"))
+    assert status == 0
+    assert err.count("ResourceWarning: the SpotWSClient made at <string>:2 was not closed") == 1
+
+
+def test_forgotten_close_of_a_mute_line(exchange: Simulator) -> None:
+    """The same while the exchange does not answer."""
+    code = "client = SpotWSClient(ws_url=URL)\nclient.start()\nprint('up', flush=True)\nsys.stdin.readline()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", START + code, exchange.ws_url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == "up\n"
+    exchange.faults.mute = True
+    process.stdin.close()
+    started = time.monotonic()
+
+    assert process.wait(20) == 0
+    assert time.monotonic() - started < 2.0
+    process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "next(client.trades('XMR/BTC'))",
+        "client.book('XMR/BTC').wait_until(lambda state: False)",
+        "client.messages.get(); [client.messages.get() for _ in iter(int, 1)]",
+    ],
+)
+def test_ctrl_c(exchange: Simulator, call: str) -> None:
+    """Ctrl-C ends every blocking call with one KeyboardInterrupt, and the client still works."""
+    code = f"""
+        client = SpotWSClient(ws_url=URL)
+        client.start()
+        print('up', flush=True)
+        try:
+            {call}
+        except KeyboardInterrupt:
+            print('interrupted', client.send_message({{'method': 'ping'}})['method'])
+        client.close()
+    """
+    process = run(code, exchange.ws_url)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    time.sleep(0.5)  # the call has no sign by which to see from outside that it blocks
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    status, out, err = finish(process)
+
+    assert (status, out, err) == (0, "interrupted pong\n", "")
+    assert time.monotonic() - started < 2.0
+
+
+def test_fork(exchange: Simulator) -> None:
+    """A forked child is refused clearly; the parent does not notice."""
+    code = """
+        client = SpotWSClient(ws_url=URL)
+        book = client.book('BTC/USD')
+        child = os.fork()
+        if child == 0:
+            try:
+                client.book('BTC/USD')
+            except ForkedClient as error:
+                print(error, flush=True)
+            client.close()
+            sys.exit(0)
+        os.waitpid(child, 0)
+        print(client.send_message({'method': 'ping'})['method'], client.stats()['reconnects'])
+        client.close()
+    """
+    status, out, err = finish(run(code, exchange.ws_url, "-W", "ignore"))
+
+    assert (status, err) == (0, "")
+    assert "make a new one in the child process" in out
+    assert out.endswith("pong 0\n")
+    assert exchange.connections == 1
+
+
+def test_stopped_process_judges_nothing_rashly(exchange: Simulator) -> None:
+    """After a long stop (a closed lid) a healthy connection is read before it is judged."""
+    code = """
+        timing = Timing(silence_ping=0.5, silence_abort=1.0, ping_interval=0.5, tick=0.05)
+        client = SpotWSClient(ws_url=URL, timing=timing)
+        book = client.book('XMR/BTC')
+        print('up', flush=True)
+        sys.stdin.readline()
+        print(client.stats()['reconnects'], book.wait_until(lambda state: True, timeout=5).state)
+        client.close()
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", START + textwrap.dedent(code), exchange.ws_url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(2.5)  # the fault itself: the process stands still for this long
+    os.kill(process.pid, signal.SIGCONT)
+    out, _ = process.communicate("go\n", timeout=20)
+
+    assert out == "0 LIVE\n"

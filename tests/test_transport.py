@@ -1,0 +1,386 @@
+"""The line itself, against a server that sends exactly the bytes a test wants."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from typing import Callable, Iterator, List
+
+import pytest
+import trustme
+from conftest import WAIT
+from raw_server import RawServer, drain, frame, greet, upgrade
+
+from kraken_sync.errors import ConnectFailed, ConnectionLost
+from kraken_sync.io.dial import Target
+from kraken_sync.io.guarded_socket import Broken, GuardedSocket
+from kraken_sync.io.transport import MAX_MESSAGE, Transport
+from kraken_sync.simulator import Simulator
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Transport]]:
+    """Makes connected transports."""
+    made: List[Transport] = []
+
+    def make(server: RawServer, timeout: float = 5.0, context: object = None) -> Transport:
+        transport = Transport(Target(f"{server.url}/v2"), context)  # type: ignore[arg-type]
+        made.append(transport)
+        transport.connect(time.monotonic() + timeout)
+        return transport
+
+    yield make
+    for transport in made:
+        transport.dispose()
+
+
+@pytest.fixture(scope="module")
+def tls() -> tuple:
+    """A server's and a client's TLS settings."""
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
+def sends(*pieces: bytes, pause: float = 0.0) -> Callable[[socket.socket], None]:
+    """A script: shake hands, send these bytes, stay."""
+
+    def script(sock: socket.socket) -> None:
+        upgrade(sock)
+        for piece in pieces:
+            sock.sendall(piece)
+            if pause:
+                threading.Event().wait(pause)
+        drain(sock)
+
+    return script
+
+
+def test_messages(connect: Callable[..., Transport]) -> None:
+    """Text of every size, in one frame or in many, with pings in between, however it is cut up."""
+    big = b"x" * 200_000
+    stream = b"".join(
+        [
+            frame(b"a"),
+            frame(b"b" * 126),
+            frame(big),
+            frame(b"he", 1, fin=False),
+            frame(b"ping", 9),
+            frame(b"ll", 0, fin=False),
+            frame(b"o", 0),
+            frame(b"binary", 2),
+            frame(b"", 10),
+            frame(b"end"),
+        ]
+    )
+    for size in (len(stream), 1000, 70_001):
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        with RawServer(sends(*pieces)) as server:
+            transport = connect(server)
+            received = [transport.recv() for _ in range(5)]
+
+            assert received == [b"a", b"b" * 126, big, b"hello", b"end"]
+            assert transport.ignored == 1
+            assert transport.pong_due
+
+
+def test_byte_by_byte(connect: Callable[..., Transport]) -> None:
+    """A message that comes one byte at a time is whole in the end."""
+    text = frame(b'{"channel":"heartbeat"}')
+    with RawServer(sends(*[text[at : at + 1] for at in range(len(text))], pause=0.002)) as server:
+        assert connect(server).recv() == b'{"channel":"heartbeat"}'
+
+
+def test_many_fragments_take_linear_time(connect: Callable[..., Transport]) -> None:
+    """Eight thousand fragments are joined in one go."""
+    parts = [frame(b"y" * 1000, 1 if n == 0 else 0, fin=n == 7999) for n in range(8000)]
+    with RawServer(sends(b"".join(parts))) as server:
+        transport = connect(server)
+        assert len(transport.recv()) == 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (frame(b"x", masked=True), "masked"),
+        (frame(b"x", 0), "continuation"),
+        (frame(b"x", 1, fin=False) + frame(b"y", 1), "continuation"),
+        (frame(b"x", 9, fin=False), "ping frame"),
+        (frame(b"x" * 126, 10), "control frame"),
+        (frame(b"x", 3), "opcode"),
+        (b"\xc1\x01x", "rsv"),
+        (b"\x81\x7f" + (2**40).to_bytes(8, "big") + b"x" * (MAX_MESSAGE + 10), "too big"),
+        (b"".join(frame(b"x" * 2**20, 1 if n == 0 else 0, fin=False) for n in range(18)), "too big"),
+        (frame(b"x", 8), ""),
+    ],
+    ids=[
+        "masked",
+        "stray",
+        "nested",
+        "cut ping",
+        "long pong",
+        "opcode",
+        "rsv",
+        "1 TiB",
+        "endless",
+        "short close",
+    ],
+)
+def test_violations_end_the_connection(connect: Callable[..., Transport], data: bytes, words: str) -> None:
+    """What the protocol forbids is refused, with the reason; nothing grows without bound."""
+    with RawServer(sends(data)) as server:
+        transport = connect(server)
+        with pytest.raises(ConnectionLost, match=f"(?i){words}"):
+            while True:
+                transport.recv()
+
+
+@pytest.mark.parametrize("then", ["stays", "resets"])
+def test_close_code_is_kept(connect: Callable[..., Transport], then: str) -> None:
+    """What the exchange says when it closes is in the error, even if it hangs up at once."""
+
+    def script(sock: socket.socket) -> None:
+        upgrade(sock)
+        sock.sendall(frame(b"\x03\xf5going away", 8))
+        if then == "resets":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            threading.Event().wait(0.05)
+            sock.close()
+        else:
+            drain(sock)
+
+    for _ in range(5):
+        with RawServer(script) as server:
+            transport = connect(server)
+            if then == "resets":
+                threading.Event().wait(0.02)
+            with pytest.raises(ConnectionLost, match=r"1013: going away") as caught:
+                transport.recv()
+            assert caught.value.code == 1013
+
+
+def test_end_without_close(connect: Callable[..., Transport]) -> None:
+    """A connection that just ends is told as that."""
+    with RawServer(lambda sock: upgrade(sock)) as server:
+        transport = connect(server)
+        server.__exit__()
+        with pytest.raises(ConnectionLost, match="closed the connection"):
+            transport.recv()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\nSet-Cookie: a=SECRET\r\n\r\n<html>...",
+            "HTTP status 403: blocked",
+        ),
+        (
+            b"HTTP/1.1 429 Too Many\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n",
+            "HTTP status 429: too many",
+        ),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "HTTP status 503: try again later"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "HTTP status 200"),
+        (b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/\r\n\r\n", "(?i)redirect"),
+        (
+            b"HTTP/1.1 101 Fine\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: x\r\n\r\n",
+            "no WebSocket",
+        ),
+        (b"SSH-2.0-OpenSSH\r\n", "no WebSocket endpoint"),
+        (b"", "no WebSocket endpoint"),
+    ],
+)
+def test_refused_handshakes(connect: Callable[..., Transport], answer: bytes, words: str) -> None:
+    """A refused handshake is one short sentence, without the page and its cookies."""
+
+    def script(sock: socket.socket) -> None:
+        sock.recv(4096)
+        sock.sendall(answer)
+        sock.close()
+
+    with RawServer(script) as server:
+        with pytest.raises(ConnectFailed, match=words) as caught:
+            connect(server)
+
+    assert caught.value.step == "handshake"
+    assert len(str(caught.value)) < 300
+    assert "SECRET" not in str(caught.value)
+    assert caught.value.retry_after == (30 if b"Retry-After" in answer else None)
+
+
+@pytest.mark.parametrize("drip", [b"HTTP/1.1 101", b"X-Padding: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 50])
+def test_endless_handshake(connect: Callable[..., Transport], drip: bytes) -> None:
+    """A handshake that never ends is given up at the deadline, or when it is absurdly long."""
+
+    def script(sock: socket.socket) -> None:
+        while True:
+            sock.sendall(drip)
+            threading.Event().wait(0.02)
+
+    started = time.monotonic()
+    with RawServer(script) as server:
+        with pytest.raises(ConnectFailed):
+            connect(server, timeout=0.7)
+
+    assert time.monotonic() - started < 3
+
+
+def test_tls(connect: Callable[..., Transport], tls: tuple) -> None:
+    """Over TLS the certificate is checked, the server's name is sent, and data come through."""
+    names = []
+    tls[0].sni_callback = lambda sock, name, context: names.append(name)
+    with RawServer(sends(frame(b"secure")), tls[0]) as server:
+        assert connect(server, context=tls[1]).recv() == b"secure"
+        with pytest.raises(ConnectFailed, match="certificate of localhost is not trusted") as caught:
+            connect(server)
+
+    assert caught.value.permanent
+    assert caught.value.step == "tls"
+    assert names[0] == "localhost"
+
+
+def test_tls_that_is_none(connect: Callable[..., Transport], tls: tuple) -> None:
+    """A server that does not answer TLS is told; nothing is sent in clear."""
+    with RawServer(lambda sock: sock.sendall(b"220 hello\r\n")) as server:
+        server._tls = None
+        target = Target(f"wss://127.0.0.1:{server.port}/v2")
+        with pytest.raises(ConnectFailed, match="TLS with 127.0.0.1") as caught:
+            Transport(target, tls[1]).connect(time.monotonic() + 5)
+
+    assert caught.value.step == "tls"
+
+
+def test_tls_in_both_directions_at_once(tls: tuple) -> None:
+    """Reading and writing at full speed from two threads loses no connection and no message."""
+    count = 2000
+    with Simulator(rate=0, ssl_context=tls[0]) as exchange:
+        target = Target(f"{exchange.ws_url.replace('127.0.0.1', 'localhost')}/v2")
+        transport = Transport(target, tls[1])
+        transport.connect(time.monotonic() + 5)
+        stop, written = threading.Event(), [0]
+
+        def write() -> None:
+            while not stop.is_set() and written[0] < 5000:
+                with transport.send_lock:
+                    transport.send(b'{"method":"ping"}', 5.0)
+                written[0] += 1
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        for number in range(0, count, 100):
+            for one in range(number, number + 100):
+                exchange.send_text(f"{one:0400d}")
+        numbers = []
+        while len(numbers) < count:
+            message = transport.recv()
+            if message[:1] == b"0":
+                numbers.append(int(message))
+        stop.set()
+        writer.join(WAIT)
+        transport.dispose()
+
+    assert numbers == list(range(count))
+    assert written[0] > 1000
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_abort_wakes_everybody(connect: Callable[..., Transport], tls: tuple, secure: bool) -> None:
+    """An abort returns at once and wakes a reader and a writer, whatever they wait for."""
+
+    def script(sock: socket.socket) -> None:
+        upgrade(sock)
+        threading.Event().wait(WAIT)  # never reads, never sends
+
+    with RawServer(script, tls[0] if secure else None) as server:
+        transport = connect(server, context=tls[1] if secure else None)
+        ends: List[str] = []
+
+        def read() -> None:
+            try:
+                transport.recv()
+            except ConnectionLost as error:
+                ends.append(error.reason)
+
+        def write() -> None:
+            try:
+                while True:
+                    with transport.send_lock:
+                        transport.send(b"w" * 1_000_000, 30.0)
+            except ConnectionLost as error:
+                ends.append(error.reason)
+
+        threads = [threading.Thread(target=read), threading.Thread(target=write)]
+        for thread in threads:
+            thread.start()
+        threading.Event().wait(0.3)
+        started = time.monotonic()
+        transport.abort("enough")
+        assert time.monotonic() - started < 0.1
+        for thread in threads:
+            thread.join(2)
+
+    assert ends == ["enough", "enough"]
+
+
+def test_send_deadline_condemns(connect: Callable[..., Transport]) -> None:
+    """A peer that takes no data: the send ends at its deadline and nothing is ever sent again."""
+
+    def script(sock: socket.socket) -> None:
+        upgrade(sock)
+        threading.Event().wait(WAIT)
+
+    with RawServer(script) as server:
+        transport = connect(server)
+        started = time.monotonic()
+        with transport.send_lock:
+            with pytest.raises(ConnectionLost, match="takes no data"):
+                transport.send(b"w" * 30_000_000, 0.4)
+            assert time.monotonic() - started < 3
+            with pytest.raises(ConnectionLost):
+                transport.send(b"order", 0.4)
+        with pytest.raises(ConnectionLost):
+            transport.recv()
+
+
+def test_second_address_is_tried(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., Transport]) -> None:
+    """A name with a dead first address still connects."""
+    with RawServer(sends(frame(b"hello"))) as server:
+        real = socket.getaddrinfo("127.0.0.1", server.port, 0, socket.SOCK_STREAM)
+        dead = [(*real[0][:4], ("127.0.0.1", 9))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args: dead + real)
+
+        assert connect(server).recv() == b"hello"
+
+
+def test_descriptor_is_closed_by_the_reader_only() -> None:
+    """An abort keeps the descriptor; disposing frees it, and everything raises afterwards."""
+    ours, theirs = socket.socketpair()
+    guard = GuardedSocket(ours)
+    guard.abort("first reason")
+    guard.abort("second reason")
+
+    assert guard.fileno() >= 0
+    with pytest.raises(Broken, match="first reason"):
+        guard.recv(1)
+    with pytest.raises(Broken, match="first reason"):
+        guard.send(b"x")
+    guard.dispose()
+    assert guard.fileno() == -1
+    theirs.close()
+
+
+def test_greeting_helper_is_used() -> None:
+    """(The raw server's greeting is what clients wait for.)"""
+    from kraken_sync import SpotWSClient
+
+    def script(sock: socket.socket) -> None:
+        greet(sock)
+        drain(sock)
+
+    with RawServer(script) as server, SpotWSClient(ws_url=server.url) as client:
+        assert client.stats()["system"] == "online"
