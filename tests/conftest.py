@@ -15,7 +15,7 @@ from kraken_sync.simulator import Simulator
 
 FAST = Timing(
     connect_timeout=5.0,
-    ping_interval=1.0,
+    ping_interval=2.0,
     silence_ping=1.0,
     silence_abort=2.5,
     ack_timeout=0.5,
