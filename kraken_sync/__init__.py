@@ -13,7 +13,7 @@
 
 import logging
 
-from .client import SpotWSClient, WSState
+from .client import SpotWSClient
 from .core.book import BookState
 from .core.limits import Timing
 from .core.snapshot import BookSnapshot, Level
@@ -34,6 +34,7 @@ from .errors import (
     UnknownSymbol,
 )
 from .io.budget import set_connection_budget
+from .lifecycle import WSState
 from .order_book import OrderBook
 from .subscription import Subscription
 from .version import __version__

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 import logging
-import os
 import ssl
-import sys
-import threading
 import time
-import warnings
 import weakref
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -21,18 +16,17 @@ from .core.messages import FrameDecoder, ParseFloat, error_text
 from .core.symbols import SymbolTable
 from .errors import (
     BookNotLive,
-    ClientClosed,
     CredentialsMissing,
-    ForkedClient,
     KrakenError,
     RateLimited,
     RequestRefused,
     SubscriptionRefused,
 )
-from .io.connection import BOOK, Connection
+from .io.connection import Connection
 from .io.dial import Target
-from .io.engine import Engine
-from .io.streams import DROP_OLDEST, Stream
+from .io.holds import BOOK
+from .io.streams import DROP_OLDEST
+from .lifecycle import Lifecycle, deadline_of, time_left
 from .order_book import OrderBook, book_key
 from .subscription import ItemStream, Subscription
 from .symbol_lookup import SymbolLookup
@@ -43,20 +37,7 @@ Symbols = Union[str, Sequence[str]]
 Message = Dict[str, Any]
 
 
-class WSState(enum.Enum):
-    """What a client is doing; the words of python-kraken-sdk."""
-
-    INIT = "INIT"
-    CONNECTING = "CONNECTING"
-    CONNECTED = "CONNECTED"
-    RECONNECTING = "RECONNECTING"
-    CANCELLING = "CANCELLING"
-    ERRORHANDLING = "ERRORHANDLING"
-    ERROR = "ERROR"
-    CLOSED = "CLOSED"
-
-
-class SpotWSClient:
+class SpotWSClient(Lifecycle):
     """A client for Kraken's Spot WebSocket API v2, for code without an event loop.
 
     ::
@@ -108,182 +89,21 @@ class SpotWSClient:
     ) -> None:
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
+        target = None if no_public else self._resolve(ws_url, self.WS_URL)
+        super().__init__(target, timing, ssl_context, FrameDecoder(parse_float))
         self._callback = callback
-        self._decode = FrameDecoder(parse_float)
-        self._timing = timing
-        self._ssl_context = ssl_context
-        self._target = None if no_public else self._resolve(ws_url, self.WS_URL)
         self._urls = {"rest": rest_url, "auth": auth_ws_url, "level3": level3_ws_url}
-        self._life = threading.RLock()
-        """Held while starting and closing; never while waiting for the exchange."""
-        self._engine: Optional[Engine] = None
-        self._closed = False
-        self._started_error: Optional[KrakenError] = None
-        self._messages: Optional[Stream] = None
         self._books: weakref.WeakValueDictionary[Tuple[str, int], OrderBook]
         self._books = weakref.WeakValueDictionary()
         self._lookup = SymbolLookup()
-        self._running: List[Engine] = []
-        weakref.finalize(self, _finalize, self._running, _caller())
 
     def _resolve(self, url: Optional[str], default: str) -> Target:
         base = (url or default).rstrip("/")
         return Target(base if base.endswith(self.API_V) else base + self.API_V)
 
-    # -- life --------------------------------------------------------------------------------
-
-    def start(self, timeout: Optional[float] = 10.0) -> None:
-        """Connect, and block until the exchange has greeted with its ``status`` message.
-
-        Transient failures are tried again until ``timeout`` (seconds; None for ever). Does nothing if
-        the client is started; opens it again if it was closed.
-
-        Raises:
-            ConnectFailed: no connection in time, with the step that failed.
-        """
-        self._guard_fork()
-        deadline = _deadline(timeout)
-        with self._life:
-            if self._engine is None:
-                self._engine = self._new_engine()
-                self._closed = False
-            engine = self._engine
-        try:
-            for connection in engine.connections:
-                connection.wait_open(deadline)
-        except KrakenError:
-            with self._life:
-                if self._engine is engine:
-                    self._stop_engine(1.0)
-            raise
-
-    def close(self, timeout: float = 2.0) -> None:
-        """Close everything: streams end, books are CLOSED, no thread is left. Blocks at most ``timeout``.
-
-        May be called twice, from any thread, also from a callback.
-        """
-        if self._engine is not None and self._engine.pid != os.getpid():
-            return  # a forked child: nothing here is ours to close
-        with self._life:
-            self._closed = True
-            self._stop_engine(timeout)
-
-    def stop(self) -> None:
-        """The older name of :meth:`close`."""
-        self.close()
-
-    def __enter__(self) -> SpotWSClient:
-        self.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def _new_engine(self) -> Engine:
+    def _handler(self) -> Optional[Callable[[], Optional[Callable[[Any], Any]]]]:
         overridden = type(self).on_message is not SpotWSClient.on_message
-        handler = weakref.WeakMethod(self.on_message) if overridden or self._callback else None
-        engine = Engine(self._target, self._timing, self._ssl_context, handler, self._decode)
-        if self._messages is not None and not self._messages.ended:
-            engine.taps.append(self._messages)
-        self._running.append(engine)
-        engine.start()
-        return engine
-
-    def _stop_engine(self, timeout: float) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.stop(timeout)
-            self._running.remove(engine)
-
-    def _guard_fork(self) -> None:
-        engine = self._engine
-        if engine is not None and engine.pid != os.getpid():
-            raise ForkedClient(
-                f"this client belongs to process {engine.pid}; make a new one in the child process"
-            )
-
-    def _public(self, timeout: Optional[float]) -> Connection:
-        """The public connection, started if it is not."""
-        self._guard_fork()
-        engine = self._engine
-        if engine is None:
-            if self._closed:
-                raise ClientClosed("the client is closed; start() opens it again")
-            self.start(timeout)
-            engine = self._engine
-        if engine is None:
-            raise ClientClosed("the client was closed meanwhile")
-        if engine.public is None:
-            raise AttributeError("Could not found any connected websocket!")
-        return engine.public
-
-    # -- what it is doing --------------------------------------------------------------------
-
-    @property
-    def state(self) -> WSState:
-        """What the client is doing right now."""
-        engine = self._engine
-        if engine is None:
-            return WSState.CLOSED if self._closed else WSState.INIT
-        states = {connection.state for connection in engine.connections}
-        for word in ("ERROR", "CONNECTING", "RECONNECTING", "CONNECTED"):
-            if word in states:
-                return WSState[word]
-        return WSState.INIT
-
-    @property
-    def exception_occur(self) -> bool:
-        """Whether a connection was given up for good."""
-        engine = self._engine
-        return engine is not None and any(one.failure is not None for one in engine.connections)
-
-    def stats(self) -> Dict[str, Any]:
-        """What happened so far, as a dict of counters; times are in seconds."""
-        totals: Dict[str, Any] = {"state": self.state.value}
-        connection = self._engine.public if self._engine is not None else None
-        if connection is None:
-            return totals
-        with connection.changed:
-            session = connection.session
-            totals.update(vars(session.counters))
-            totals["reconnects"] = connection.reconnects
-            totals["gaps"] = len(connection.gaps)
-            totals["subscriptions"] = len(session.registry.wishes)
-            totals["rtt"] = session.liveness.rtt if session.liveness else None
-            totals["last_message_age"] = session.age(time.monotonic()) if session.liveness else None
-            totals["system"] = session.system
-        engine = self._engine
-        dispatcher = engine.dispatcher if engine is not None else None
-        totals["callback_errors"] = dispatcher.errors if dispatcher is not None else 0
-        return totals
-
-    def gaps(self) -> List[Dict[str, Any]]:
-        """Everything that was missing from any subscription so far, oldest first.
-
-        Each is a dict of ``channel``, ``symbol``, ``reason``, ``since``, ``until``, ``dropped``.
-        """
-        connection = self._engine.public if self._engine is not None else None
-        if connection is None:
-            return []
-        with connection.changed:
-            return [dict(gap) for gap in connection.gaps]
-
-    def _gaps_after(self, count: int) -> Tuple[List[Dict[str, Any]], int]:
-        """The gaps after the first ``count`` ones, and how many there are in all."""
-        connection = self._engine.public if self._engine is not None else None
-        if connection is None:
-            return [], count
-        with connection.changed:
-            new = connection.gap_count - count
-            return [dict(gap) for gap in connection.gaps][-new:] if new else [], count + new
-
-    def __repr__(self) -> str:
-        stats = self.stats()
-        return (
-            f"<SpotWSClient {stats['state']} {self._target or 'no public connection'} "
-            f"subscriptions={stats.get('subscriptions', 0)} "
-            f"reconnects={stats.get('reconnects', 0)}>"
-        )
+        return weakref.WeakMethod(self.on_message) if overridden or self._callback is not None else None
 
     # -- names -------------------------------------------------------------------------------
 
@@ -325,19 +145,6 @@ class SpotWSClient:
 
     # -- receiving ---------------------------------------------------------------------------
 
-    @property
-    def messages(self) -> Stream:
-        """Every frame as it comes, as a bounded queue: iterate it, or ``get(timeout)``.
-
-        It fills from the first time this is read; frames are decoded when taken.
-        """
-        with self._life:
-            if self._messages is None or (self._messages.ended and self._engine is not None):
-                self._messages = Stream("client.messages", self._decode)
-                if self._engine is not None:
-                    self._engine.taps.append(self._messages)
-            return self._messages
-
     def on_message(self, message: Any) -> None:
         """Called with every message, on the dispatcher thread. Override it, or pass ``callback``."""
         if self._callback is not None:
@@ -376,7 +183,7 @@ class SpotWSClient:
             ConnectFailed: the client was not started and could not connect.
         """
         ask = self._check({"method": "subscribe", "params": params})
-        stream = self._subscribe(Subscription, ask, req_id, _deadline(timeout), maxlen, policy)
+        stream = self._subscribe(Subscription, ask, req_id, deadline_of(timeout), maxlen, policy)
         assert isinstance(stream, Subscription)
         return stream
 
@@ -397,7 +204,7 @@ class SpotWSClient:
             ReplyTimeout: no confirmation in time; it is not restored after a reconnect all the same.
         """
         ask = self._check({"method": "unsubscribe", "params": params})
-        self._unsubscribe(ask, req_id, _deadline(timeout))
+        self._unsubscribe(ask, req_id, deadline_of(timeout))
 
     def ticker(
         self,
@@ -448,7 +255,7 @@ class SpotWSClient:
 
     def symbols(self, search: str = "", *, timeout: Optional[float] = 10.0) -> List[str]:
         """The exchange's symbols that have ``search`` in their name, in any case."""
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout)
         table = self._table(self._public(timeout), deadline)
         return table.search(search)
 
@@ -472,7 +279,7 @@ class SpotWSClient:
         """
         if not isinstance(pair, str):
             raise TypeError(f"pair must be a string such as 'BTC/USD', not {pair!r:.80}")
-        deadline, started = _deadline(timeout), time.monotonic()
+        deadline, started = deadline_of(timeout), time.monotonic()
         ask = self._check(
             {"method": "subscribe", "params": {"channel": "book", "symbol": pair, "depth": depth}}
         )
@@ -480,27 +287,35 @@ class SpotWSClient:
         ask = self._spelled(connection, ask, deadline)
         assert ask.symbols is not None
         symbol = ask.symbols[0]
-        self._explained(connection, ask, deadline, keep=BOOK)
+        token, key = object(), book_key(symbol)
+        self._explained(connection, ask, deadline, token=token, book=True)
         subscribed = time.monotonic()
-        with connection.changed:
-            sync = connection.session.book(symbol)
-            live = sync is not None and connection.wait(
-                lambda: sync.live and sync.book.depth >= depth, deadline
-            )
-            reason = sync.reason if sync is not None else "unsubscribed meanwhile"
-            age = connection.session.age(time.monotonic())
-        if not live or sync is None:
-            if not any(symbol == name for name, _ in self._books):
-                connection.release([book_key(symbol)], None, BOOK)
-            now = time.monotonic()
-            raise BookNotLive(
-                symbol,
-                str(sync.state if sync is not None else BookState.CLOSED),
-                reason,
-                text=f"no verified snapshot of {symbol} within {now - started:.1f} s ({reason}; "
-                f"subscribed {now - subscribed:.1f} s ago, last message {age:.1f} s ago). The symbol "
-                "may be halted; the instrument channel tells its status.",
-            )
+        try:
+            with connection.changed:
+                sync = connection.session.book(symbol)
+                if sync is not None:
+                    connection.wait(
+                        lambda: (sync.live and sync.book.depth >= depth) or sync.state is BookState.CLOSED,
+                        deadline,
+                    )
+                live = sync is not None and sync.live and sync.book.depth >= depth
+                state = sync.state if sync is not None else BookState.CLOSED
+                reason = sync.reason if sync is not None else "unsubscribed meanwhile"
+                age = connection.session.age(time.monotonic())
+            if not live or sync is None:
+                now = time.monotonic()
+                raise BookNotLive(
+                    symbol,
+                    str(state),
+                    reason,
+                    text=f"no verified snapshot of {symbol} within {now - started:.1f} s ({reason}; "
+                    f"subscribed {now - subscribed:.1f} s ago, last message {age:.1f} s ago). The symbol "
+                    "may be halted; the instrument channel tells its status.",
+                )
+        except BaseException:
+            connection.release([key], None, token)
+            raise
+        connection.hold_book(key, token)
         with self._life:
             book = self._books.get((symbol, depth))
             if book is None or book._sync is not sync or book._ended:
@@ -510,9 +325,11 @@ class SpotWSClient:
 
     def _book_ended(self, book: OrderBook) -> None:
         with self._life:
-            if self._books.get((book.symbol, book.depth)) is book:
-                del self._books[book.symbol, book.depth]
-            others = any(symbol == book.symbol for symbol, _ in self._books)
+            others = [
+                other
+                for other in list(self._books.values())
+                if other is not book and other._sync is book._sync and not other._ended
+            ]
         if not others:
             book._connection.release([book_key(book.symbol)], None, BOOK)
 
@@ -537,7 +354,7 @@ class SpotWSClient:
             ReplyTimeout: no reply in time.
             ConnectionLost: the connection ended before the reply.
         """
-        deadline = _deadline(timeout)
+        deadline = deadline_of(timeout)
         if raw:
             if not isinstance(message, dict):
                 raise TypeError("The ``message`` must be type dict!")
@@ -560,9 +377,9 @@ class SpotWSClient:
         if message["method"] == "unsubscribe":
             frames = self._unsubscribe(ask, req_id, deadline)
         else:
-            connection = self._public(_left(deadline))
+            connection = self._public(time_left(deadline))
             ask = self._spelled(connection, ask, deadline)
-            call = self._explained(connection, ask, deadline, keep=object(), req_id=req_id)
+            call = self._explained(connection, ask, deadline, token=object(), req_id=req_id)
             frames = call.replies
         replies = [self._decode(frame) for frame in dict.fromkeys(frames)]
         return replies[0] if len(replies) == 1 else (replies or None)
@@ -597,7 +414,7 @@ class SpotWSClient:
         named = {} if symbol is None else {"symbol": symbol}
         body = {"channel": channel, **named, **params, **options}
         ask = self._check({"method": "subscribe", "params": body})
-        stream = self._subscribe(ItemStream, ask, None, _deadline(timeout), maxlen, policy, gaps=gaps)
+        stream = self._subscribe(ItemStream, ask, None, deadline_of(timeout), maxlen, policy, gaps=gaps)
         assert isinstance(stream, ItemStream)
         return stream
 
@@ -611,17 +428,17 @@ class SpotWSClient:
         policy: str,
         **extra: Any,
     ) -> Subscription:
-        connection = self._public(_left(deadline))
+        connection = self._public(time_left(deadline))
         ask = self._spelled(connection, ask, deadline)
         stream = kind(self, connection, ask, self._decode, maxlen, policy, **extra)
         engine = self._engine
         if engine is not None and engine.taps:  # whoever gets every frame wants it without the stream
-            stream.hold = object()
-        self._explained(connection, ask, deadline, stream=stream, keep=stream.hold, req_id=req_id)
+            stream.token = object()
+        self._explained(connection, ask, deadline, stream=stream, token=stream.token, req_id=req_id)
         return stream
 
     def _unsubscribe(self, ask: Ask, req_id: Optional[int], deadline: Optional[float]) -> List[bytes]:
-        connection = self._public(_left(deadline))
+        connection = self._public(time_left(deadline))
         ask = self._spelled(connection, ask, deadline)
         return connection.unsubscribe(ask, deadline, req_id).replies
 
@@ -668,38 +485,3 @@ def _method(message: Any) -> str:
     if not isinstance(method, str):
         raise TypeError("The message must contain the ``method`` key with a valid string!")
     return method
-
-
-def _deadline(timeout: Optional[float]) -> Optional[float]:
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout < 0:
-        raise ValueError(f"timeout must be seconds (0 or more) or None, not {timeout!r}")
-    return time.monotonic() + timeout
-
-
-def _left(deadline: Optional[float]) -> Optional[float]:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-
-def _caller() -> str:
-    """Where a client was made: the first frame outside this package."""
-    package = os.path.dirname(os.path.abspath(__file__))
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _finalize(running: List[Engine], origin: str) -> None:
-    """Stop what a collected client, or one left open at exit, has running."""
-    engines = [engine for engine in running if engine.pid == os.getpid()]
-    for engine in engines:
-        engine.stop(1.0)
-    if engines:
-        warnings.warn(
-            f"the SpotWSClient made at {origin} was not closed; "
-            'use "with SpotWSClient() as client:" or client.close()',
-            ResourceWarning,
-            stacklevel=2,
-        )

@@ -18,8 +18,8 @@ import click
 from . import display
 from .client import SpotWSClient
 from .core.channels import DEPTHS, INTERVALS
-from .errors import KrakenError, ReplyTimeout
-from .order_book import OrderBook, changes_of
+from .errors import KrakenError
+from .order_book import Changes, OrderBook
 from .recording import Report, verify
 from .subscription import ItemStream
 from .version import __version__
@@ -111,21 +111,20 @@ def book(symbols: Tuple[str, ...], depth: int, **options: Any) -> None:
 
 
 def _print_books(feed: _Feed, books: List[OrderBook]) -> None:
-    told = 0
+    told, changes = 0, Changes(books)
     while not feed.over():
-        try:
-            for _, state in changes_of(books, feed.wait()):
-                gaps, told = feed.client._gaps_after(told)
-                for gap in gaps:
-                    if gap["channel"] == "book":
-                        display.print_json(display.gap_line(gap))
-                display.print_json(display.book_line(state))
-                feed.counted()
-                if feed.over():
-                    return
+        news = changes.wait(feed.wait())
+        if news is None:
             return
-        except ReplyTimeout:
-            pass  # nothing changed; see whether it is time to stop
+        for _, state in news:
+            gaps, told = feed.client._gaps_after(told)
+            for gap in gaps:
+                if gap["channel"] == "book":
+                    display.print_json(display.gap_line(gap))
+            display.print_json(display.book_line(state))
+            feed.counted()
+            if feed.over():
+                return
 
 
 def _show_books(feed: _Feed, books: List[OrderBook]) -> None:
@@ -328,13 +327,13 @@ def verify_file(file: Any, decimals: Tuple[str, ...], as_json: bool) -> int:
         )
     if len(report.mismatches) > 20:
         click.echo(f"... and {len(report.mismatches) - 20} more mismatches", err=True)
-    if not report.book_messages:
-        click.echo(f"{file.name}: no order book messages, so nothing was verified", err=True)
+    if not report.verified:
+        click.echo(f"{file.name}: nothing was verified", err=True)
     if as_json:
         sys.stdout.write(json.dumps(report.as_dict()) + "\n")
     else:
         _print_report(report)
-    return 1 if report.mismatched or not report.book_messages else 0
+    return 1 if report.mismatched or not report.verified else 0
 
 
 def _print_report(report: Report) -> None:

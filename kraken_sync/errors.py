@@ -135,13 +135,14 @@ class SubscriptionRefused(RequestRefused):
         method: str = "subscribe",
         req_id: Optional[int] = None,
         hints: Sequence[str] = (),
+        text: str = "",
     ) -> None:
         self.channel = channel
         self.refused: Dict[Optional[str], str] = dict(refused)
         reasons = "; ".join(
             f"{symbol}: {error}" if symbol else error for symbol, error in self.refused.items()
         )
-        text = f"{method} to {channel} was refused, nothing was changed: {reasons}"
+        text = text or f"{method} to {channel} was refused, nothing was changed: {reasons}"
         if hints:
             text += ". " + " ".join(hints)
         first = next(iter(self.refused.values()), "")

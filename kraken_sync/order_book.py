@@ -135,7 +135,7 @@ class OrderBook(BookReader):
         every second in which nothing else is sent, so silence on one symbol means no change.
         """
         with self._connection.changed:
-            return self._connection.session.age(time.monotonic())
+            return self._age(time.monotonic())
 
     def changes(self, timeout: Optional[float] = None) -> Iterator[BookSnapshot]:
         """Iterate over verified states, each newer than the one before, the first at once.
@@ -151,8 +151,15 @@ class OrderBook(BookReader):
             ReplyTimeout: nothing new and verified came in time.
             BookNotLive: the exchange ended the subscription.
         """
-        for _, state in changes_of([self], timeout):
-            yield state
+        changes = Changes([self])
+        while True:
+            news = changes.wait(timeout)
+            if news is None:
+                return
+            if not news:
+                raise changes.timeout_error(timeout)
+            for _, state in news:
+                yield state
 
     def wait_until(
         self, predicate: Callable[[BookSnapshot], Any], timeout: Optional[float] = None
@@ -168,14 +175,23 @@ class OrderBook(BookReader):
             BookNotLive, ClientClosed: it cannot become true any more.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        for _, state in changes_of([self], timeout, deadline):
-            if predicate(state):
-                return state
-        raise ClientClosed(f"{self.symbol} was unsubscribed or the client closed while waiting")
+        changes = Changes([self])
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            news = changes.wait(left)
+            if news is None:
+                raise ClientClosed(f"{self.symbol} was unsubscribed or the client closed while waiting")
+            for _, state in news:
+                if predicate(state):
+                    return state
+            if deadline is not None and time.monotonic() >= deadline:
+                raise changes.timeout_error(timeout)
 
     def unsubscribe(self) -> None:
         """End this book, and the exchange's subscription if nobody else uses it. Does not block."""
         self._ended = True
+        with self._connection.changed:
+            self._connection.changed.notify_all()
         self._owner._book_ended(self)
 
     def __repr__(self) -> str:
@@ -194,6 +210,12 @@ class OrderBook(BookReader):
             return sync.state, f"given up: {self._connection.failure}", sync.since
         return sync.state, sync.reason, sync.since
 
+    def _age(self, now: float) -> float:
+        """Seconds since the last proof; infinite if there never was one."""
+        if self._sync.live:
+            return self._connection.session.age(now)
+        return float("inf") if self._sync.since is None else now - self._sync.since
+
     def _read(self, levels: Optional[int], *, live_only: bool) -> BookSnapshot:
         depth = self.depth if levels is None else min(levels, self.depth)
         if depth < 1:
@@ -201,7 +223,7 @@ class OrderBook(BookReader):
         with self._connection.changed:
             now = time.monotonic()
             state, reason, since = self._judge(now)
-            sync, age = self._sync, self._connection.session.age(now)
+            sync, age = self._sync, self._age(now)
             book = sync.book
             if state is BookState.LIVE or not live_only:
                 asks, bids = book.top(depth)
@@ -231,57 +253,65 @@ class OrderBook(BookReader):
         return self._sync.generation, self._sync.book.version
 
 
-def changes_of(
-    books: Sequence[OrderBook], timeout: Optional[float], deadline: Optional[float] = None
-) -> Iterator[Tuple[OrderBook, BookSnapshot]]:
-    """As ``OrderBook.changes``, for several books of one client: yields whichever is new.
+class Changes:
+    """Waits for verified states of several books of one client, each newer than the one before."""
 
-    ``timeout`` bounds each wait, ``deadline`` (monotonic) all of them.
-    """
-    connection = books[0]._connection
-    seen = {id(book): (-1, -1) for book in books}
+    def __init__(self, books: Sequence[OrderBook]) -> None:
+        self._books = books
+        self._seen = {id(book): (-1, -1) for book in books}
 
-    def fresh() -> List[OrderBook]:
+    def wait(self, timeout: Optional[float]) -> Optional[List[Tuple[OrderBook, BookSnapshot]]]:
+        """The books that are new, with their states: none after ``timeout``; None when all have ended.
+
+        Raises:
+            BookNotLive: the exchange ended a subscription.
+        """
+        connection = self._books[0]._connection
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                with connection.changed:
+                    came = connection.wait(lambda: bool(self._fresh()) or self._over(), deadline)
+                    fresh, over = self._fresh(), self._over()
+                    reasons = {book.symbol: book._judge(0.0)[1] for book in self._books}
+            except ClientClosed:
+                return None
+            if not came:
+                return []
+            news = [one for one in map(self._read, fresh) if one is not None]
+            if news:
+                return news
+            if over:
+                for symbol, reason in reasons.items():
+                    if reason not in ("unsubscribed", "the client is closed"):
+                        raise BookNotLive(symbol, "CLOSED", reason)
+                return None
+
+    def timeout_error(self, timeout: Optional[float]) -> ReplyTimeout:
+        """The error that says that nothing came in time."""
+        states = ", ".join(f"{book.symbol} is {book.state}" for book in self._books)
+        return ReplyTimeout(f"nothing new in the order book within {timeout} s ({states})", waited=timeout)
+
+    def _fresh(self) -> List[OrderBook]:
         now = time.monotonic()
         return [
-            book for book in books if seen[id(book)] != book._mark() and book._judge(now)[0] is BookState.LIVE
+            book
+            for book in self._books
+            if self._seen[id(book)] != book._mark() and book._judge(now)[0] is BookState.LIVE
         ]
 
-    def over() -> bool:
-        return all(book._judge(0.0)[0] is BookState.CLOSED for book in books)
+    def _over(self) -> bool:
+        return all(book._judge(0.0)[0] is BookState.CLOSED for book in self._books)
 
-    while True:
-        limit = None if timeout is None else time.monotonic() + timeout
-        if deadline is not None:
-            limit = deadline
+    def _read(self, book: OrderBook) -> Optional[Tuple[OrderBook, BookSnapshot]]:
         try:
-            with connection.changed:
-                came = connection.wait(lambda: bool(fresh()) or over(), limit)
-                news, ended = fresh(), over()
-                reasons = {book.symbol: book._judge(0.0)[1] for book in books}
-        except ClientClosed:
-            return
-        if not came:
-            _raise_timeout(books, timeout)
-        for book in news:
-            try:
-                state = book.snapshot()
-            except BookNotLive:
-                continue  # it stopped being live this very moment; wait for the next state
-            seen[id(book)] = (state.generation, state.version)
-            yield book, state
-        if ended:
-            for symbol, reason in reasons.items():
-                if reason not in ("unsubscribed", "the client is closed"):
-                    raise BookNotLive(symbol, "CLOSED", reason)
-            return
+            state = book.snapshot()
+        except BookNotLive:
+            return None  # it stopped being live this very moment; wait for the next state
+        self._seen[id(book)] = (state.generation, state.version)
+        return book, state
 
 
 def book_key(symbol: str) -> Key:
     """The key of a symbol's book."""
     return Key("book", symbol)
-
-
-def _raise_timeout(books: Sequence[OrderBook], timeout: Optional[float]) -> None:
-    states = ", ".join(f"{book.symbol} is {book.state}" for book in books)
-    raise ReplyTimeout(f"nothing new in the order book within {timeout:g} s ({states})", waited=timeout)

@@ -158,12 +158,18 @@ class _Verifier:
             if envelope.channel == "book":
                 self._book_frame(line, frame)
             elif envelope.method == "subscribe" and envelope.success is True:
-                result = messages.decode_value(bytes(envelope.result) or b"{}")
-                if isinstance(result, dict) and result.get("channel") == "book":
-                    self._depths[result["symbol"]] = result["depth"]
-                    self._books.pop(result["symbol"], None)
+                self._acknowledged(messages.decode_value(bytes(envelope.result) or b"{}"))
         except MalformedFrame:
             self._report.foreign += 1
+
+    def _acknowledged(self, result: Any) -> None:
+        if not isinstance(result, dict) or result.get("channel") != "book":
+            return
+        symbol, depth = result.get("symbol"), result.get("depth")
+        if isinstance(symbol, str) and isinstance(depth, int):
+            self._depths[symbol] = depth
+            if symbol in self._books and self._books[symbol].depth != depth:
+                del self._books[symbol]
 
     def _book_frame(self, line: int, frame: bytes) -> None:
         message = messages.decode_book(frame)
@@ -175,7 +181,7 @@ class _Verifier:
         report.book_messages += 1
         self.seen[symbol] = None
         book = self._books.get(symbol)
-        if snapshot and book is None:
+        if snapshot and (book is None or symbol not in self._depths):
             depth = self._depths.get(symbol) or smallest_depth(data, DEPTHS)
             book = self._books[symbol] = Book(symbol, depth, self._decimals.get(symbol))
         if book is None:

@@ -16,7 +16,7 @@ import msgspec
 
 from .core.channels import check
 from .core.symbols import SymbolTable, spelled
-from .errors import KrakenError, SubscriptionRefused, UnknownSymbol, did_you_mean
+from .errors import ClientClosed, KrakenError, SubscriptionRefused, UnknownSymbol, did_you_mean
 from .io.connection import Connection
 from .io.streams import Stream
 
@@ -100,7 +100,10 @@ class SymbolLookup:
         self, connection: Connection, deadline: Optional[float], *, fresh: bool = False
     ) -> Optional[SymbolTable]:
         """The table, fetched if there is none (or an old one, if ``fresh``); None if it cannot be had."""
-        with self._fetching:
+        left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._fetching.acquire(timeout=left):
+            return None
+        try:
             age = time.monotonic() - self._fetched
             if self._table is not None and not (fresh and age > TABLE_LIFETIME):
                 return self._table
@@ -109,6 +112,8 @@ class SymbolLookup:
             if table is not None:
                 self._table, self._fetched = table, time.monotonic()
             return self._table
+        finally:
+            self._fetching.release()
 
 
 def _fetch(connection: Connection, deadline: float) -> Optional[SymbolTable]:
@@ -116,6 +121,8 @@ def _fetch(connection: Connection, deadline: float) -> Optional[SymbolTable]:
     stream = Stream("the table of symbols", bytes, 1000, "drop_oldest", ask.keys())
     try:
         connection.subscribe(ask, deadline, stream=stream)
+    except ClientClosed:
+        raise
     except KrakenError as error:
         log.warning("no table of symbols: %s", error)
         return None
@@ -125,6 +132,8 @@ def _fetch(connection: Connection, deadline: float) -> Optional[SymbolTable]:
             frame = stream.get(max(0.0, deadline - time.monotonic()))
             if isinstance(frame, bytes):
                 names = [pair.symbol for pair in _decode(frame).data.pairs]
+    except ClientClosed:
+        raise
     except (queue.Empty, KrakenError, msgspec.MsgspecError) as error:
         log.warning("no table of symbols: %r", error)
         return None

@@ -72,7 +72,9 @@ class Book:
         "version",
     )
 
-    def __init__(self, symbol: str, depth: int, decimals: Optional[Tuple[int, int]] = None) -> None:
+    def __init__(
+        self, symbol: str, depth: int, decimals: Optional[Tuple[int, int]] = None, version: int = 0
+    ) -> None:
         self.symbol = symbol
         self.depth = depth
         self.asks: SortedDict[int, int] = SortedDict()
@@ -84,7 +86,7 @@ class Book:
         """As computed from the levels after the last message."""
         self.timestamp = ""
         """The exchange's time of the last message, if it had one."""
-        self.version = 0
+        self.version = version
         """Rises with every message."""
         self._decimals = decimals
         self._ask_tokens: Tokens = {}
@@ -152,7 +154,7 @@ class Book:
                 if price_text[price_point] != "." or qty_text[qty_point] != ".":
                     raise ValueError
                 price, qty = int(price_text.replace(".", "")), int(qty_text.replace(".", ""))
-            except (TypeError, ValueError, IndexError):  # an int, an exponent, other digits
+            except (TypeError, ValueError, LookupError, AttributeError):  # an int, other digits, nonsense
                 price, qty = self._unusual(level)
                 price_point, qty_point = -self.price_decimals - 1, -self.qty_decimals - 1
             if price < 0 or qty < 0:

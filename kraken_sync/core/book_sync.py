@@ -30,12 +30,14 @@ class Verdict(enum.Enum):
 class BookSync:
     """A book and its state. ``now`` is monotonic seconds."""
 
-    def __init__(self, book: Book) -> None:
-        self.book = book
+    def __init__(self, symbol: str, depth: int) -> None:
+        self.book = Book(symbol, depth)
+        self.depth = depth
+        """The depth that the next snapshot will have."""
         self.state = BookState.SYNCING
         self.reason = "waiting for the first snapshot"
         self.since: Optional[float] = None
-        """When it stopped being LIVE; None while it is, and before it ever was."""
+        """When it was last proven; None while it is LIVE, and before it ever was."""
         self.updated: Optional[float] = None
         """When the last verified message was applied."""
         self.generation = 0
@@ -53,6 +55,8 @@ class BookSync:
         """Apply one message if it can be applied, and judge it."""
         if not snapshot and self.state is not BookState.LIVE:
             return Verdict.IGNORED
+        if snapshot and self.book.depth != self.depth:
+            self.book = Book(self.book.symbol, self.depth, version=self.book.version)
         try:
             verified = self.book.apply(data, snapshot)
             self.error = f"expected {data.checksum}, computed {self.book.computed}"
@@ -69,10 +73,10 @@ class BookSync:
             self.generation += 1
         return Verdict.VERIFIED
 
-    def leave(self, state: BookState, reason: str, now: float) -> None:
-        """Stop being LIVE (or change the reason why not)."""
+    def leave(self, state: BookState, reason: str, proven_at: float) -> None:
+        """Stop being LIVE (or change the reason why not); ``proven_at`` was the last proof."""
         if self.state is BookState.LIVE:
-            self.since = now
+            self.since = proven_at
         if self.state is BookState.SYNCING and state is not BookState.CLOSED:
             self.reason = f"{reason}; never had a verified snapshot"
             return
@@ -82,7 +86,7 @@ class BookSync:
         """Seconds to wait before the resync that a mismatch asks for; grows while they repeat."""
         if self._live_since and now - self._live_since > FORGIVEN_AFTER:
             self._failures = 0
-        self._live_since = now
+        self._live_since = 0.0
         delay = MISMATCH_WAITS[min(self._failures, len(MISMATCH_WAITS) - 1)]
         self._failures += 1
         return delay

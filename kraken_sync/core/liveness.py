@@ -38,6 +38,8 @@ class Liveness:
 
     def ping_due(self, now: float, life_at: float, subscribed: bool) -> bool:
         """Whether a JSON ping should go out now."""
+        if len(self._pings) >= 2:
+            return False  # enough asked; the verdict is due, not a third question
         if now >= self._next_ping:
             return True
         silent = subscribed and now - life_at >= self._timing.silence_ping

@@ -51,6 +51,8 @@ class Envelope(msgspec.Struct, gc=False):
     req_id: Any = None
     success: Any = None
     error: Any = None
+    Error: Any = None
+    """The rate limit's own spelling, seen by users of the older protocol."""
     symbol: Any = None
     result: msgspec.Raw = msgspec.Raw(b"")
     data: msgspec.Raw = msgspec.Raw(b"")

@@ -22,8 +22,10 @@ def decimals_of(number: WireNumber) -> int:
     >>> decimals_of("0.10000000"), decimals_of(5), decimals_of("1.2e-7")
     (8, 0, 8)
     """
-    if isinstance(number, int):
+    if isinstance(number, int) and not isinstance(number, bool):
         return 0
+    if not isinstance(number, str):
+        raise ValueError(f"not a number: {number!r:.80}")
     point = number.find(".")
     if point >= 0 and number[point + 1 :].isdigit():
         return len(number) - point - 1
@@ -41,8 +43,10 @@ def scaled(number: WireNumber, decimals: int) -> Tuple[int, int]:
     >>> scaled("64525.0", 1), scaled("0.5", 8), scaled("1e-08", 8), scaled("0.125", 1)
     ((645250, 1), (50000000, 8), (1, 8), (125, 3))
     """
-    if isinstance(number, int):
+    if isinstance(number, int) and not isinstance(number, bool):
         value, own = number, 0
+    elif not isinstance(number, str):
+        raise ValueError(f"not a price or quantity: {number!r:.80}")
     else:
         whole, _, fraction = number.partition(".")
         if whole.isdigit() and fraction.isdigit() and number.isascii() and len(number) < MAX_DIGITS:

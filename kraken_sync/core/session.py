@@ -26,6 +26,7 @@ FIRST_REQ_ID = 1 << 30
 """Our own request ids start here, far from those that people choose, and stay within 32 bits."""
 REQUESTS_PER_SECOND = 10
 REQUESTS_AT_ONCE = 10
+TOO_FAST = "Exceeded msg rate"
 MALFORMED_LIMIT = 3
 MALFORMED_WINDOW = 10.0
 
@@ -128,7 +129,8 @@ class Session:
     def _count_ids(self) -> Iterator[int]:
         req_id = FIRST_REQ_ID
         while True:
-            yield req_id
+            if req_id not in self._requests and not self.registry.asked(req_id):
+                yield req_id
             req_id = req_id + 1 if req_id < 2**31 - 1 else FIRST_REQ_ID
 
     # -- intent ------------------------------------------------------------------------------
@@ -152,12 +154,25 @@ class Session:
         for key in keys:
             wish = self.registry.want(ask, key, call, req_id)
             wish.raw = wish.raw or raw
+            if key.channel == "instrument" and ask.params.get("snapshot"):
+                self._need_snapshot(wish, call)
         return call
+
+    def _need_snapshot(self, wish: Wish, call: Call) -> None:
+        """Subscribe anew what is live without a snapshot, for somebody who needs one."""
+        if wish.phase in (Phase.LIVE, Phase.ASKED) and not wish.params.get("snapshot"):
+            if wish.phase is Phase.LIVE:
+                call.waiting.add(wish.key)
+                wish.calls.append(call)
+            params = {**wish.params, "snapshot": True}
+            self.registry.resubscribe(wish, float("-inf"), params)
 
     def subscribe_book(self, ask: Ask) -> Call:
         """Wish for a book of at least the asked depth; a smaller one of ours is replaced."""
         key = ask.keys()[0]
         wish, depth = self.registry.wishes.get(key), ask.params["depth"]
+        if wish is not None and wish.leaves_for_good:
+            wish = None
         wanted = {} if wish is None else (wish.again or wish.params)
         if wish is not None and wish.raw and (wish.sync is None or wanted["depth"] < depth):
             call = Call([])
@@ -254,7 +269,7 @@ class Session:
                 return self._reply(envelope, frame, now)
             if envelope.channel is not None:
                 return self._data(envelope, frame, now)
-            if envelope.error is not None:
+            if envelope.error is not None or envelope.Error is not None:
                 return self._server_error(envelope, now)
         except MalformedFrame as error:
             return self._malformed_frame(frame, str(error), now)
@@ -268,14 +283,13 @@ class Session:
         for request in self._requests.values():
             request.lost = reason
         self._requests.clear()
-        self.registry.lost(since, reason, now)
+        self.registry.lost(since, reason)
 
     def close(self, reason: str, now: float) -> None:
         """There will be no further connection."""
         self.lost(reason, now)
         for wish in self.registry.wishes.values():
-            if wish.sync is not None:
-                wish.sync.leave(BookState.CLOSED, reason, now)
+            wish.close_book(reason)
 
     # -- output ------------------------------------------------------------------------------
 
@@ -287,6 +301,8 @@ class Session:
         for wish in self.registry.wishes.values():
             if wish.overdue(now, self.timing):
                 wish.mute += 1
+                if wish.was_fed:
+                    wish.lapse(wish.acked_at or now, "acknowledged, but no data")
                 self.counters.resyncs += 1
                 self.registry.resubscribe(wish, now)
         frames = [
@@ -337,7 +353,7 @@ class Session:
             return self._book(message.data[0], snapshot, now)
         parts = [self._book(data, snapshot, now) for data in message.data]
         return Received(
-            tuple(key for part in parts for key in part.keys),
+            tuple(dict.fromkeys(key for part in parts for key in part.keys)),
             tuple(note for part in parts for note in part.notes),
             any(part.wake for part in parts),
             any(part.pump for part in parts),
@@ -346,7 +362,7 @@ class Session:
     def _book(self, data: BookData, snapshot: bool, now: float) -> Received:
         key = Key("book", data.symbol)
         wish = self.registry.wishes.get(key)
-        if wish is None or wish.phase not in (Phase.LIVE, Phase.ASKED):
+        if wish is None or not wish.takes_data:
             return _NOTHING
         self.counters.book_messages += 1
         if wish.sync is None:
@@ -356,7 +372,7 @@ class Session:
             self.counters.verified += 1
             if not snapshot:
                 return self._received(key)
-            wish.data_at, wish.mute = now, 0
+            wish.data_at, wish.mute, wish.was_fed = now, 0, True
             return Received((key,), self._gap_over(wish, now), wake=True)
         if verdict is Verdict.MISMATCHED:
             self.counters.mismatched += 1
@@ -398,8 +414,8 @@ class Session:
         keys = []
         for key in self._keys(channel, envelope):
             wish = self.registry.wishes.get(key)
-            if wish is not None and wish.phase in (Phase.LIVE, Phase.ASKED):
-                wish.data_at, wish.mute = now, 0
+            if wish is not None and wish.takes_data:
+                wish.data_at, wish.mute, wish.was_fed = now, 0, True
                 wish.keep(frame, envelope.type == "snapshot")
                 keys.append(key)
         return Received(tuple(keys))
@@ -416,6 +432,10 @@ class Session:
             return [plain]  # a channel that is new to us may look as it likes
         found: Dict[Key, None] = {}
         for item in items:
+            if not isinstance(item.symbol, (str, type(None))) or not isinstance(
+                item.interval, (int, type(None))
+            ):
+                raise MalformedFrame("a symbol or interval of a strange type")
             interval = item.interval if channel == "ohlc" else None
             found[Key(channel, item.symbol, interval)] = None
         return list(found)
@@ -433,19 +453,20 @@ class Session:
 
     def _reply(self, envelope: Envelope, frame: bytes, now: float) -> Received:
         req_id = envelope.req_id
-        if envelope.method == "pong" and self.liveness and self.liveness.ponged(req_id, now):
+        error = "" if envelope.success is True else messages.error_text(envelope.error)
+        if error.startswith(TOO_FAST):
+            self._bucket.pause(now + 1.0)
+        if envelope.method in ("pong", "ping") and self.liveness and self.liveness.ponged(req_id, now):
             return _WAKE
         request = self._requests.pop(req_id, None) if isinstance(req_id, int) else None
         if request is not None:
             request.reply, request.envelope = frame, envelope
             return _WAKE
         success = envelope.success is True
-        error = "" if success else messages.error_text(envelope.error)
-        symbol = envelope.symbol if isinstance(envelope.symbol, str) else None
+        symbol = envelope.symbol
         if success and bytes(envelope.result).startswith(b"{"):
             symbol = messages.decode_value(bytes(envelope.result)).get("symbol")
-        if error.startswith("Exceeded msg rate"):
-            self._bucket.pause(now + 1.0)
+        symbol = symbol if isinstance(symbol, str) else None
         answers = self.registry.answer(req_id, symbol, success, error, frame, now)
         if answers is None:
             self.counters.late_replies += 1
@@ -459,14 +480,15 @@ class Session:
             if answer.result == "live" and wish.sync is None:
                 notes.extend(self._gap_over(wish, now))
             elif answer.result == "refused" and wish.was_live:
-                notes.extend(self._gap_over(wish, now))
-                notes.append(Ended(wish.key, answer.error))
+                since = wish.gap[0] if wish.gap is not None else now
+                reason = f"ended by the exchange: {answer.error}"
+                notes += [Gap(wish.key, reason, since, None), Ended(wish.key, answer.error)]
             elif answer.result == "retry" and answer.error:
                 notes.append(Notice("WARNING", f"{wish.key}: {answer.error}; asking again later"))
         return Received(notes=tuple(notes), wake=True, pump=True)
 
     def _server_error(self, envelope: Envelope, now: float) -> Received:
-        self.server_error = messages.error_text(envelope.error)
+        self.server_error = messages.error_text(envelope.error or envelope.Error)
         self._bucket.pause(now + 1.0)
         return Received(notes=(Notice("WARNING", f"the exchange says: {self.server_error:.200}"),))
 

@@ -19,13 +19,16 @@ from __future__ import annotations
 import enum
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from .book import Book, BookState
+from .book import BookState
 from .book_sync import BookSync
 from .channels import Ask, Channel, Key
 from .limits import Timing, TokenBucket
 
 SYMBOLS_PER_REQUEST = 100
-KEPT_INSTRUMENT_FRAMES = 500
+KEPT_INSTRUMENT_FRAMES = 5000
+SURE_SNAPSHOTS = ("book", "ticker", "instrument")
+"""Channels whose snapshot always has something in it; no trade and no candle is possible."""
+KEPT_EXPIRED = 60.0
 _TEMPORARY = ("Exceeded msg rate", "EService", "EGeneral:Internal", "EAPI:Rate limit")
 
 
@@ -70,6 +73,8 @@ class Wish:
         self.channel = channel
         self.params = dict(params)
         self.phase = Phase.WANTED
+        self.on_wire = False
+        """A subscribe was sent on this connection, and the exchange may have taken it."""
         self.raw = False
         """Somebody subscribed this as frames, so its parameters are not ours to change."""
         self.sync: Optional[BookSync] = None
@@ -84,6 +89,8 @@ class Wish:
         self.acked_at: Optional[float] = None
         self.data_at: Optional[float] = None
         self.was_live = False
+        self.was_fed = False
+        """Frames of it have been delivered."""
         self.gap: Optional[Tuple[float, str]] = None
         """Since when, and why, something is missing."""
         self.calls: List[Call] = []
@@ -95,11 +102,24 @@ class Wish:
         """Have a book for the wished depth, if this is a book that can be verified."""
         if self.key.channel != "book" or not self.params.get("snapshot", True):
             return
-        depth, symbol = self.params["depth"], self.key.symbol or ""
         if self.sync is None:
-            self.sync = BookSync(Book(symbol, depth))
-        elif self.sync.book.depth != depth:
-            self.sync.book = Book(symbol, depth)
+            self.sync = BookSync(self.key.symbol or "", self.params["depth"])
+        self.sync.depth = self.params["depth"]
+
+    def close_book(self, reason: str) -> None:
+        """Its readers are told that it is over; a later book of the symbol is another one."""
+        if self.sync is not None:
+            self.sync.state, self.sync.reason, self.sync = BookState.CLOSED, reason, None
+
+    @property
+    def leaves_for_good(self) -> bool:
+        """Whether nobody wishes for it any more, and only the exchange's confirmation is missing."""
+        return self.phase is Phase.LEAVING and self.again is None
+
+    @property
+    def takes_data(self) -> bool:
+        """Whether frames belong to what is wished, rather than to what is being left."""
+        return self.phase in (Phase.LIVE, Phase.ASKED) or (self.phase is Phase.WANTED and self.on_wire)
 
     def lapse(self, since: float, reason: str) -> None:
         """From ``since`` on something is missing, until the entry is live again."""
@@ -111,16 +131,16 @@ class Wish:
         if self.key.channel == "instrument":
             if snapshot:
                 self.primer = [frame]
-            elif len(self.primer) <= KEPT_INSTRUMENT_FRAMES:
+            elif len(self.primer) < KEPT_INSTRUMENT_FRAMES:
                 self.primer.append(frame)
         elif self.key.channel in ("ticker", "ohlc"):
             self.primer = [frame]
 
     def overdue(self, now: float, timing: Timing) -> bool:
         """Acknowledged with a snapshot asked for, and nothing has come for too long."""
-        if self.phase is not Phase.LIVE or not self.params.get("snapshot") or self.acked_at is None:
+        if self.phase is not Phase.LIVE or self.acked_at is None or self.data_at is not None:
             return False
-        if self.data_at is not None:
+        if self.key.channel not in SURE_SNAPSHOTS or not self.params.get("snapshot"):
             return False
         return now - self.acked_at > min(60.0, timing.first_data_timeout * 2.0**self.mute)
 
@@ -167,7 +187,7 @@ class Registry:
     def conflict(self, key: Key, ask: Ask) -> Optional[str]:
         """Why ``ask`` cannot stand beside what is there already, or None."""
         wish, name = self.wishes.get(key), ask.channel.one_of
-        if wish is None or name is None or self._leaves_for_good(wish):
+        if wish is None or name is None or wish.leaves_for_good:
             return None
         wanted = (wish.again or wish.params).get(name)
         if wanted == ask.params.get(name):
@@ -183,8 +203,8 @@ class Registry:
         if wish is None:
             wish = self.wishes[key] = Wish(key, ask.channel, ask.params)
             wish.first_id = first_id
-        elif self._leaves_for_good(wish):
-            wish.again = dict(ask.params)
+        elif wish.leaves_for_good:
+            wish.again, wish.first_id = dict(ask.params), first_id
         if call is not None:
             if wish.phase is Phase.LIVE:
                 call.settle(key)
@@ -200,20 +220,24 @@ class Registry:
                 call.settle(key)
             return
         self._refuse_calls(wish, "unsubscribed meanwhile")
-        wish.gap, wish.was_live, wish.again = None, False, None
-        if wish.phase is Phase.WANTED or not connected:
+        wish.close_book("unsubscribed")
+        wish.gap, wish.was_live, wish.again, wish.raw = None, False, None, False
+        wish.acked_at = wish.data_at = None
+        if not connected or (wish.phase is Phase.WANTED and not wish.on_wire):
             self._remove(wish)
             if call is not None:
                 call.settle(key)
             return
         if wish.phase is not Phase.LEAVING:
-            wish.phase, wish.asked_id, wish.not_before = Phase.LEAVING, None, float("-inf")
+            wish.phase, wish.asked_id = Phase.LEAVING, None
+        if wish.asked_id is None:
+            wish.not_before = float("-inf")
         if call is not None:
             wish.calls.append(call)
 
     def resubscribe(self, wish: Wish, not_before: float, params: Optional[Mapping[str, Any]] = None) -> None:
         """Unsubscribe ``wish`` and subscribe it again, for a fresh snapshot or other parameters."""
-        if wish.phase is Phase.WANTED:
+        if wish.phase is Phase.WANTED and not wish.on_wire:
             wish.params = dict(params or wish.params)
             wish.reset_book()
             return
@@ -258,13 +282,16 @@ class Registry:
         for wish in wishes:
             wish.asked_id, wish.first_id = req_id, None
             if wish.phase is Phase.WANTED:
-                wish.phase, wish.data_at = Phase.ASKED, None
+                wish.phase, wish.data_at, wish.on_wire = Phase.ASKED, None, True
 
     # -- input -------------------------------------------------------------------------------
 
     def asked(self, req_id: int) -> bool:
-        """Whether a request with this id waits for its answer."""
-        return req_id in self._asked
+        """Whether a request with this id waits for its answer, or to be sent."""
+        asked = self._asked.get(req_id)
+        if asked is not None and not asked.expired:
+            return True
+        return any(wish.first_id == req_id for wish in self.wishes.values())
 
     def answer(
         self,
@@ -293,45 +320,46 @@ class Registry:
             counted = wish.asked_id == req_id and wish.phase in (Phase.ASKED, Phase.LEAVING)
             late = success and asked.method == "subscribe" and wish.phase in (Phase.WANTED, Phase.ASKED)
             if counted or (late and wish.key in self.wishes):
-                for call in wish.calls:
-                    call.replies.append(frame)
-                answers.append(self._move(wish, success, error, now))
+                answers.append(self._move(wish, success, error, frame, now))
         return answers
 
-    def _move(self, wish: Wish, success: bool, error: str, now: float) -> Answer:
+    def _move(self, wish: Wish, success: bool, error: str, frame: bytes, now: float) -> Answer:
         wish.asked_id = None
         if not success and error.startswith(_TEMPORARY):
             wish.failures += 1
             wish.not_before = now + min(30.0, 2.0 ** (wish.failures - 1))
             if wish.phase is Phase.ASKED:
-                wish.phase = Phase.WANTED
+                wish.phase, wish.on_wire = Phase.WANTED, False
             for call in wish.calls:
                 call.trouble = error
             return Answer(wish, "retry", error)
         if wish.phase is Phase.LEAVING:
-            return self._left(wish)
+            return self._left(wish, frame)
         if success or error.startswith("Already subscribed"):
             wish.phase, wish.acked_at = Phase.LIVE, now
             wish.failures, wish.was_live = 0, True
-            self._settle_calls(wish, leaving=False)
+            self._settle_calls(wish, frame, leaving=False)
             return Answer(wish, "live")
-        self._refuse_calls(wish, error)
+        self._refuse_calls(wish, error, frame)
         self._remove(wish, error)
         return Answer(wish, "refused", error)
 
-    def _left(self, wish: Wish) -> Answer:
-        self._settle_calls(wish, leaving=True)
+    def _left(self, wish: Wish, frame: bytes) -> Answer:
+        self._settle_calls(wish, frame, leaving=True)
         if wish.again is None:
             self._remove(wish)
             return Answer(wish, "gone")
-        wish.phase, wish.params, wish.again = Phase.WANTED, wish.again, None
+        wish.phase, wish.params, wish.again, wish.on_wire = Phase.WANTED, wish.again, None, False
+        wish.primer = []
         wish.reset_book()
         return Answer(wish, "retry")
 
     def expire(self, now: float) -> bool:
         """Ask again what was not answered in time; True if there was any."""
         late = False
-        for req_id, asked in self._asked.items():
+        for req_id, asked in list(self._asked.items()):
+            if asked.expired and now - asked.sent_at > KEPT_EXPIRED:
+                del self._asked[req_id]
             if asked.expired or now - asked.sent_at <= self._timing.ack_timeout:
                 continue
             asked.expired = late = True
@@ -345,22 +373,23 @@ class Registry:
                 wish.not_before = now + (min(30.0, 2.0 ** (wish.failures - 2)) if wish.failures > 1 else 0)
         return late
 
-    def lost(self, since: float, reason: str, now: float) -> None:
+    def lost(self, since: float, reason: str) -> None:
         """The connection is gone: everything wished is wanted again, everything leaving is gone."""
         self._asked.clear()
         for wish in list(self.wishes.values()):
-            if self._leaves_for_good(wish):
-                self._settle_calls(wish, leaving=True)
+            self._settle_calls(wish, None, leaving=True)
+            if wish.leaves_for_good:
                 self._remove(wish)
                 continue
             wish.lapse(since, reason)
             wish.phase, wish.asked_id, wish.not_before = Phase.WANTED, None, float("-inf")
+            wish.on_wire = False
             wish.params, wish.again = wish.again or wish.params, None
             wish.acked_at = wish.data_at = None
             wish.mute = wish.failures = 0
             wish.primer = []
             if wish.sync is not None:
-                wish.sync.leave(BookState.STALE, reason, now)
+                wish.sync.leave(BookState.STALE, reason, since)
             wish.reset_book()
 
     @property
@@ -371,21 +400,19 @@ class Registry:
             for wish in self.wishes.values()
         )
 
-    def _leaves_for_good(self, wish: Wish) -> bool:
-        return wish.phase is Phase.LEAVING and wish.again is None
-
     def _remove(self, wish: Wish, reason: str = "unsubscribed") -> None:
         self.wishes.pop(wish.key, None)
-        if wish.sync is not None:
-            wish.sync.state, wish.sync.reason = BookState.CLOSED, reason
+        wish.close_book(reason)
 
-    def _settle_calls(self, wish: Wish, *, leaving: bool) -> None:
+    def _settle_calls(self, wish: Wish, frame: Optional[bytes], *, leaving: bool) -> None:
         for call in wish.calls:
             if call.leaving is leaving:
                 call.settle(wish.key)
+                call.replies.extend([frame] if frame is not None else [])
         wish.calls = [call for call in wish.calls if call.leaving is not leaving]
 
-    def _refuse_calls(self, wish: Wish, error: str) -> None:
+    def _refuse_calls(self, wish: Wish, error: str, frame: Optional[bytes] = None) -> None:
         for call in wish.calls:
             call.settle(wish.key, None if call.leaving else error)
+            call.replies.extend([frame] if frame is not None else [])
         wish.calls = []

@@ -7,7 +7,9 @@ it, so frames leave in the order in which they were decided.
 
 from __future__ import annotations
 
+import copy
 import logging
+import os
 import random
 import ssl
 import threading
@@ -15,7 +17,7 @@ import time
 import weakref
 from collections import deque
 from contextlib import contextmanager
-from typing import Any, Callable, Deque, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..core import messages
 from ..core.channels import Ask, Key
@@ -26,12 +28,14 @@ from ..errors import (
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
+    ForkedClient,
     KrakenError,
     ReplyTimeout,
     SubscriptionRefused,
 )
 from . import budget
 from .dial import Target
+from .holds import BOOK, Holds, Refs
 from .streams import WAIT_SLICE, Stream
 from .transport import Transport
 from .walltime import wall_text
@@ -39,12 +43,10 @@ from .walltime import wall_text
 log = logging.getLogger("kraken_sync")
 
 KEPT_GAPS = 10_000
-BOOK = "book"
-"""Holds a subscription for the books of its symbol."""
 MAX_FAULTS = 3
 """After so many faults of our own in a row, give up instead of looping."""
 
-Streams = Tuple["weakref.ref[Stream]", ...]
+_all: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
 class Connection:
@@ -80,6 +82,8 @@ class Connection:
         self.trouble: Optional[KrakenError] = None
         """Why it is not connected right now."""
         self.closed = False
+        self.worked = False
+        """Whether it was ever open."""
         self.gaps: Deque[Dict[str, Any]] = deque(maxlen=KEPT_GAPS)
         self.gap_count = 0
         """How many gaps there were in all; the ledger keeps the latest."""
@@ -88,12 +92,12 @@ class Connection:
         self._taps = taps
         self._wake_watchdog = wake_watchdog
         self._waiting = 0
-        self._streams: Dict[Key, Streams] = {}
-        self._kept: Dict[Key, FrozenSet[object]] = {}
+        self._holds = Holds()
         self._transport: Optional[Transport] = None
         self._stop = threading.Event()
         self._down_since: Optional[float] = None
         self._thread = threading.Thread(target=self._run, name=f"kraken-sync-io-{name}", daemon=True)
+        _all.add(self)
 
     def __repr__(self) -> str:
         return f"<Connection {self.name} {self.target} {self.state}>"
@@ -117,7 +121,7 @@ class Connection:
                 return
             trouble, transport = self.trouble, self._transport
         if isinstance(trouble, ConnectFailed):
-            raise trouble
+            raise _again(trouble)
         if trouble is not None:
             raise ConnectFailed(f"connected, but not greeted: {trouble}", step="status") from trouble
         step = transport.step if transport is not None else "connect"
@@ -131,8 +135,9 @@ class Connection:
 
     def stop(self, deadline: float) -> None:
         """Close for good. Blocks until ``deadline`` (monotonic) at most. Any thread."""
-        self._stop.set()
-        transport = self._transport
+        with self.changed:  # so that the I/O thread cannot go on with another transport unseen
+            self._stop.set()
+            transport = self._transport
         if transport is not None:
             transport.say_goodbye(max(0.0, min(0.2, deadline - time.monotonic())))
         with self.changed:
@@ -141,11 +146,26 @@ class Connection:
                 self.state = "CLOSED" if self.failure is None else "ERROR"
                 self.session.close("the client is closed", time.monotonic())
                 self.changed.notify_all()
-            streams = self._all_streams()
+            streams = self._holds.all_streams()
         for stream in streams:
             stream.end(self.failure)
         if self._thread is not threading.current_thread() and self._thread.ident is not None:
             self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def stats(self, now: float) -> Dict[str, Any]:
+        """Counters and times, for people."""
+        with self.changed:
+            session = self.session
+            alive = session.liveness
+            return {
+                **vars(session.counters),
+                "reconnects": self.reconnects,
+                "gaps": self.gap_count,
+                "subscriptions": len(session.registry.wishes),
+                "rtt": alive.rtt if alive is not None else None,
+                "last_message_age": session.age(now) if alive is not None else None,
+                "system": session.system,
+            }
 
     def wait(self, done: Callable[[], bool], deadline: Optional[float]) -> bool:
         """Wait until ``done()``; False once ``deadline`` passed. The caller holds ``changed``.
@@ -158,7 +178,7 @@ class Connection:
         try:
             while not done():
                 if self.failure is not None:
-                    raise self.failure
+                    raise _again(self.failure)
                 if self.closed:
                     raise ClientClosed("the client is closed")
                 left = WAIT_SLICE if deadline is None else deadline - time.monotonic()
@@ -177,13 +197,14 @@ class Connection:
         deadline: Optional[float],
         *,
         stream: Optional[Stream] = None,
-        keep: object = None,
+        token: object = None,
+        book: bool = False,
         req_id: Optional[int] = None,
     ) -> Call:
         """Subscribe and wait for every symbol's answer. All or nothing.
 
-        ``stream`` gets the frames. ``keep`` holds the subscription when no stream does: ``BOOK`` for
-        books, any object for somebody who gets every frame anyway; see :meth:`release`.
+        ``stream`` gets the frames. ``token``, an object of the caller's own, holds the subscription
+        without a stream, until it is given to :meth:`release`. ``book`` wishes for a book.
 
         Raises:
             SubscriptionRefused: naming each refused symbol; what was added is undone.
@@ -193,11 +214,13 @@ class Connection:
         with self.changed:
             self._check_usable()
             wishes = self.session.registry.wishes
-            before = {key: self._kept.get(key, frozenset()) for key in keys if key in wishes}
-            call = self.session.subscribe_book(ask) if keep == BOOK else self.session.subscribe(ask, req_id)
+            before = [key for key in keys if key in wishes and not wishes[key].leaves_for_good]
+            call = self.session.subscribe_book(ask) if book else self.session.subscribe(ask, req_id)
             if not call.refused:
                 for key in keys:
-                    self._hold(key, stream, keep)
+                    if stream is not None:
+                        stream.prime(self.session.primer(key))
+                    self._holds.add(key, stream, token)
         if call.refused:
             raise SubscriptionRefused(ask.channel.name, call.refused, req_id=req_id)
         try:
@@ -205,7 +228,9 @@ class Connection:
             if call.refused:
                 raise SubscriptionRefused(ask.channel.name, call.refused, req_id=req_id)
         except BaseException:
-            self._undo(call, keys, before, stream)
+            with self.changed:
+                self.session.abandon(call)
+            self.release(keys, stream, token, spare=before)
             raise
         return call
 
@@ -220,7 +245,7 @@ class Connection:
         with self.changed:
             self._check_usable()
             call = self.session.unsubscribe(keys, req_id)
-            ended = [] if call.refused else [s for key in keys for s in self._forget(key)]
+            ended = [] if call.refused else [s for key in keys for s in self._holds.forget(key)]
             self.changed.notify_all()
         if call.refused:
             raise SubscriptionRefused(ask.channel.name, call.refused, method="unsubscribe", req_id=req_id)
@@ -230,19 +255,30 @@ class Connection:
         self._pump_and_wait(call, deadline, f"unsubscribe from {ask.channel.name}")
         return call
 
-    def release(self, keys: Sequence[Key], stream: Optional[Stream], keep: object) -> None:
-        """A stream, and what was given as ``keep``, hold ``keys`` no more.
+    def release(
+        self, keys: Sequence[Key], stream: Optional[Stream], token: object, spare: Sequence[Key] = ()
+    ) -> None:
+        """A stream, and ``token``, hold ``keys`` no more.
 
-        What nobody holds is unsubscribed. Does not block.
+        What nobody holds is unsubscribed, but for ``spare``. Does not block.
         """
+        if self.closed:
+            return
         with self.changed:
             for key in keys:
-                others = self._drop_stream(key, stream)
-                kept = self._kept[key] = self._kept.get(key, frozenset()) - {keep}
-                if not others and not kept:
-                    self._unwant(key)
+                held = self._holds.drop(key, stream, token)
+                if not held and key not in spare:
+                    self.session.registry.unwant(key, None, self.session.open)
+                wish = self.session.registry.wishes.get(key)
+                if wish is not None and not self._holds.wants_frames(key):
+                    wish.raw = False  # only books are left: their depth is ours to choose again
             self.changed.notify_all()
         self.pump()
+
+    def hold_book(self, key: Key, token: object) -> None:
+        """What ``token`` held is held for the books of the symbol from now on."""
+        with self.changed:
+            self._holds.exchange(key, token, BOOK)
 
     def request(
         self, message: Mapping[str, Any], deadline: Optional[float]
@@ -261,9 +297,8 @@ class Connection:
             frame = messages.encode({**message, "req_id": request.req_id})
             try:
                 transport.send(frame, self._send_timeout(deadline))
-            except ConnectionLost:
-                with self.changed:
-                    self.session.forget(request)
+            except BaseException:
+                self._forget_request(request)
                 raise
         try:
             with self.changed:
@@ -330,9 +365,11 @@ class Connection:
                 return
             self.session.abandon(call)
             missing = ", ".join(sorted(key.symbol for key in call.waiting if key.symbol))
-            trouble = self.trouble
+            trouble, refused = self.trouble, dict(call.refused)
         waited = time.monotonic() - started
         text = f"no answer to {what}{f' for {missing}' if missing else ''} within {waited:.1f} s"
+        if refused:
+            text += f"; refused: {refused}"
         if call.trouble:
             text += f"; the exchange said {call.trouble!r}, so it was asked again more slowly"
         elif trouble is not None:
@@ -341,57 +378,9 @@ class Connection:
 
     def _check_usable(self) -> None:
         if self.failure is not None:
-            raise self.failure
+            raise _again(self.failure)
         if self.closed:
             raise ClientClosed("the client is closed; start() opens it again")
-
-    # -- who holds what ----------------------------------------------------------------------
-
-    def _hold(self, key: Key, stream: Optional[Stream], keep: object) -> None:
-        if keep is not None:
-            self._kept[key] = self._kept.get(key, frozenset()) | {keep}
-        if stream is not None:
-            stream.prime(self.session.primer(key))
-            self._streams[key] = (*self._streams.get(key, ()), weakref.ref(stream))
-
-    def _unwant(self, key: Key) -> None:
-        self._kept.pop(key, None)
-        self.session.registry.unwant(key, None, self.session.open)
-
-    def _drop_stream(self, key: Key, stream: Optional[Stream]) -> bool:
-        """Forget ``stream`` and those that were collected; True if there are others."""
-        refs = self._streams.pop(key, ())
-        left = tuple(ref for ref in refs if ref() is not None and ref() is not stream)
-        if left:
-            self._streams[key] = left
-        return bool(left)
-
-    def _forget(self, key: Key) -> List[Stream]:
-        self._kept.pop(key, None)
-        refs = self._streams.pop(key, ())
-        return [stream for stream in (ref() for ref in refs) if stream is not None]
-
-    def _undo(
-        self,
-        call: Call,
-        keys: Sequence[Key],
-        before: Mapping[Key, FrozenSet[object]],
-        stream: Optional[Stream],
-    ) -> None:
-        """Leave everything as it was before a subscribe that did not succeed."""
-        with self.changed:
-            self.session.abandon(call)
-            for key in keys:
-                others = self._drop_stream(key, stream)
-                self._kept[key] = before.get(key, frozenset())
-                if key not in before and not others:
-                    self._unwant(key)
-        if not self.closed:
-            self.pump()
-
-    def _all_streams(self) -> List[Stream]:
-        found = (ref() for refs in self._streams.values() for ref in refs)
-        return list({id(stream): stream for stream in found if stream is not None}.values())
 
     # -- sending what is due (any thread) ----------------------------------------------------
 
@@ -442,8 +431,10 @@ class Connection:
             if not self._wait_for_budget():
                 return
             with self.changed:
+                if self._stop.is_set():
+                    return
                 transport = self._transport = Transport(self.target, self._context)
-                self.state = "RECONNECTING" if self.reconnects or self._down_since else "CONNECTING"
+                self.state = "CONNECTING" if self._down_since is None else "RECONNECTING"
             opened_at: Optional[float] = None
             try:
                 transport.connect(time.monotonic() + self.timing.connect_timeout)
@@ -471,26 +462,23 @@ class Connection:
 
     def _receive_all(self, transport: Transport) -> None:
         session, changed, recv, clock = self.session, self.changed, transport.recv, time.monotonic
-        was_open = False
+        refs_of, was_open = self._holds.refs, False
         while True:
             frame = recv()
             with changed:
                 received = session.receive(frame, clock())
-                if received.notes:
-                    self._record(received.notes)
                 keys = received.keys
-                streams = [self._streams.get(key) for key in keys] if keys else ()
+                refs = [refs_of(key) for key in keys]
+                ended = self._record(received.notes) if received.notes else ()
                 if received.wake and self._waiting:
                     changed.notify_all()
             if received.notes:
-                self._tell(received.notes)
+                self._tell(received.notes, ended)
+                ended = ()
             for tap in self._taps:
                 tap.put(None, frame)
-            for key, refs in zip(keys, streams):
-                for ref in refs or ():
-                    stream = ref()
-                    if stream is not None:
-                        stream.put(key, frame)
+            if keys:
+                _deliver(frame, keys, refs)
             if received.pump:
                 if session.open and not was_open:
                     was_open = True
@@ -499,7 +487,7 @@ class Connection:
 
     def _came_up(self) -> None:
         with self.changed:
-            self.state, self.trouble = "CONNECTED", None
+            self.state, self.trouble, self.worked = "CONNECTED", None, True
             down, self._down_since = self._down_since, None
             wished = len(self.session.registry.wishes)
             if down is not None:
@@ -528,12 +516,12 @@ class Connection:
                 error = ConnectionLost(f"{error}; the exchange said: {said}", reason=reason)
             self.session.lost(reason, now)
             self.trouble = error
-            self.state = "RECONNECTING" if self.reconnects or was_open else "CONNECTING"
-            if was_open or self._down_since is not None:
-                self._down_since = self._down_since or now
+            if was_open and self._down_since is None:
+                self._down_since = now
+            self.state = "CONNECTING" if self._down_since is None else "RECONNECTING"
             if for_good or getattr(error, "permanent", False):
                 self.failure, self.state = error, "ERROR"
-            streams = self._all_streams() if self.failure is not None else []
+            streams = self._holds.all_streams() if self.failure is not None else []
             self.changed.notify_all()
         log.warning("%s", error)
         if self.failure is not None:
@@ -564,39 +552,71 @@ class Connection:
             delay = max(delay, self.timing.maintenance_retry)
         return max(delay, min(getattr(trouble, "retry_after", None) or 0.0, 600.0))
 
-    def _tell(self, notes: Sequence[Note]) -> None:
-        for note in notes:
-            if isinstance(note, Notice):
-                log.log(getattr(logging, note.level), "%s: %s", self.target, note.text)
-            elif isinstance(note, Gap):
-                self._tell_gap(note)
-            else:
-                self._tell_end(note)
-
-    def _record(self, notes: Sequence[Note]) -> None:
-        """Enter gaps into the ledger; under the lock, so that it is as new as the books."""
+    def _record(self, notes: Sequence[Note]) -> Sequence[Tuple[Ended, List[Stream]]]:
+        """What must be true at the same moment as the books: the ledger of gaps, and who is cut off."""
+        ended = []
         for note in notes:
             if isinstance(note, Gap):
                 self.gaps.append({"channel": note.key.channel, **_gap_frame(note)["data"][0]})
                 self.gap_count += 1
+            elif isinstance(note, Ended):
+                ended.append((note, self._holds.forget(note.key)))
+        return ended
 
-    def _tell_gap(self, gap: Gap) -> None:
-        key, until, frame = gap.key, gap.until, _gap_frame(gap)
-        with self.changed:
-            refs = self._streams.get(key, ())
-        if until is not None:
-            log.warning("%s is live again; %.1f s are missing (%s)", key, until - gap.since, gap.reason)
-        for stream in [*(ref() for ref in refs), *self._taps]:
-            if stream is not None:
-                stream.put_gap(frame)
+    def _tell(self, notes: Sequence[Note], ended: Sequence[Tuple[Ended, List[Stream]]]) -> None:
+        cut_off = {end.key: streams for end, streams in ended}
+        for note in notes:
+            if isinstance(note, Notice):
+                log.log(getattr(logging, note.level), "%s: %s", self.target, note.text)
+            elif isinstance(note, Gap):
+                with self.changed:
+                    streams = cut_off.get(note.key) or self._holds.streams(note.key)
+                self._tell_gap(note, streams)
+        for end, streams in ended:
+            log.error("%s was ended by the exchange: %s", end.key, end.error)
+            text = f"{end.key} was ended by the exchange: {end.error}"
+            for stream in streams:
+                error = SubscriptionRefused(end.key.channel, {end.key.symbol: end.error}, text=text)
+                stream.end(error, end.key)
 
-    def _tell_end(self, ended: Ended) -> None:
-        key = ended.key
-        log.error("%s was ended by the exchange: %s", key, ended.error)
-        with self.changed:
-            streams = self._forget(key)
-        for stream in streams:
-            stream.end(SubscriptionRefused(key.channel, {key.symbol: ended.error}), key)
+    def _tell_gap(self, gap: Gap, streams: Sequence[Stream]) -> None:
+        frame = _gap_frame(gap)
+        if gap.until is not None:
+            missing = gap.until - gap.since
+            log.warning("%s is live again; %.1f s are missing (%s)", gap.key, missing, gap.reason)
+        for stream in [*streams, *self._taps]:
+            stream.put_gap(frame)
+
+
+def _deliver(frame: bytes, keys: Sequence[Key], refs: Sequence[Refs]) -> None:
+    """Give a frame to each stream once. (A function of its own: no stream may live on in a local.)"""
+    given = set()
+    for key, some in zip(keys, refs):
+        for ref in some:
+            stream = ref()
+            if stream is not None and ref not in given:
+                given.add(ref)
+                stream.put(key, frame)
+
+
+def _again(error: KrakenError) -> KrakenError:
+    """A copy to raise, so that no caller's frames pile up in the traceback of a kept error."""
+    return copy.copy(error).with_traceback(None)
+
+
+def _forked() -> None:
+    """In a forked child: the threads and sockets are the parent's, and a lock may be held for ever."""
+    for connection in list(_all):
+        connection.changed = threading.Condition()
+        connection.failure = ForkedClient(
+            "this client belongs to the parent process; make a new one in the child process"
+        )
+        connection.closed = True
+        connection._transport = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _gap_frame(gap: Gap) -> Dict[str, Any]:

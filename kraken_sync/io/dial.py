@@ -134,11 +134,10 @@ def _wrap(
                 wrapped.do_handshake()
                 return wrapped
             except ssl.SSLWantReadError:
-                ready = wait_ready(wrapped, False, SLICE)
+                wait_ready(wrapped, False, SLICE)
             except ssl.SSLWantWriteError:
-                ready = wait_ready(wrapped, True, SLICE)
-            if not ready:
-                _go_on(deadline, aborted)
+                wait_ready(wrapped, True, SLICE)
+            _go_on(deadline, aborted)
     except ssl.SSLCertVerificationError as error:
         wrapped.close()
         raise ConnectFailed(

@@ -11,7 +11,6 @@ import threading
 import traceback
 from typing import Any, Callable, Dict, Optional
 
-from ..core.messages import MalformedFrame
 from ..errors import KrakenError
 from .streams import Stream
 
@@ -35,11 +34,17 @@ class Dispatcher:
         self.errors = 0
         """How often the callback has failed."""
         self._seen: Dict[str, int] = {}
+        self._stopped = False
         self._thread = threading.Thread(target=_run, args=(self,), name="kraken-sync-dispatcher", daemon=True)
 
     def start(self) -> None:
         """Start calling."""
         self._thread.start()
+
+    def stop(self) -> None:
+        """Call nothing more; what has not been delivered yet is dropped."""
+        self._stopped = True
+        self._stream.end()
 
     def join(self, timeout: float) -> None:
         """Wait for the running callback, unless this is called from it."""
@@ -52,11 +57,11 @@ class Dispatcher:
             return False
         try:
             callback(message)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failed(callback, error)
         return True
 
-    def _failed(self, callback: Handler, error: Exception) -> None:
+    def _failed(self, callback: Handler, error: BaseException) -> None:
         self.errors += 1
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
@@ -74,14 +79,12 @@ class Dispatcher:
 
 def _run(dispatcher: Dispatcher) -> None:
     stream = dispatcher._stream
-    while True:
+    while not dispatcher._stopped:
         try:
             message = next(stream)
         except StopIteration:
             return
-        except MalformedFrame:
-            continue  # counted and logged where it was received
         except KrakenError:
             return
-        if not dispatcher._call(message):
+        if dispatcher._stopped or not dispatcher._call(message):
             return

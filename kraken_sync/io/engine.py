@@ -16,7 +16,7 @@ from .connection import Connection
 from .dial import Target
 from .dispatcher import Dispatcher
 from .streams import Decode, Stream
-from .watchdog import Watchdog
+from .watchdog import Checked, Watchdog
 
 
 class Engine:
@@ -34,7 +34,15 @@ class Engine:
         self.timing = timing
         self.taps: List[Stream] = []
         self.connections: List[Connection] = []
-        self._watchdog = Watchdog(self.connections, timing.tick)
+        self._checked: List[Checked] = [self]
+        self._watchdog = Watchdog(self._checked, timing.tick)
+        self.abandoned = False
+        """Set by a finaliser, which must not lock: the watchdog then stops everything."""
+        self.starters = 0
+        """How many calls of ``start()`` are waiting."""
+        self.origin = ""
+        """Where the client was made."""
+        self.running = False
         self.public: Optional[Connection] = None
         if public is not None:
             self.public = self._connection("public", public, context)
@@ -47,22 +55,40 @@ class Engine:
     def _connection(self, name: str, target: Target, context: Optional[ssl.SSLContext]) -> Connection:
         connection = Connection(name, target, self.timing, context, self.taps, self._watchdog.wake)
         self.connections.append(connection)
+        self._checked.append(connection)
         return connection
 
     def start(self) -> None:
         """Start all threads; the connections begin to connect."""
+        self.running = True
         self._watchdog.start()
         if self.dispatcher is not None:
             self.dispatcher.start()
         for connection in self.connections:
             connection.start()
 
+    @property
+    def worked(self) -> bool:
+        """Whether any connection ever was open."""
+        return any(connection.worked for connection in self.connections)
+
+    def check(self, now: float, judge: bool) -> None:
+        """The watchdog's visit: has the client been dropped?"""
+        if self.abandoned:
+            self.stop(1.0)
+
+    def signal(self) -> None:
+        """Let everything begin to end. Does not block."""
+        self._watchdog.stop()
+        if self.dispatcher is not None:
+            self.dispatcher.stop()
+
     def stop(self, timeout: float) -> None:
         """Stop everything. Blocks up to ``timeout`` seconds. Any thread, also a callback's."""
         if os.getpid() != self.pid:
             return  # a forked child: the threads and sockets are the parent's
-        deadline = time.monotonic() + timeout
-        self._watchdog.stop()
+        deadline, self.running = time.monotonic() + timeout, False
+        self.signal()
         for connection in self.connections:
             connection.stop(deadline)
         for tap in self.taps:

@@ -34,6 +34,8 @@ class GuardedSocket:
         sock.setblocking(False)
         self._sock = sock
         self._io = threading.Lock()
+        self._ending = threading.Lock()
+        """Held while the descriptor is shut down or closed, so that neither hits a reused one."""
         self._buffer = b""
         self._position = 0
         self._budget = READ_AHEAD
@@ -127,14 +129,16 @@ class GuardedSocket:
         try:
             # The base class on purpose: SSLSocket.shutdown() first drops the TLS object, and a send
             # in another thread would then go out in clear.
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+            with self._ending:
+                if not self._closed:
+                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
         except OSError:
             pass  # not connected any more
 
     def dispose(self) -> None:
         """Close the descriptor. Reading thread only, as its last act."""
         self.abort("closed")
-        with self._io:
+        with self._io, self._ending:
             self._closed = True
             self._sock.close()
 

@@ -14,7 +14,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Optional, Set, Union
 
 from ..core.channels import Key
-from ..core.messages import gap_frame
+from ..core.messages import MalformedFrame, gap_frame
 from ..errors import ClientClosed, KrakenError, StreamOverflow
 from .walltime import wall_text
 
@@ -27,7 +27,17 @@ WAIT_SLICE = 0.5
 KEPT_GAPS = 1000
 
 Decode = Callable[[bytes], Any]
-Entry = Union[bytes, Dict[str, Any], Key]
+
+
+class _Lost:
+    """Stands where frames were dropped."""
+
+    def __init__(self, now: float) -> None:
+        self.count = 0
+        self.since = self.until = now
+
+
+Entry = Union[bytes, Dict[str, Any], Key, _Lost]
 
 
 class Stream:
@@ -61,14 +71,14 @@ class Stream:
         self.keys: FrozenSet[Key] = frozenset(keys)
         self.dropped = 0
         """Frames lost so far because nobody read them in time."""
+        self.malformed = 0
+        """Frames dropped because they could not be decoded."""
         self._decode = decode
         self._entries: Deque[Entry] = deque()
         self._latest: Dict[Key, bytes] = {}
         self._gaps: Deque[Dict[str, Any]] = deque(maxlen=KEPT_GAPS)
         self._ready = threading.Condition()
         self._readers = 0
-        self._lost = 0
-        self._lost_since = 0.0
         self._warned = False
         self._live: Set[Optional[Key]] = set(keys)
         self._ended = False
@@ -108,6 +118,12 @@ class Stream:
         with self._ready:
             self._gaps.extend(gap["data"])
             if not self._ended:
+                # what was conflated so far came before the gap: it keeps its place, and is final
+                self._entries = deque(
+                    self._latest.pop(entry) if isinstance(entry, Key) else entry for entry in self._entries
+                )
+                if len(self._entries) >= 2 * self.maxlen:
+                    self._entries.popleft()  # outages without end and nobody who reads
                 self._entries.append(gap)
                 self._ready.notify_all()
 
@@ -121,18 +137,24 @@ class Stream:
             self._ready.notify_all()
 
     def _drop(self) -> bool:
-        """Drop the oldest frame; True if this begins an episode of dropping."""
-        kept: List[Entry] = []
+        """Drop the oldest frame and leave a mark in its place; True if this begins an episode."""
+        now = time.monotonic()
+        passed: List[Entry] = []
         while self._entries:
             entry = self._entries.popleft()
-            if isinstance(entry, bytes):
+            if isinstance(entry, (bytes, Key)):
+                if isinstance(entry, Key):
+                    del self._latest[entry]
                 self.dropped += 1
-                if not self._lost:
-                    self._lost_since = time.monotonic()
-                self._lost += 1
+                mark = passed[-1] if passed else None
+                if not isinstance(mark, _Lost):
+                    mark = _Lost(now)
+                    passed.append(mark)
+                mark.count += 1
+                mark.until = now
                 break
-            kept.append(entry)
-        self._entries.extendleft(reversed(kept))
+            passed.append(entry)
+        self._entries.extendleft(reversed(passed))
         begins, self._warned = not self._warned, True
         return begins
 
@@ -147,7 +169,16 @@ class Stream:
             ClientClosed: the stream has ended and everything was read.
             KrakenError: what ended the stream, if it was not closed on purpose.
         """
-        return self._finish(self._take(timeout))
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            entry = self._take(deadline)
+            if not isinstance(entry, bytes):
+                return entry
+            try:
+                return self._decode(entry)
+            except MalformedFrame as error:
+                self.malformed += 1
+                log.warning("%s: a frame that cannot be decoded was dropped: %s", self.name, error)
 
     @property
     def gaps(self) -> List[Dict[str, Any]]:
@@ -169,12 +200,11 @@ class Stream:
         except ClientClosed:
             raise StopIteration from None
 
-    def _take(self, timeout: Optional[float]) -> Union[bytes, Dict[str, Any]]:
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def _take(self, deadline: Optional[float]) -> Union[bytes, Dict[str, Any]]:
         with self._ready:
             self._readers += 1
             try:
-                while not (self._entries or self._lost or self._ended):
+                while not (self._entries or self._ended):
                     left = WAIT_SLICE if deadline is None else deadline - time.monotonic()
                     if left <= 0:
                         raise queue.Empty
@@ -184,8 +214,6 @@ class Stream:
             return self._next_entry()
 
     def _next_entry(self) -> Union[bytes, Dict[str, Any]]:
-        if self._lost and not (self._entries and isinstance(self._entries[0], dict)):
-            return self._overflow()
         if not self._entries:
             if self._error is not None:
                 raise self._error
@@ -193,24 +221,22 @@ class Stream:
         entry = self._entries.popleft()
         if not self._entries:
             self._warned = False
+        if isinstance(entry, _Lost):
+            return self._overflow(entry)
         return self._latest.pop(entry) if isinstance(entry, Key) else entry
 
-    def _overflow(self) -> Dict[str, Any]:
-        lost, self._lost = self._lost, 0
+    def _overflow(self, lost: _Lost) -> Dict[str, Any]:
         if self.policy == RAISE:
-            raise StreamOverflow(f"{self.name}: {lost} messages were lost", dropped=lost)
+            raise StreamOverflow(f"{self.name}: {lost.count} messages were lost", dropped=lost.count)
         symbols = {key.symbol for key in self.keys}
         channels = {key.channel for key in self.keys}
         gap = gap_frame(
             channels.pop() if len(channels) == 1 else "messages",
             symbols.pop() if len(symbols) == 1 else None,
             "slow reader",
-            wall_text(self._lost_since),
-            wall_text(time.monotonic()),
-            lost,
+            wall_text(lost.since),
+            wall_text(lost.until),
+            lost.count,
         )
         self._gaps.extend(gap["data"])
         return gap
-
-    def _finish(self, entry: Union[bytes, Dict[str, Any]]) -> Any:
-        return self._decode(entry) if isinstance(entry, bytes) else entry

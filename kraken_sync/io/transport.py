@@ -124,8 +124,10 @@ class Transport:
         guard.write_deadline = time.monotonic() + timeout
         try:
             codec.send(frame, _TEXT)
-        except Exception as error:  # whatever the codec may raise, the line is in doubt
-            guard.abort(f"sending failed: {error}")
+        except BaseException as error:  # whatever it is, also a Ctrl-C: a part may have left
+            guard.abort(f"sending failed: {error or type(error).__name__}")
+            if not isinstance(error, Exception):
+                raise
             raise self._lost(error) from error
 
     def send_pong(self, timeout: float) -> None:

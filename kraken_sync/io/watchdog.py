@@ -50,15 +50,16 @@ class Watchdog:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        last = time.monotonic()
+        last, judge_after = time.monotonic(), 0.0
         while not self._stop.is_set():
             self._wake.wait(self._tick)
             self._wake.clear()
             now = time.monotonic()
-            on_time = now - last <= 2 * self._tick + 0.1
+            if now - last > 2 * self._tick + 0.1:
+                judge_after = now + self._tick
             last = now
             for connection in self._connections:
                 try:
-                    connection.check(now, on_time)
+                    connection.check(now, now >= judge_after)
                 except Exception:
                     log.exception("the watchdog failed to check %s", connection)

@@ -125,6 +125,9 @@ class Exchange:
             return
         self.requests.append(message)
         method, req_id = str(message.get("method", "")), message.get("req_id")
+        if req_id is not None and type(req_id) is not int:
+            self._fail(peer, method, None, "EGeneral:Invalid arguments:req_id", now)
+            return
         params = message.get("params")
         if self._too_fast(peer, now):
             self._fail(peer, method, req_id, "Exceeded msg rate", now)
@@ -193,9 +196,17 @@ class Exchange:
             return "Unsupported event"
         if peer.role != PUBLIC:
             return WRONG_HOST_PUBLIC
-        if channel != "instrument" and not isinstance(params.get("symbol"), list):
-            return "Symbol field must be an array"
+        if channel != "instrument":
+            symbols = params.get("symbol")
+            if not isinstance(symbols, list) or not all(isinstance(one, str) for one in symbols):
+                return "Symbol field must be an array"
+            if not symbols:
+                return "EGeneral:Invalid arguments:symbol"
+        if not isinstance(params.get("snapshot", True), bool):
+            return "EGeneral:Invalid arguments:snapshot"
         option = _option(channel, params)
+        if channel in ("book", "ohlc") and type(option) is not int:
+            return f"EGeneral:Invalid arguments:{_OPTIONS[channel]}"
         if channel == "book" and option not in DEPTHS:
             return "Subscription depth not supported"
         if channel == "ohlc" and option not in INTERVALS:

@@ -288,6 +288,9 @@ class Simulator:
         peer = line.peer = self.exchange.connect(role, line.send, time.time())
         sender = asyncio.ensure_future(line.run())
         try:
+            if self.faults.connection_error is not None:
+                await asyncio.sleep(SLICE)  # let the error out first
+                await socket.close(1008, "")
             async for text in socket:
                 self.exchange.receive(peer, str(text), time.time())
         except ConnectionClosed:

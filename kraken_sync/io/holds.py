@@ -1,0 +1,75 @@
+"""Who holds a subscription: streams that somebody reads, and tokens of those who need it otherwise.
+
+A subscription lives while anything holds it. Streams are held weakly: a stream that nobody reads any more
+buffers nothing. Not thread-safe: the connection's lock serialises.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Dict, FrozenSet, List, Optional, Tuple
+
+from ..core.channels import Key
+from .streams import Stream
+
+Refs = Tuple["weakref.ref[Stream]", ...]
+
+BOOK = object()
+"""Held for the books of a symbol; every other token belongs to one caller and wants frames."""
+
+
+class Holds:
+    """The holders of each key."""
+
+    def __init__(self) -> None:
+        self._refs: Dict[Key, Refs] = {}
+        self._tokens: Dict[Key, FrozenSet[object]] = {}
+
+    def add(self, key: Key, stream: Optional[Stream], token: object) -> None:
+        """``stream`` and ``token`` (either may be None) hold ``key``."""
+        if token is not None:
+            self._tokens[key] = self._tokens.get(key, frozenset()) | {token}
+        if stream is not None:
+            alive = tuple(ref for ref in self._refs.get(key, ()) if ref() is not None)
+            self._refs[key] = (*alive, weakref.ref(stream))
+
+    def drop(self, key: Key, stream: Optional[Stream], token: object) -> bool:
+        """They hold it no more. True if others do, or if they did not hold it in the first place."""
+        refs, tokens = self._refs.pop(key, ()), self._tokens.pop(key, frozenset())
+        held = token in tokens or any(ref() is stream for ref in refs if stream is not None)
+        refs = tuple(ref for ref in refs if ref() is not None and ref() is not stream)
+        if refs:
+            self._refs[key] = refs
+        if tokens - {token}:
+            self._tokens[key] = tokens - {token}
+        return not held or bool(refs) or bool(tokens - {token})
+
+    def exchange(self, key: Key, token: object, other: object) -> None:
+        """What ``token`` held is held by ``other`` from now on."""
+        self._tokens[key] = self._tokens.get(key, frozenset()) - {token} | {other}
+
+    def forget(self, key: Key) -> List[Stream]:
+        """Nobody holds it any more; returns the streams that did."""
+        self._tokens.pop(key, None)
+        return _alive(self._refs.pop(key, ()))
+
+    def wants_frames(self, key: Key) -> bool:
+        """Whether somebody wants the frames as they are, rather than a book."""
+        return bool(self._refs.get(key)) or bool(self._tokens.get(key, frozenset()) - {BOOK})
+
+    def refs(self, key: Key) -> Refs:
+        """The streams of ``key``, weakly."""
+        return self._refs.get(key, ())
+
+    def streams(self, key: Key) -> List[Stream]:
+        """The streams of ``key``."""
+        return _alive(self.refs(key))
+
+    def all_streams(self) -> List[Stream]:
+        """Every stream, once."""
+        found = [stream for refs in self._refs.values() for stream in _alive(refs)]
+        return list({id(stream): stream for stream in found}.values())
+
+
+def _alive(refs: Refs) -> List[Stream]:
+    return [stream for stream in (ref() for ref in refs) if stream is not None]

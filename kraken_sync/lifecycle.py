@@ -1,0 +1,294 @@
+"""A client's life: starting, closing, being dropped, being forked; and what it is doing meanwhile."""
+
+from __future__ import annotations
+
+import atexit
+import enum
+import os
+import ssl
+import sys
+import threading
+import time
+import warnings
+import weakref
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from .core.limits import Timing
+from .errors import ClientClosed, ForkedClient
+from .io.connection import Connection
+from .io.dial import Target
+from .io.engine import Engine
+from .io.streams import Decode, Stream
+
+EXIT_TIMEOUT = 1.0
+"""Seconds that clients left open may take, together, when the interpreter ends."""
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class WSState(enum.Enum):
+    """What a client is doing; the words of python-kraken-sdk."""
+
+    INIT = "INIT"
+    CONNECTING = "CONNECTING"
+    CONNECTED = "CONNECTED"
+    RECONNECTING = "RECONNECTING"
+    CANCELLING = "CANCELLING"
+    ERRORHANDLING = "ERRORHANDLING"
+    ERROR = "ERROR"
+    CLOSED = "CLOSED"
+
+
+class Lifecycle:
+    """What every client has. The running parts are an :class:`Engine`, one from start to close."""
+
+    def __init__(
+        self,
+        public: Optional[Target],
+        timing: Timing,
+        ssl_context: Optional[ssl.SSLContext],
+        decode: Decode,
+    ) -> None:
+        self._target = public
+        self._timing = timing
+        self._ssl_context = ssl_context
+        self._decode = decode
+        self._life = threading.RLock()
+        """Held for a moment while starting and closing; never while anything is waited for."""
+        self._engine: Optional[Engine] = None
+        self._closed = False
+        self._messages: Optional[Stream] = None
+        self._origin = _caller()
+        self._running: List[Engine] = []
+        finalizer = weakref.finalize(self, _abandon, self._running, self._origin)
+        finalizer.atexit = False  # the end of the interpreter has its own way, see _at_exit
+
+    def _handler(self) -> Optional[Callable[[], Optional[Callable[[Any], Any]]]]:
+        """What returns the callback for every message, if there is one."""
+        return None
+
+    # -- life --------------------------------------------------------------------------------
+
+    def start(self, timeout: Optional[float] = 10.0) -> None:
+        """Connect, and block until the exchange has greeted with its ``status`` message.
+
+        Transient failures are tried again until ``timeout`` (seconds; None for ever). Does nothing if
+        the client is started; opens it again if it was closed.
+
+        Raises:
+            ConnectFailed: no connection in time, with the step that failed.
+            ClientClosed: it was closed meanwhile.
+        """
+        self._guard_fork()
+        deadline = deadline_of(timeout)
+        with self._life:
+            engine = self._engine
+            if engine is None:
+                engine = self._engine = self._new_engine()
+                self._closed = False
+            engine.starters += 1
+        try:
+            for connection in engine.connections:
+                connection.wait_open(deadline)
+        except BaseException:
+            if self._gives_up(engine):
+                engine.stop(EXIT_TIMEOUT)
+            raise
+        with self._life:
+            engine.starters -= 1
+
+    def _gives_up(self, engine: Engine) -> bool:
+        """Whether a failed start ends the engine: it never worked, and nobody else waits for it."""
+        with self._life:
+            engine.starters -= 1
+            if engine.starters or engine.worked or self._engine is not engine:
+                return False
+            self._engine = None
+            self._running.remove(engine)
+            return True
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Close everything: streams end, books are CLOSED, no thread is left. Blocks at most ``timeout``.
+
+        May be called twice, from any thread, also from a callback.
+        """
+        with self._life:
+            engine, self._engine, self._closed = self._engine, None, True
+            if engine in self._running:
+                self._running.remove(engine)
+        if engine is not None:
+            engine.stop(timeout)
+
+    def stop(self) -> None:
+        """The older name of :meth:`close`."""
+        self.close()
+
+    def __enter__(self) -> Any:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _new_engine(self) -> Engine:
+        engine = Engine(self._target, self._timing, self._ssl_context, self._handler(), self._decode)
+        engine.origin = self._origin
+        if self._messages is not None and not self._messages.ended:
+            engine.taps.append(self._messages)
+        self._running.append(engine)
+        _engines.add(engine)
+        engine.start()
+        return engine
+
+    def _guard_fork(self) -> None:
+        engine = self._engine
+        if engine is not None and engine.pid != os.getpid():
+            raise ForkedClient(
+                f"this client belongs to process {engine.pid}; make a new one in the child process"
+            )
+
+    def _public(self, timeout: Optional[float]) -> Connection:
+        """The public connection, started if it is not."""
+        self._guard_fork()
+        engine = self._engine
+        if engine is None:
+            if self._closed:
+                raise ClientClosed("the client is closed; start() opens it again")
+            self.start(timeout)
+            engine = self._engine
+        if engine is None:
+            raise ClientClosed("the client was closed meanwhile")
+        if engine.public is None:
+            raise AttributeError("Could not found any connected websocket!")
+        return engine.public
+
+    # -- what it is doing --------------------------------------------------------------------
+
+    @property
+    def state(self) -> WSState:
+        """What the client is doing right now."""
+        engine = self._engine
+        if engine is None:
+            return WSState.CLOSED if self._closed else WSState.INIT
+        states = {connection.state for connection in engine.connections}
+        for word in ("ERROR", "CONNECTING", "RECONNECTING", "CONNECTED"):
+            if word in states:
+                return WSState[word]
+        return WSState.INIT
+
+    @property
+    def exception_occur(self) -> bool:
+        """Whether a connection was given up for good."""
+        engine = self._engine
+        return engine is not None and any(one.failure is not None for one in engine.connections)
+
+    def stats(self) -> Dict[str, Any]:
+        """What happened so far, as a dict of counters; times are in seconds."""
+        engine, totals = self._engine, {"state": self.state.value}
+        connection = engine.public if engine is not None else None
+        if engine is None or connection is None:
+            return totals
+        return {
+            **totals,
+            **connection.stats(time.monotonic()),
+            "callback_errors": engine.dispatcher.errors if engine.dispatcher is not None else 0,
+        }
+
+    def gaps(self) -> List[Dict[str, Any]]:
+        """Everything that was missing from any subscription so far, oldest first.
+
+        Each is a dict of ``channel``, ``symbol``, ``reason``, ``since``, ``until``, ``dropped``.
+        """
+        return self._gaps_after(0)[0]
+
+    def _gaps_after(self, count: int) -> Tuple[List[Dict[str, Any]], int]:
+        """The gaps after the first ``count`` ones, and how many there are in all."""
+        engine = self._engine
+        connection = engine.public if engine is not None else None
+        if connection is None:
+            return [], count
+        with connection.changed:
+            new = connection.gap_count - count
+            return [dict(gap) for gap in connection.gaps][-new:] if new else [], count + new
+
+    @property
+    def messages(self) -> Stream:
+        """Every frame as it comes, as a bounded queue: iterate it, or ``get(timeout)``.
+
+        It fills from the first time this is read; frames are decoded when taken.
+        """
+        with self._life:
+            engine = self._engine
+            if self._messages is None or (self._messages.ended and engine is not None):
+                self._messages = Stream("client.messages", self._decode)
+                if engine is not None:
+                    engine.taps.append(self._messages)
+            stream = self._messages
+        for connection in engine.connections if engine is not None else ():
+            if connection.failure is not None:
+                stream.end(connection.failure)
+        return stream
+
+    def __repr__(self) -> str:
+        stats = self.stats()
+        return (
+            f"<{type(self).__name__} {stats['state']} {self._target or 'no public connection'} "
+            f"subscriptions={stats.get('subscriptions', 0)} "
+            f"reconnects={stats.get('reconnects', 0)}>"
+        )
+
+
+def deadline_of(timeout: Optional[float]) -> Optional[float]:
+    """The monotonic moment ``timeout`` seconds from now; None for None. ValueError for what is neither."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout < 0:
+        raise ValueError(f"timeout must be seconds (0 or more) or None, not {timeout!r}")
+    return time.monotonic() + timeout
+
+
+def time_left(deadline: Optional[float]) -> Optional[float]:
+    """Seconds until ``deadline``, 0 if it has passed; None for None."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _caller() -> str:
+    """Where a client was made: the first frame outside this package."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _abandon(running: List[Engine], origin: str) -> None:
+    """A client was dropped. This may run inside any other code, so it takes no lock and waits for nothing."""
+    engines = [engine for engine in running if engine.pid == os.getpid()]
+    for engine in engines:
+        engine.abandoned = True
+    if engines:
+        _warn(origin)
+
+
+def _at_exit() -> None:
+    """The interpreter ends: stop what was left open, all together within a second."""
+    engines = [engine for engine in list(_engines) if engine.running and engine.pid == os.getpid()]
+    deadline = time.monotonic() + EXIT_TIMEOUT
+    for engine in engines:
+        engine.signal()
+    for engine in engines:
+        engine.stop(max(0.0, deadline - time.monotonic()))
+        if not engine.abandoned:
+            _warn(engine.origin)
+
+
+def _warn(origin: str) -> None:
+    warnings.warn(
+        f"the SpotWSClient made at {origin} was not closed; "
+        'use "with SpotWSClient() as client:" or client.close()',
+        ResourceWarning,
+        stacklevel=3,
+    )
+
+
+atexit.register(_at_exit)
