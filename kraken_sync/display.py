@@ -94,16 +94,17 @@ class RollingTable:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    """A rich table of plain texts."""
+    """A rich table of plain texts, with its title above."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=title, title_justify="left")
+    made = Table()
     for column in columns:
         made.add_column(column, justify="left" if column in ("symbol", "timestamp") else "right")
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
-    return made
+    return Group(Text(title, style="bold"), made)
 
 
 def ladder(book: OrderBook, verified: int) -> Any:

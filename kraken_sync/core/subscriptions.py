@@ -289,7 +289,7 @@ class Registry:
     def asked(self, req_id: int) -> bool:
         """Whether a request with this id waits for its answer, or to be sent."""
         asked = self._asked.get(req_id)
-        if asked is not None and not asked.expired:
+        if asked is not None and any(wish.asked_id == req_id for wish in asked.waiting.values()):
             return True
         return any(wish.first_id == req_id for wish in self.wishes.values())
 

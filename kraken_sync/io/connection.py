@@ -214,7 +214,11 @@ class Connection:
         with self.changed:
             self._check_usable()
             wishes = self.session.registry.wishes
-            before = [key for key in keys if key in wishes and not wishes[key].leaves_for_good]
+            spare = [
+                key
+                for key in keys
+                if key in wishes and not wishes[key].leaves_for_good and not self._holds.any(key)
+            ]
             call = self.session.subscribe_book(ask) if book else self.session.subscribe(ask, req_id)
             if not call.refused:
                 for key in keys:
@@ -230,7 +234,7 @@ class Connection:
         except BaseException:
             with self.changed:
                 self.session.abandon(call)
-            self.release(keys, stream, token, spare=before)
+            self.release(keys, stream, token, spare=spare)
             raise
         return call
 

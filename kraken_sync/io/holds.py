@@ -57,6 +57,10 @@ class Holds:
         """Whether somebody wants the frames as they are, rather than a book."""
         return bool(self._refs.get(key)) or bool(self._tokens.get(key, frozenset()) - {BOOK})
 
+    def any(self, key: Key) -> bool:
+        """Whether anything holds it."""
+        return key in self._tokens or bool(_alive(self.refs(key)))
+
     def refs(self, key: Key) -> Refs:
         """The streams of ``key``, weakly."""
         return self._refs.get(key, ())

@@ -1,0 +1,309 @@
+"""The command as a user types it: output, exit codes, pipes, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Tuple
+
+import pytest
+
+from kraken_sync.simulator import Simulator
+
+RECORDING = Path(__file__).parent / "data" / "recording.jsonl"
+COMMAND = [sys.executable, "-m", "kraken_sync"]
+
+
+def run(*args: str, timeout: float = 40.0, **options: Any) -> Tuple[int, str, str]:
+    """Run to the end: (exit code, stdout, stderr)."""
+    done = subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=timeout, **options)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts commands; what still runs at the end is killed."""
+    started: List[subprocess.Popen[str]] = []
+
+    def start(*args: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*COMMAND, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def first_line(process: subprocess.Popen[str]) -> dict:
+    """The next line of its stdout, as JSON."""
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
+
+
+def lines(out: str) -> List[dict]:
+    """JSON lines."""
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_demo() -> None:
+    """The demo verifies hundreds of messages over a real socket; the last line is the summary."""
+    code, out, err = run("demo", "--seconds", "4", "--json")
+    summary = lines(out)[-1]
+
+    assert (code, err) == (0, "")
+    assert summary["verified"] == summary["book_messages"] > 200
+    assert summary["messages"] > summary["verified"]
+    assert (summary["mismatched"], summary["reconnects"]) == (0, 0)
+    assert summary["seconds"] >= 4
+    assert any(line.get("channel") == "trade" for line in lines(out))
+
+
+def test_demo_interrupted(spawn: Callable[..., Any]) -> None:
+    """Ctrl-C still gives the summary, and the shell its exit code."""
+    process = spawn("demo")
+    first_line(process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert err == ""
+    assert lines(out)[-1]["mismatched"] == 0
+
+
+def test_book(exchange: Simulator) -> None:
+    """One line for each changed book, exact digits, and nothing while nothing changes."""
+    args = ("book", "SHIB/USD", "xbt/usd", "--ws-url", exchange.ws_url, "--seconds", "2")
+    code, out, err = run(*args)
+    first, second = sorted(lines(out), key=lambda line: line["symbol"])
+
+    assert (code, err) == (0, "")
+    assert (first["symbol"], second["symbol"]) == ("BTC/USD", "SHIB/USD")
+    assert set(first) == {"symbol", "bids", "asks", "checksum", "timestamp"}
+    assert len(first["bids"]) == len(first["asks"]) == 10
+    pair = exchange.exchange.markets["SHIB/USD"].pair
+    price, qty = exchange.top("SHIB/USD", 1)[0][0]
+    assert f'"price":0.{price:0{pair.price_digits}d},' in out
+    assert str(qty)[:-8] + "." + str(qty)[-8:] in out
+
+
+def test_book_survives_the_exchange(spawn: Callable[..., Any]) -> None:
+    """The exchange dies and comes back: a gap line, then verified books again."""
+    first = spawn("simulate", "--rate", "100")
+    address = first_line(first)
+    port = address["ws_url"].rpartition(":")[2]
+    process = spawn("book", "BTC/USD", "--ws-url", address["ws_url"])
+    assert first_line(process)["symbol"] == "BTC/USD"
+    first.terminate()
+    assert first.wait(20) == 0
+    second = spawn("simulate", "--rate", "100", "--port", port)
+    assert first_line(second)["ws_url"] == address["ws_url"]
+    line = {"type": ""}
+    while line.get("type") != "gap":
+        line = first_line(process)
+    assert line["symbol"] == "BTC/USD"
+    assert line["since"] < line["until"]
+    assert "checksum" in first_line(process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    second.send_signal(signal.SIGINT)
+    assert second.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "keys"),
+    [
+        (("ticker", "BTC/USD", "ETH/USD", "--count", "2"), {"bid", "ask", "last", "change_pct"}),
+        (("trades", "BTC/USD", "--snapshot", "--count", "5"), {"price", "qty", "trade_id"}),
+        (("ohlc", "BTC/USD", "--interval", "5", "--count", "3"), {"open", "interval_begin"}),
+        (("instruments", "btc"), {"price_precision", "qty_min"}),
+    ],
+)
+def test_feeds(args: tuple, keys: set) -> None:
+    """Each feed prints the exchange's own items, one a line, as many as asked for."""
+    code, out, err = run(*args, "--simulated")
+    items = lines(out)
+
+    assert (code, err) == (0, "")
+    assert len(items) == (int(args[-1]) if "--count" in args else 4)
+    assert all(keys <= set(item) for item in items)
+    assert "e-" not in out
+
+
+def test_rest_is_never_asked(exchange: Simulator) -> None:
+    """With only --ws-url given nothing else is contacted, also for spellings that need the table."""
+    exchange._rest.stop()  # type: ignore[union-attr]
+    exchange._rest = None
+    code, out, _ = run("book", "BTCUSD", "--ws-url", exchange.ws_url, "--count", "1")
+
+    assert code == 0
+    assert lines(out)[0]["symbol"] == "BTC/USD"
+
+
+def test_closed_pipe() -> None:
+    """``| head -3`` ends silently, also when the feed is quiet afterwards."""
+    shell = f"{sys.executable} -m kraken_sync trades BTC/USD --snapshot --simulated | head -3"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shell}"], capture_output=True, text=True, timeout=40
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(lines(done.stdout)) == 3
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("boook",), 2, "Did you mean 'book'?"),
+        (("book",), 2, "Missing argument"),
+        (("book", "BTC/USD", "--depth", "50", "--simulated"), 2, "Choose 10, 25, 100, 500 or 1000"),
+        (("ohlc", "BTC/USD", "--interval", "2", "--simulated"), 2, "Choose 1, 5, 15"),
+        (("book", "BTC/USDD", "--simulated"), 2, "Did you mean 'BTC/USD'"),
+        (("trades", "bitcoin", "--simulated"), 2, "Symbols look like 'BTC/USD'"),
+        (("instruments", "nothing", "--simulated"), 1, "no pair"),
+        (("book", "BTC/USD", "--ws-url", "http://x"), 2, "not a WebSocket URL"),
+        (("book", "BTC/USD", "--simulated", "--ws-url", "ws://x"), 2, "--simulated"),
+        (("verify", "nosuchfile"), 2, "nosuchfile"),
+        (("verify", str(RECORDING), "--decimals", "BTC"), 2, "BTC/USD=1,8"),
+    ],
+)
+def test_mistakes(args: tuple, code: int, words: str) -> None:
+    """Every mistake gets a sentence that helps, on stderr, and its exit code; never a traceback."""
+    result, out, err = run(*args)
+
+    assert (result, out) == (code, "")
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_no_network() -> None:
+    """No exchange: which step failed, within the time, exit code 3."""
+    started = time.monotonic()
+    code, out, err = run("book", "BTC/USD", "--ws-url", "ws://nosuchhost.invalid")
+
+    assert (code, out) == (3, "")
+    assert "cannot resolve nosuchhost.invalid" in err.splitlines()[-1]
+    assert time.monotonic() - started < 14
+
+
+def test_refused(exchange: Simulator) -> None:
+    """A refusal by the exchange is exit code 4, a book that cannot be verified 6."""
+    exchange.faults.refused.add("BTC/USD")
+    code, _, err = run("trades", "BTC/USD", "--ws-url", exchange.ws_url)
+    assert code == 4
+    assert "Currency pair not supported BTC/USD" in err
+    exchange.faults.bad_snapshot["ETH/USD"] = 1000
+    code, _, err = run("book", "ETH/USD", "--ws-url", exchange.ws_url)
+    assert code == 6
+    assert "no verified snapshot of ETH/USD" in err
+
+
+def test_simulate(spawn: Callable[..., Any]) -> None:
+    """The first line says where everything is; the ports are P and P+1; SIGTERM ends it with 0."""
+    process = spawn("simulate", "--port", "38761")
+    where = first_line(process)
+    assert where["ws_url"] == "ws://127.0.0.1:38761"
+    assert where["rest_url"] == "http://127.0.0.1:38762"
+    assert set(where) == {"rest_url", "ws_url", "auth_ws_url", "level3_ws_url", "key", "secret"}
+    code, _, err = run("simulate", "--port", "38761")
+    assert code == 1
+    assert "38761" in err
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_verify(tmp_path: Path) -> None:
+    """A good recording: exit 0 and the counts; a damaged one: exit 1 and the place."""
+    code, out, err = run("verify", str(RECORDING), "--json")
+    report = json.loads(out)
+    assert (code, err) == (0, "")
+    assert {
+        "messages",
+        "book_messages",
+        "verified",
+        "mismatched",
+        "skipped",
+        "symbols",
+        "seconds",
+        "messages_per_second",
+    } <= set(report)
+    damaged = tmp_path / "damaged.jsonl"
+    damaged.write_text(
+        RECORDING.read_text("utf-8").replace(
+            '"type":"update","data":[{"symbol":"BTC/USD","bids":[',
+            '"type":"update","data":[{"symbol":"BTC/USD","bids":[{"price":64999.9,"qty":1.00000000},',
+            1,
+        )
+    )
+    code, out, err = run("verify", str(damaged))
+    assert code == 1
+    assert f"{damaged}:" in err
+    assert "BTC/USD: expected" in err
+    assert "1 mismatched" in out
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    code, _, err = run("verify", str(empty))
+    assert code == 1
+    assert "nothing was verified" in err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("demo", "--seconds", "2"),
+        ("book", "BTC/USD", "--simulated", "--seconds", "2"),
+        ("trades", "BTC/USD", "--simulated", "--seconds", "2", "--snapshot"),
+    ],
+)
+def test_terminal(args: tuple) -> None:
+    """On a terminal there is a table; NO_COLOR is honoured."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1", "COLUMNS": "120", "LINES": "40"}
+    process = subprocess.Popen([*COMMAND, *args], stdout=slave, stderr=slave, env=environment)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    assert process.wait(20) == 0
+    text = shown.decode()
+    assert "BTC/USD" in text
+    assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|9[0-7])m", text), "colours"
+    assert "Traceback" not in text
+    if args[0] == "demo":
+        assert "0 mismatched" in text.splitlines()[-1]
+
+
+def test_without_click(tmp_path: Path) -> None:
+    """Without its extra the command says how to get it."""
+    (tmp_path / "click.py").write_text("raise ImportError('no click', name='click')")
+    code, out, err = run("demo", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+
+    assert (code, out) == (2, "")
+    assert err == 'the command line needs click: pip install "kraken-sync[cli]"\n'
+
+
+def test_help_is_quick_and_complete() -> None:
+    """Every command has a help text, shown within a second or so."""
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in ("book", "demo", "instruments", "ohlc", "simulate", "ticker", "trades", "verify"):
+        assert command in out
+        assert run(command, "--help")[0] == 0
