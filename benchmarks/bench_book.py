@@ -1,0 +1,105 @@
+"""The book path: decode, apply, verify one message. Prints microseconds a message, best of several runs.
+
+Run it on a quiet machine, and compare only figures of one run: machines and their moods differ. With
+python-kraken-sdk installed, its book path is measured on the same messages in the same process, and the
+ratio is printed; its client is fed directly, so neither side has a socket in it.
+
+What the figures cannot tell: the cost of receiving (see the transport), of readers, and of other symbols.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from kraken_sync.core.book import Book
+from kraken_sync.core.messages import decode_book
+from kraken_sync.simulator.exchange import Exchange
+from kraken_sync.simulator.faults import Faults
+
+SYMBOL = "BTC/USD"
+
+
+def feed(depth: int, messages: int) -> List[bytes]:
+    """A snapshot and so many updates, with true checksums, as the simulated exchange sends them."""
+    said: List[str] = []
+    exchange = Exchange(7, 1767607200.0, Faults())
+    peer = exchange.connect("public", lambda text, delay: said.append(text), 1767607200.0)
+    params = {"channel": "book", "symbol": [SYMBOL], "depth": depth}
+    exchange.receive(peer, json.dumps({"method": "subscribe", "params": params}), 1767607200.0)
+    frames = [text for text in said if text.startswith('{"channel":"book"')]
+    while len(frames) <= messages:
+        said.clear()
+        exchange.happen(2, 1767607200.0 + len(frames) / 100, [SYMBOL])
+        exchange.publish(1767607200.0 + len(frames) / 100)
+        frames += said
+    return [frame.encode() for frame in frames[: messages + 1]]
+
+
+def ours(frames: List[bytes], depth: int) -> float:
+    """Seconds for all frames."""
+    book, wrong = Book(SYMBOL, depth), 0
+    started = time.perf_counter()
+    for frame in frames:
+        message = decode_book(frame)
+        wrong += not book.apply(message.data[0], message.type == "snapshot")
+    seconds = time.perf_counter() - started
+    assert not wrong
+    return seconds
+
+
+def sdk(frames: List[bytes], depth: int) -> Optional[Callable[[], float]]:
+    """What measures python-kraken-sdk on the same frames, or None if it is not installed."""
+    try:
+        from kraken.spot import SpotOrderBookClient
+    except ImportError:
+        return None
+
+    def run() -> float:
+        async def play() -> float:
+            client = SpotOrderBookClient(depth=depth)
+            # its precision comes from REST, which is not asked here
+            client._SpotOrderBookClient__market.get_asset_pairs = lambda pair: {
+                pair: {"pair_decimals": 1, "lot_decimals": 8}
+            }
+            ack: Dict[str, Any] = {
+                "method": "subscribe",
+                "success": True,
+                "result": {"channel": "book", "symbol": SYMBOL, "depth": depth, "snapshot": True},
+            }
+            await client.on_message(ack)
+            started = time.perf_counter()
+            for frame in frames:
+                await client.on_message(json.loads(frame))
+            seconds = time.perf_counter() - started
+            assert client.get(SYMBOL)["valid"]
+            return seconds
+
+        return asyncio.run(play())
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--messages", type=int, default=10_000)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    print("depth   kraken_sync   python-kraken-sdk   ratio   (us a message)")
+    for depth in (10, 100, 1000):
+        count = options.messages if depth <= 100 else max(200, options.messages // 10)
+        frames = feed(depth, count)
+        mine = min(ours(frames, depth) for _ in range(options.runs)) / len(frames) * 1e6
+        other = sdk(frames, depth)
+        if other is None:
+            print(f"{depth:5}   {mine:11.2f}   not installed")
+            continue
+        theirs = min(other() for _ in range(options.runs)) / len(frames) * 1e6
+        print(f"{depth:5}   {mine:11.2f}   {theirs:17.2f}   {mine / theirs:5.2f}")
+
+
+if __name__ == "__main__":
+    main()
