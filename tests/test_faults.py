@@ -34,6 +34,7 @@ TRADES = {"channel": "trade", "symbol": ["BTC/USD"]}
 def test_silence_ends_the_connection(client: SpotWSClient, exchange: Simulator, fault: str) -> None:
     """No complete frame for a while: pinged, then given up, then everything comes back."""
     book = client.book("BTC/USD")
+    exchange.faults.refuse_connections = 10**6
     started = time.monotonic()
     if fault == "mute":
         exchange.faults.mute = True
@@ -41,9 +42,10 @@ def test_silence_ends_the_connection(client: SpotWSClient, exchange: Simulator, 
         exchange.half_frame()
     eventually(lambda: book.state is BookState.STALE, "STALE")
     waited = time.monotonic() - started
-    exchange.faults.mute = False
+    eventually(lambda: client.state is WSState.RECONNECTING)
+    exchange.faults.mute, exchange.faults.refuse_connections = False, 0
 
-    assert FAST.silence_abort - 0.3 <= waited <= FAST.silence_abort + 2
+    assert FAST.silence_abort - 0.8 <= waited <= FAST.silence_abort + 2
     book.wait_until(lambda state: state.generation == 2, timeout=WAIT)
     assert "silent for" in client.gaps()[0]["reason"]
     assert exchange.connections == 2
