@@ -165,7 +165,7 @@ def test_closed_pipe() -> None:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (("boook",), 2, "Did you mean 'book'?"),
+        (("boook",), 2, "No such command 'boook'"),
         (("book",), 2, "Missing argument"),
         (("book", "BTC/USD", "--depth", "50", "--simulated"), 2, "Choose 10, 25, 100, 500 or 1000"),
         (("ohlc", "BTC/USD", "--interval", "2", "--simulated"), 2, "Choose 1, 5, 15"),

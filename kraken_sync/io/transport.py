@@ -214,10 +214,15 @@ class Transport:
                 f"{self._target} is no WebSocket endpoint, or did not answer as one: {reason:.200}",
                 step="handshake",
             ) from error
+        if codec.getstatus() != 101:  # releases differ in what they do with a redirect
+            guard.dispose()
+            raise self._bad_status(codec.getstatus(), codec.getheaders() or {})
         self._codec = codec
 
     def _bad_status(self, status: int, headers: dict[str, str]) -> ConnectFailed:
         advice = {
+            301: "it redirects, which an exchange does not; is this the exchange's address?",
+            302: "it redirects, which an exchange does not; is this the exchange's address?",
             403: "blocked by the exchange's edge; is your address or region allowed?",
             404: "nothing is served at this path",
             429: "too many connections from your address; use one client for everything",
