@@ -4,7 +4,7 @@ python examples/survive_disconnect.py
 
 LIVE, generation 1
 BTC/USD is STALE (the peer closed the connection, for 0.0 s). book.stale reads ...
-LIVE, generation 2, after a gap of 0.4 s
+LIVE, generation 2, after a gap of 5.4 s
 """
 
 from __future__ import annotations

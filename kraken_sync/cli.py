@@ -7,6 +7,7 @@ Data go to stdout, everything else to stderr. Exit codes: 0 fine, 1 failure, 2 u
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import List, Optional
 
@@ -25,6 +26,9 @@ FAILURE, USAGE, NETWORK, REFUSED, CREDENTIALS, NOT_LIVE, INTERRUPTED = 1, 2, 3, 
 
 def main(args: Optional[List[str]] = None) -> None:
     """Run the command and exit."""
+    if sys.stdout is None or sys.stderr is None:  # started with a closed descriptor
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:
         from .commands import group
     except ImportError as error:
@@ -65,7 +69,8 @@ def _explain(error: Exception) -> int:
         return error.exit_code
     if not isinstance(error, (KrakenError, ValueError, TypeError, OSError, ImportError)):
         raise error
-    print(f"error: {error}", file=sys.stderr)
+    advice = re.sub(r"client\.symbols\('(.*?)'\)", r"kraken-sync instruments \1", str(error))
+    print(f"error: {advice}", file=sys.stderr)
     if isinstance(error, (ConnectFailed, ConnectionLost, ReplyTimeout)):
         return NETWORK
     if isinstance(error, RequestRefused):

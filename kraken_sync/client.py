@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import ssl
 import time
@@ -23,10 +24,11 @@ from .errors import (
     SubscriptionRefused,
 )
 from .io.connection import Connection
+from .io.deadline import deadline_of, time_left
 from .io.dial import Target
 from .io.holds import BOOK
 from .io.streams import DROP_OLDEST
-from .lifecycle import Lifecycle, deadline_of, time_left
+from .lifecycle import Lifecycle
 from .order_book import OrderBook, book_key
 from .subscription import ItemStream, Subscription
 from .symbol_lookup import SymbolLookup
@@ -89,6 +91,14 @@ class SpotWSClient(Lifecycle):
     ) -> None:
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
+        for handler in (callback, type(self).on_message):
+            if inspect.iscoroutinefunction(handler):
+                raise TypeError(
+                    f"{handler.__name__} must be a plain function: drop the 'async'. It is called on a "
+                    "thread of its own, and may block"
+                )
+        if not isinstance(timing, Timing):
+            raise TypeError(f"timing must be a Timing, not {timing!r:.80}")
         target = None if no_public else self._resolve(ws_url, self.WS_URL)
         super().__init__(target, timing, ssl_context, FrameDecoder(parse_float))
         self._callback = callback
@@ -98,6 +108,9 @@ class SpotWSClient(Lifecycle):
         self._lookup = SymbolLookup()
 
     def _resolve(self, url: Optional[str], default: str) -> Target:
+        if url is not None and not isinstance(url, str):
+            raise TypeError(f"a URL must be a string such as {default!r}, not {url!r:.80}")
+        Target(url or default)  # complains in the words of what was given
         base = (url or default).rstrip("/")
         return Target(base if base.endswith(self.API_V) else base + self.API_V)
 
@@ -182,6 +195,7 @@ class SpotWSClient(Lifecycle):
             ReplyTimeout: no answer in time.
             ConnectFailed: the client was not started and could not connect.
         """
+        _check_params(params)
         ask = self._check({"method": "subscribe", "params": params})
         stream = self._subscribe(Subscription, ask, req_id, deadline_of(timeout), maxlen, policy)
         assert isinstance(stream, Subscription)
@@ -196,6 +210,8 @@ class SpotWSClient(Lifecycle):
     ) -> None:
         """Unsubscribe for everybody, and block until the exchange has confirmed every symbol.
 
+        While the line is down there is nothing to confirm: it is just not restored.
+
         Streams of it end, books of it are CLOSED. Parameters other than ``channel``, ``symbol`` and
         ``interval`` need not be repeated.
 
@@ -203,6 +219,7 @@ class SpotWSClient(Lifecycle):
             SubscriptionRefused: something named is not subscribed; nothing was changed.
             ReplyTimeout: no confirmation in time; it is not restored after a reconnect all the same.
         """
+        _check_params(params)
         ask = self._check({"method": "unsubscribe", "params": params})
         self._unsubscribe(ask, req_id, deadline_of(timeout))
 
@@ -217,7 +234,8 @@ class SpotWSClient(Lifecycle):
     ) -> ItemStream:
         """Tickers, one dict each: on every trade, or with ``"bbo"`` on every best bid or offer.
 
-        ``options`` are those of :meth:`subscribe`. ``gaps=True`` puts gap frames into the loop.
+        ``options`` are ``timeout``, ``maxlen`` and ``policy`` of :meth:`subscribe`. ``gaps=True`` puts
+        gap frames into the loop.
         """
         params = {"event_trigger": event_trigger, "snapshot": snapshot}
         return self._items("ticker", symbol, params, gaps, options)
@@ -256,6 +274,8 @@ class SpotWSClient(Lifecycle):
     def symbols(self, search: str = "", *, timeout: Optional[float] = 10.0) -> List[str]:
         """The exchange's symbols that have ``search`` in their name, in any case."""
         deadline = deadline_of(timeout)
+        if not isinstance(search, str):
+            raise TypeError(f"search must be a string such as 'BTC', not {search!r:.80}")
         table = self._table(self._public(timeout), deadline)
         return table.search(search)
 
@@ -412,7 +432,7 @@ class SpotWSClient(Lifecycle):
         timeout = options.pop("timeout", 10.0)
         maxlen, policy = options.pop("maxlen", 10_000), options.pop("policy", DROP_OLDEST)
         named = {} if symbol is None else {"symbol": symbol}
-        body = {"channel": channel, **named, **params, **options}
+        body = {**options, **named, **params, "channel": channel}
         ask = self._check({"method": "subscribe", "params": body})
         stream = self._subscribe(ItemStream, ask, None, deadline_of(timeout), maxlen, policy, gaps=gaps)
         assert isinstance(stream, ItemStream)
@@ -476,6 +496,15 @@ def _private(what: str) -> Exception:
     return CredentialsMissing(
         f"{what} needs the private side, which this version does not have: market data only"
     )
+
+
+def _check_params(params: Any) -> None:
+    """``params`` alone are asked for; say so to those who bring something else."""
+    if not isinstance(params, Mapping) or "params" in params:
+        raise TypeError(
+            "The message must contain the ``params`` key with a value as type dict! (Pass the params alone, "
+            f"such as {{'channel': 'ticker', 'symbol': ['BTC/USD']}}, not {params!r:.80})"
+        )
 
 
 def _method(message: Any) -> str:

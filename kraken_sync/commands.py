@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import click
 
@@ -40,6 +40,10 @@ def group() -> None:
     kraken-sync trades BTC/USD ETH/USD   trades, one JSON object a line when piped
     kraken-sync verify recording.jsonl   check every checksum of a recording
     """
+
+
+def _one_of(numbers: Sequence[int]) -> Any:
+    return click.Choice([str(number) for number in numbers])
 
 
 def _feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,12 +102,12 @@ def _feed(options: Dict[str, Any]) -> Iterator[_Feed]:
 
 @group.command()
 @click.argument("symbols", nargs=-1, required=True)
-@click.option("--depth", type=int, default=10, show_default=True, help=f"One of {DEPTHS}.")
+@click.option("--depth", type=_one_of(DEPTHS), default="10", show_default=True, help="Levels a side.")
 @_feed_options
-def book(symbols: Tuple[str, ...], depth: int, **options: Any) -> None:
+def book(symbols: Tuple[str, ...], depth: str, **options: Any) -> None:
     """Verified order books. Piped: one line for each changed book, and one for each gap."""
     with _feed(options) as feed:
-        books = list({one.symbol: one for one in (feed.client.book(s, depth) for s in symbols)}.values())
+        books = list({one.symbol: one for one in (feed.client.book(s, int(depth)) for s in symbols)}.values())
         if feed.table:
             _show_books(feed, books)
         else:
@@ -170,13 +174,13 @@ def trades(symbols: Tuple[str, ...], snapshot: bool, **options: Any) -> None:
 
 @group.command()
 @click.argument("symbols", nargs=-1, required=True)
-@click.option("--interval", type=int, default=1, show_default=True, help=f"Minutes: {INTERVALS}.")
+@click.option("--interval", type=_one_of(INTERVALS), default="1", show_default=True, help="Minutes.")
 @_feed_options
-def ohlc(symbols: Tuple[str, ...], interval: int, **options: Any) -> None:
+def ohlc(symbols: Tuple[str, ...], interval: str, **options: Any) -> None:
     """Candles; the current one is sent with every trade."""
     columns = ["symbol", "open", "high", "low", "close", "volume", "interval_begin"]
     with _feed(options) as feed:
-        stream = feed.client.ohlc(list(symbols), interval, gaps=True)
+        stream = feed.client.ohlc(list(symbols), int(interval), gaps=True)
         _run(feed, stream, f"ohlc, {interval} min", columns)
 
 
@@ -328,7 +332,8 @@ def verify_file(file: Any, decimals: Tuple[str, ...], as_json: bool) -> int:
     if len(report.mismatches) > 20:
         click.echo(f"... and {len(report.mismatches) - 20} more mismatches", err=True)
     if not report.verified:
-        click.echo(f"{file.name}: nothing was verified", err=True)
+        foreign = ": none of its lines is a message of the exchange" if not report.messages else ""
+        click.echo(f"{file.name}: nothing was verified{foreign}", err=True)
     if as_json:
         sys.stdout.write(json.dumps(report.as_dict()) + "\n")
     else:

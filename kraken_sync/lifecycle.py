@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from .core.limits import Timing
 from .errors import ClientClosed, ForkedClient
 from .io.connection import Connection
+from .io.deadline import deadline_of
 from .io.dial import Target
 from .io.engine import Engine
 from .io.streams import Decode, Stream
@@ -39,6 +40,21 @@ class WSState(enum.Enum):
     CLOSED = "CLOSED"
 
 
+class Messages(Stream):
+    """``client.messages``."""
+
+    def __init__(self, owner: Lifecycle, decode: Decode) -> None:
+        super().__init__("client.messages", decode)
+        self._owner = weakref.ref(owner)
+
+    def get(self, timeout: Optional[float] = None) -> Any:
+        """See :meth:`Stream.get`; starts the client if it was never started."""
+        owner = self._owner()
+        if owner is not None and owner.state is WSState.INIT and not self.ended:
+            owner.start()
+        return super().get(timeout)
+
+
 class Lifecycle:
     """What every client has. The running parts are an :class:`Engine`, one from start to close."""
 
@@ -56,6 +72,8 @@ class Lifecycle:
         self._life = threading.RLock()
         """Held for a moment while starting and closing; never while anything is waited for."""
         self._engine: Optional[Engine] = None
+        self._past: Optional[Engine] = None
+        """What was closed last, for its figures."""
         self._closed = False
         self._messages: Optional[Stream] = None
         self._origin = _caller()
@@ -72,8 +90,9 @@ class Lifecycle:
     def start(self, timeout: Optional[float] = 10.0) -> None:
         """Connect, and block until the exchange has greeted with its ``status`` message.
 
-        Transient failures are tried again until ``timeout`` (seconds; None for ever). Does nothing if
-        the client is started; opens it again if it was closed.
+        Transient failures are tried again until ``timeout`` (seconds; None for ever). If the client is
+        started already this waits until its line is up, and ends nothing if it is not; a closed client
+        is opened again.
 
         Raises:
             ConnectFailed: no connection in time, with the step that failed.
@@ -114,6 +133,7 @@ class Lifecycle:
         """
         with self._life:
             engine, self._engine, self._closed = self._engine, None, True
+            self._past = engine or self._past
             if engine in self._running:
                 self._running.remove(engine)
         if engine is not None:
@@ -183,8 +203,11 @@ class Lifecycle:
         return engine is not None and any(one.failure is not None for one in engine.connections)
 
     def stats(self) -> Dict[str, Any]:
-        """What happened so far, as a dict of counters; times are in seconds."""
-        engine, totals = self._engine, {"state": self.state.value}
+        """What happened so far, as a dict of counters; times are in seconds.
+
+        After ``close()`` these are the last figures; before the first start there is only ``state``.
+        """
+        engine, totals = self._engine or self._past, {"state": self.state.value}
         connection = engine.public if engine is not None else None
         if engine is None or connection is None:
             return totals
@@ -203,7 +226,7 @@ class Lifecycle:
 
     def _gaps_after(self, count: int) -> Tuple[List[Dict[str, Any]], int]:
         """The gaps after the first ``count`` ones, and how many there are in all."""
-        engine = self._engine
+        engine = self._engine or self._past
         connection = engine.public if engine is not None else None
         if connection is None:
             return [], count
@@ -215,12 +238,13 @@ class Lifecycle:
     def messages(self) -> Stream:
         """Every frame as it comes, as a bounded queue: iterate it, or ``get(timeout)``.
 
-        It fills from the first time this is read; frames are decoded when taken.
+        It fills from the first time this is looked at, also before ``start()``; reading from it starts
+        the client if it is not. Frames are decoded when taken.
         """
         with self._life:
             engine = self._engine
             if self._messages is None or (self._messages.ended and engine is not None):
-                self._messages = Stream("client.messages", self._decode)
+                self._messages = Messages(self, self._decode)
                 if engine is not None:
                     engine.taps.append(self._messages)
             stream = self._messages
@@ -236,20 +260,6 @@ class Lifecycle:
             f"subscriptions={stats.get('subscriptions', 0)} "
             f"reconnects={stats.get('reconnects', 0)}>"
         )
-
-
-def deadline_of(timeout: Optional[float]) -> Optional[float]:
-    """The monotonic moment ``timeout`` seconds from now; None for None. ValueError for what is neither."""
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout < 0:
-        raise ValueError(f"timeout must be seconds (0 or more) or None, not {timeout!r}")
-    return time.monotonic() + timeout
-
-
-def time_left(deadline: Optional[float]) -> Optional[float]:
-    """Seconds until ``deadline``, 0 if it has passed; None for None."""
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _caller() -> str:
@@ -278,6 +288,7 @@ def _at_exit() -> None:
         engine.signal()
     for engine in engines:
         engine.stop(max(0.0, deadline - time.monotonic()))
+    for engine in engines:
         if not engine.abandoned:
             _warn(engine.origin)
 

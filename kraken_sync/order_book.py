@@ -11,9 +11,10 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 from .core.book import BookState
 from .core.book_sync import BookSync
 from .core.channels import Key
-from .core.snapshot import BookSnapshot, Level, Number, describe
-from .errors import BookNotLive, ClientClosed, ReplyTimeout
+from .core.snapshot import BookSnapshot, Level, Number, check_levels, describe
+from .errors import BookNotLive, ClientClosed, ForkedClient, ReplyTimeout
 from .io.connection import Connection
+from .io.deadline import deadline_of, time_left
 from .io.walltime import wall_seconds
 
 
@@ -64,6 +65,11 @@ class BookReader(ABC):
         """The exchange's checksum of the state."""
         return self.snapshot(1).checksum
 
+    @property
+    def timestamp(self) -> str:
+        """The exchange's time of the last change (RFC 3339, UTC); empty if it gave none."""
+        return self.snapshot(1).timestamp
+
     def vwap(self, side: str, qty: Number) -> Optional[Decimal]:
         """See :meth:`BookSnapshot.vwap`."""
         return self.snapshot().vwap(side, qty)
@@ -86,6 +92,19 @@ class StaleBook(BookReader):
     def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:
         """The last known state; its ``state`` and ``age`` tell what it is worth. Never raises."""
         return self._book._read(levels, live_only=False)
+
+    @property
+    def state(self) -> BookState:
+        """See :attr:`OrderBook.state`."""
+        return self._book.state
+
+    @property
+    def age(self) -> float:
+        """See :attr:`OrderBook.age`."""
+        return self._book.age
+
+    def __repr__(self) -> str:
+        return f"<StaleBook {describe(self.snapshot(1))}>"
 
 
 class OrderBook(BookReader):
@@ -157,7 +176,9 @@ class OrderBook(BookReader):
             if news is None:
                 return
             if not news:
-                raise changes.timeout_error(timeout)
+                raise ReplyTimeout(
+                    f"nothing new in {self.symbol} within {timeout} s (it is {self.state})", waited=timeout
+                )
             for _, state in news:
                 yield state
 
@@ -174,18 +195,23 @@ class OrderBook(BookReader):
             ReplyTimeout: it was not true in time.
             BookNotLive, ClientClosed: it cannot become true any more.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        changes = Changes([self])
+        if not callable(predicate):
+            raise TypeError(f"predicate must be callable, such as lambda state: ..., not {predicate!r:.80}")
+        deadline, changes, count = deadline_of(timeout), Changes([self]), 0
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            news = changes.wait(left)
+            news = changes.wait(time_left(deadline))
             if news is None:
                 raise ClientClosed(f"{self.symbol} was unsubscribed or the client closed while waiting")
             for _, state in news:
+                count += 1
                 if predicate(state):
                     return state
             if deadline is not None and time.monotonic() >= deadline:
-                raise changes.timeout_error(timeout)
+                raise ReplyTimeout(
+                    f"the condition was not true in any of {count} states of {self.symbol} "
+                    f"within {timeout} s (it is {self.state})",
+                    waited=timeout,
+                )
 
     def unsubscribe(self) -> None:
         """End this book, and the exchange's subscription if nobody else uses it. Does not block."""
@@ -217,9 +243,9 @@ class OrderBook(BookReader):
         return float("inf") if self._sync.since is None else now - self._sync.since
 
     def _read(self, levels: Optional[int], *, live_only: bool) -> BookSnapshot:
-        depth = self.depth if levels is None else min(levels, self.depth)
-        if depth < 1:
-            raise ValueError(f"levels must be 1 or more, not {levels!r}")
+        depth = self.depth if levels is None else min(check_levels(levels), self.depth)
+        if isinstance(self._connection.failure, ForkedClient):
+            raise ForkedClient(str(self._connection.failure))
         with self._connection.changed:
             now = time.monotonic()
             state, reason, since = self._judge(now)
@@ -267,7 +293,7 @@ class Changes:
             BookNotLive: the exchange ended a subscription.
         """
         connection = self._books[0]._connection
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:
             try:
                 with connection.changed:
@@ -286,11 +312,6 @@ class Changes:
                     if reason not in ("unsubscribed", "the client is closed"):
                         raise BookNotLive(symbol, "CLOSED", reason)
                 return None
-
-    def timeout_error(self, timeout: Optional[float]) -> ReplyTimeout:
-        """The error that says that nothing came in time."""
-        states = ", ".join(f"{book.symbol} is {book.state}" for book in self._books)
-        return ReplyTimeout(f"nothing new in the order book within {timeout} s ({states})", waited=timeout)
 
     def _fresh(self) -> List[OrderBook]:
         now = time.monotonic()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Deque, Optional
 
 from .core.channels import Ask
 from .io.connection import Connection
+from .io.deadline import deadline_of
 from .io.streams import Decode, Stream
 
 if TYPE_CHECKING:
@@ -76,10 +77,6 @@ class Subscription(Stream):
     ) -> None:
         self.unsubscribe()
 
-    def __repr__(self) -> str:
-        state = "ended" if self.ended else "live"
-        return f"<{type(self).__name__} {self.name} {state}, {self.dropped} dropped>"
-
 
 class ItemStream(Subscription):
     """As a :class:`Subscription`, but yields the items of ``data`` one by one.
@@ -94,7 +91,7 @@ class ItemStream(Subscription):
 
     def get(self, timeout: Optional[float] = None) -> Any:
         """The next item. Blocks and raises as :meth:`Subscription.get`."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:
             try:
                 return self._items.popleft()

@@ -59,7 +59,17 @@ class SymbolLookup:
         Raises:
             UnknownSymbol: with the nearest names; nothing was subscribed.
         """
-        return tuple(dict.fromkeys(self._spell(connection, text, deadline) for text in symbols))
+        found, unknown = [], []
+        for text in symbols:
+            try:
+                found.append(self._spell(connection, text, deadline))
+            except UnknownSymbol as error:
+                unknown.append(error)
+        if unknown:
+            first, others = unknown[0], unknown[1:]
+            text = " ".join(map(str, unknown)) if others else str(first)
+            raise UnknownSymbol(first.symbol, first.suggestions, text=text)
+        return tuple(dict.fromkeys(found))
 
     def _spell(self, connection: Connection, text: str, deadline: Optional[float]) -> str:
         known = self._table
@@ -148,15 +158,15 @@ def _unknown(text: str, table: SymbolTable) -> UnknownSymbol:
         return UnknownSymbol(
             text,
             close,
-            text=f"{text!r} is not traded on Kraken spot. {did_you_mean(close)} {_search(text)}",
+            text=f"{text!r:.60} is not traded on Kraken spot. {did_you_mean(close)} {_search(text)}",
         )
     return UnknownSymbol(
         text,
-        text=f"{text!r} is not traded on Kraken spot, and nothing is close to it. "
+        text=f"{text!r:.60} is not traded on Kraken spot, and nothing is close to it. "
         f"Symbols look like 'BTC/USD'. {_search(text)}",
     )
 
 
 def _search(text: str) -> str:
-    word = text.strip().split("/")[0][:3].upper()
+    word = text.strip().strip("/").split("/")[0][:3].upper()
     return f"Search: client.symbols({word!r})"

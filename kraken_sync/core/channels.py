@@ -133,6 +133,9 @@ def check(
     name = params["channel"]
     channel = _channel(name, public, private)
     given = {key: value for key, value in params.items() if key not in ("channel", "symbol", "token")}
+    meant = next((key for key in ("symbols", "pair", "pairs") if key in given), None)
+    if meant is not None and "symbol" not in params and "symbol" not in channel.params:
+        raise ValueError(f"{channel.name} has no parameter {meant!r}. Did you mean 'symbol'?")
     symbols = _symbols(channel, params.get("symbol"))
     if not channel.checked:
         return Ask(channel, symbols, given)
@@ -186,7 +189,7 @@ def _symbols(channel: Channel, symbol: Any) -> Optional[Tuple[str, ...]]:
 
 def _check_value(channel: Channel, key: str, value: Any) -> None:
     if key not in channel.params:
-        close = nearest(key, channel.params, 1)
+        close = nearest(str(key), channel.params, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
             f"{channel.name} has no parameter {key!r}.{hint} "
@@ -196,10 +199,10 @@ def _check_value(channel: Channel, key: str, value: Any) -> None:
     if isinstance(allowed, type):
         if not isinstance(value, allowed):
             raise TypeError(f"{key} must be {allowed.__name__}, not {value!r:.80}")
-    elif value not in allowed or isinstance(value, bool):
+    elif type(value) is not type(allowed[0]) or value not in allowed:
         words = [repr(one) for one in allowed]
         hint = ""
-        if key == "depth" and isinstance(value, int) and 0 < value < DEPTHS[-1]:
+        if key == "depth" and type(value) is int and 0 < value < DEPTHS[-1]:
             larger = next(depth for depth in DEPTHS if depth > value)
             hint = f" (use {larger} and read book.bids[:{value}])"
         raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any, Dict, NamedTuple, Optional, Tuple, Union
 
 from .book import Pairs
@@ -97,9 +97,7 @@ class BookSnapshot:
         """
         if side not in ("buy", "sell"):
             raise ValueError(f"side must be 'buy' or 'sell', not {side!r}")
-        wanted = Decimal(str(qty)) if isinstance(qty, float) else Decimal(qty)
-        if not wanted.is_finite() or wanted <= 0:
-            raise ValueError(f"qty must be more than 0, not {qty!r}")
+        wanted = _quantity(qty)
         with localcontext() as context:
             context.prec = 60
             left, cost = wanted, Decimal(0)
@@ -119,8 +117,7 @@ class BookSnapshot:
 
         From -1 (only asks) to 1 (only bids); None for an empty book.
         """
-        if levels < 1:
-            raise ValueError(f"levels must be 1 or more, not {levels!r}")
+        check_levels(levels)
         bids = sum(qty for _, qty in self._bids[:levels])
         asks = sum(qty for _, qty in self._asks[:levels])
         return Decimal(bids - asks) / Decimal(bids + asks) if bids + asks else None
@@ -146,6 +143,25 @@ class BookSnapshot:
             cache[name] = tuple(map(self._level, pairs))
         levels: Tuple[Level, ...] = cache[name]
         return levels
+
+
+def check_levels(levels: int) -> int:
+    """``levels``, if it is a number of levels. Raises ValueError."""
+    if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
+        raise ValueError(f"levels must be an int of 1 or more, not {levels!r:.80}")
+    return levels
+
+
+def _quantity(qty: Number) -> Decimal:
+    try:
+        if isinstance(qty, bool) or not isinstance(qty, (int, str, float, Decimal)):
+            raise ValueError
+        wanted = Decimal(str(qty))
+    except (ValueError, InvalidOperation):
+        raise ValueError(f"qty must be a number, not {qty!r:.80}") from None
+    if not wanted.is_finite() or wanted <= 0:
+        raise ValueError(f"qty must be more than 0, not {qty!r}")
+    return wanted
 
 
 def describe(snapshot: BookSnapshot) -> str:

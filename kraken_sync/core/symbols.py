@@ -135,6 +135,11 @@ class SymbolTable:
         if found:
             return [found]
         match = _SEPARATED.fullmatch(text.strip())
+        of_base = [
+            symbol for symbol in self.symbols if symbol.upper().startswith(_modern(text.strip()) + "/")
+        ]
+        if of_base:
+            return sorted(of_base, key=lambda one: not _COMMON.issuperset(one.split("/")))[:count]
         if match:
             base, quote = (_modern(code) for code in match.groups())
             scored = [

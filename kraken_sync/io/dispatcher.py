@@ -75,6 +75,14 @@ class Dispatcher:
                 place,
                 exc_info=error,
             )
+            if not _somebody_logs():
+                traceback.print_exception(type(error), error, error.__traceback__)
+
+
+def _somebody_logs() -> bool:
+    """Whether the program has set up logging; without it a bug in a handler would be invisible."""
+    handlers = [*log.handlers, *logging.getLogger().handlers]
+    return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
 
 
 def _run(dispatcher: Dispatcher) -> None:

@@ -325,6 +325,7 @@ class Line:
                 reason = f"{reason}; the exchange said: {said}"
                 error = ConnectionLost(f"{error}; the exchange said: {said}", reason=reason)
             self.session.lost(reason, now)
+            repeated = str(self.trouble) == str(error)
             self.trouble = error
             if was_open and self._down_since is None:
                 self._down_since = now
@@ -333,7 +334,7 @@ class Line:
                 self.failure, self.state = error, "ERROR"
             streams = self._holds.all_streams() if self.failure is not None else []
             self.changed.notify_all()
-        log.warning("%s", error)
+        log.log(logging.INFO if repeated else logging.WARNING, "%s", error)
         if self.failure is not None:
             log.error("%s: given up for good: %s", self.target, error)
             for stream in [*streams, *self._taps]:
@@ -423,6 +424,8 @@ def _forked() -> None:
         )
         line.closed = True
         line._transport = None
+        for stream in [*line._holds.all_streams(), *line._taps]:
+            stream.fork(line.failure)
 
 
 if hasattr(os, "register_at_fork"):

@@ -16,6 +16,7 @@ from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Option
 from ..core.channels import Key
 from ..core.messages import MalformedFrame, gap_frame
 from ..errors import ClientClosed, KrakenError, StreamOverflow
+from .deadline import deadline_of
 from .walltime import wall_text
 
 log = logging.getLogger("kraken_sync")
@@ -169,7 +170,7 @@ class Stream:
             ClientClosed: the stream has ended and everything was read.
             KrakenError: what ended the stream, if it was not closed on purpose.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         while True:
             entry = self._take(deadline)
             if not isinstance(entry, bytes):
@@ -227,10 +228,16 @@ class Stream:
 
     def _overflow(self, lost: _Lost) -> Dict[str, Any]:
         if self.policy == RAISE:
+            self._gaps.extend(self._lost_frame(lost)["data"])
             raise StreamOverflow(f"{self.name}: {lost.count} messages were lost", dropped=lost.count)
+        gap = self._lost_frame(lost)
+        self._gaps.extend(gap["data"])
+        return gap
+
+    def _lost_frame(self, lost: _Lost) -> Dict[str, Any]:
         symbols = {key.symbol for key in self.keys}
         channels = {key.channel for key in self.keys}
-        gap = gap_frame(
+        return gap_frame(
             channels.pop() if len(channels) == 1 else "messages",
             symbols.pop() if len(symbols) == 1 else None,
             "slow reader",
@@ -238,5 +245,14 @@ class Stream:
             wall_text(lost.until),
             lost.count,
         )
-        self._gaps.extend(gap["data"])
-        return gap
+
+    def fork(self, error: KrakenError) -> None:
+        """In a forked child: nothing can come any more, and the lock may be held for ever."""
+        self._ready = threading.Condition()
+        self._entries.clear()
+        self._ended, self._error = True, error
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.name} {'ended' if self.ended else 'live'}, {self.dropped} dropped>"
+        )

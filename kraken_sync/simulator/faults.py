@@ -42,6 +42,11 @@ class Faults:
         self.connection_error: Optional[str] = None
         """Sent instead of the greeting, as an error about the connection; then it is closed."""
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in _NAMES:
+            raise AttributeError(f"no such fault: {name!r}. There are: {', '.join(_NAMES)}")
+        super().__setattr__(name, value)
+
     def use(self, counter: CounterType[str], symbol: str) -> bool:
         """Whether a counted fault is set for ``symbol``; uses one up."""
         if counter[symbol] <= 0:
@@ -55,3 +60,21 @@ class Faults:
             return False
         self.drop_acks -= 1
         return True
+
+
+_NAMES = (
+    "refused",
+    "bad_checksum",
+    "bad_snapshot",
+    "skip_update",
+    "no_snapshot",
+    "mute",
+    "no_status",
+    "drop_acks",
+    "ack_delay",
+    "drop_pongs",
+    "message_rate",
+    "refuse_connections",
+    "refuse_status",
+    "connection_error",
+)

@@ -27,6 +27,7 @@ except ImportError as error:  # pragma: no cover
 PATHS = {"/v2": PUBLIC, "/auth/v2": PRIVATE, "/l3/v2": LEVEL3}
 SLICE = 0.05
 """Seconds of market that go into one message."""
+SYSTEMS = ("online", "maintenance", "cancel_only", "post_only")
 MAX_WAITING = 200_000
 T = TypeVar("T")
 
@@ -111,12 +112,18 @@ class Simulator:
 
     def start(self) -> Simulator:
         """Start serving; raises OSError if the port is taken. Starting again uses the same ports."""
+        if self._thread is not None:
+            return self
         ready: concurrent.futures.Future[int] = concurrent.futures.Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._main(ready)), name="simulator", daemon=True
         )
         self._thread.start()
-        self._port = ready.result(10)
+        try:
+            self._port = ready.result(10)
+        except BaseException:
+            self._thread = self._loop = None
+            raise
         api = RestApi(self.exchange)
         try:
             self._rest = RestServer(self._host, self._rest_port, api, self.call)
@@ -142,6 +149,9 @@ class Simulator:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
+
+    def __repr__(self) -> str:
+        return f"<Simulator {self.ws_url if self._thread is not None else 'not running'} seed={self.seed}>"
 
     # -- addresses ---------------------------------------------------------------------------
 
@@ -180,7 +190,10 @@ class Simulator:
 
     def step(self, events: int = 1, symbols: Iterable[str] = ()) -> None:
         """Let so many things happen (in these markets) and publish them as one message per book."""
-        names = list(symbols)
+        names = [symbols] if isinstance(symbols, str) else list(symbols)
+        unknown = set(names) - set(self.exchange.markets)
+        if unknown:
+            raise ValueError(f"no such pairs: {', '.join(sorted(unknown))}")
 
         def run() -> None:
             now = time.time()
@@ -200,6 +213,8 @@ class Simulator:
 
     def set_system(self, system: str) -> None:
         """``online``, ``maintenance``, ``cancel_only`` or ``post_only``, told to everybody."""
+        if system not in SYSTEMS:
+            raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, not {system!r}")
         self.call(lambda: self.exchange.set_system(system, time.time()))
 
     def set_pair_status(self, symbol: str, status: str) -> None:
@@ -256,7 +271,7 @@ class Simulator:
                 close_timeout=0.5,
                 max_size=2**20,
             )
-        except OSError as error:
+        except Exception as error:
             ready.set_exception(error)
             return
         port: int = next(iter(server.sockets)).getsockname()[1]
