@@ -20,13 +20,14 @@ from .errors import (
     CredentialsMissing,
     KrakenError,
     RateLimited,
+    ReplyTimeout,
     RequestRefused,
     SubscriptionRefused,
 )
 from .io.connection import Connection
 from .io.deadline import deadline_of, time_left
 from .io.dial import Target
-from .io.holds import BOOK
+from .io.holds import BookToken
 from .io.streams import DROP_OLDEST
 from .lifecycle import Lifecycle
 from .order_book import OrderBook, book_key
@@ -58,7 +59,8 @@ class SpotWSClient(Lifecycle):
         secret: its secret (ignored, too).
         callback: called with every message (a dict), on one background thread, in order.
         no_public: do not open the public connection.
-        rest_url: where the REST API is, without a path.
+        rest_url: where the REST API is, without a path. It, ``auth_ws_url`` and ``level3_ws_url`` are
+            for the private side, and not used yet.
         ws_url: where public market data are, such as ``wss://ws.kraken.com``, without ``/v2``.
         auth_ws_url: where private data and trading are.
         level3_ws_url: where the level3 channel is.
@@ -102,9 +104,7 @@ class SpotWSClient(Lifecycle):
         target = None if no_public else self._resolve(ws_url, self.WS_URL)
         super().__init__(target, timing, ssl_context, FrameDecoder(parse_float))
         self._callback = callback
-        self._urls = {"rest": rest_url, "auth": auth_ws_url, "level3": level3_ws_url}
-        self._books: weakref.WeakValueDictionary[Tuple[str, int], OrderBook]
-        self._books = weakref.WeakValueDictionary()
+        self._books: Dict[Tuple[str, int], OrderBook] = {}
         self._lookup = SymbolLookup()
 
     def _resolve(self, url: Optional[str], default: str) -> Target:
@@ -307,8 +307,11 @@ class SpotWSClient(Lifecycle):
         ask = self._spelled(connection, ask, deadline)
         assert ask.symbols is not None
         symbol = ask.symbols[0]
-        token, key = object(), book_key(symbol)
-        self._explained(connection, ask, deadline, token=token, book=True)
+        token, key = BookToken(), book_key(symbol)
+        try:
+            self._explained(connection, ask, deadline, token=token, book=True)
+        except ReplyTimeout as error:
+            raise self._in_backoff(connection, symbol) or error from error
         subscribed = time.monotonic()
         try:
             with connection.changed:
@@ -335,23 +338,21 @@ class SpotWSClient(Lifecycle):
         except BaseException:
             connection.release([key], None, token)
             raise
-        connection.hold_book(key, token)
         with self._life:
             book = self._books.get((symbol, depth))
             if book is None or book._sync is not sync or book._ended:
-                book = OrderBook(self, connection, sync, symbol, depth)
-                self._books[symbol, depth] = book
-            return book
+                book = self._books[symbol, depth] = OrderBook(self, connection, sync, symbol, depth, token)
+                return book
+        connection.release([key], None, token)
+        return book
 
-    def _book_ended(self, book: OrderBook) -> None:
-        with self._life:
-            others = [
-                other
-                for other in list(self._books.values())
-                if other is not book and other._sync is book._sync and not other._ended
-            ]
-        if not others:
-            book._connection.release([book_key(book.symbol)], None, BOOK)
+    def _in_backoff(self, connection: Connection, symbol: str) -> Optional[BookNotLive]:
+        """The better error for a book that others have, and that waits for its next resync."""
+        with connection.changed:
+            sync = connection.session.book(symbol)
+            if sync is None or sync.state is not BookState.RESYNCING:
+                return None
+            return BookNotLive(symbol, str(sync.state), f"{sync.reason}; waiting for the next resync")
 
     # -- sending -----------------------------------------------------------------------------
 

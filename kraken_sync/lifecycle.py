@@ -131,6 +131,9 @@ class Lifecycle:
 
         May be called twice, from any thread, also from a callback.
         """
+        engine = self._engine
+        if engine is not None and engine.pid != os.getpid():
+            return  # a forked child: nothing here is ours, and the lock may be held for ever
         with self._life:
             engine, self._engine, self._closed = self._engine, None, True
             self._past = engine or self._past
@@ -241,6 +244,7 @@ class Lifecycle:
         It fills from the first time this is looked at, also before ``start()``; reading from it starts
         the client if it is not. Frames are decoded when taken.
         """
+        self._guard_fork()
         with self._life:
             engine = self._engine
             if self._messages is None or (self._messages.ended and engine is not None):

@@ -15,6 +15,7 @@ from .core.snapshot import BookSnapshot, Level, Number, check_levels, describe
 from .errors import BookNotLive, ClientClosed, ForkedClient, ReplyTimeout
 from .io.connection import Connection
 from .io.deadline import deadline_of, time_left
+from .io.holds import BookToken
 from .io.walltime import wall_seconds
 
 
@@ -116,13 +117,22 @@ class OrderBook(BookReader):
     Cost: reading the best level takes the lock for about a microsecond, ``snapshot()`` copies the levels.
     """
 
-    def __init__(self, owner: Any, connection: Connection, sync: BookSync, symbol: str, depth: int) -> None:
+    def __init__(
+        self,
+        owner: Any,
+        connection: Connection,
+        sync: BookSync,
+        symbol: str,
+        depth: int,
+        token: BookToken,
+    ) -> None:
         self.symbol = symbol
         self.depth = depth
         """The most levels a side that this view shows."""
         self._owner = owner  # keeps the client from being collected while its book is read
         self._connection = connection
         self._sync = sync
+        self._token = token
         self._ended = False
 
     # -- reading -----------------------------------------------------------------------------
@@ -214,11 +224,14 @@ class OrderBook(BookReader):
                 )
 
     def unsubscribe(self) -> None:
-        """End this book, and the exchange's subscription if nobody else uses it. Does not block."""
-        self._ended = True
+        """End this book, and the exchange's subscription if nobody else uses it. Does not block.
+
+        ``client.book()`` gives everybody who asks for one symbol and depth the same object, so this ends
+        it for all of them.
+        """
         with self._connection.changed:
-            self._connection.changed.notify_all()
-        self._owner._book_ended(self)
+            self._ended = True
+        self._connection.release([book_key(self.symbol)], None, self._token)
 
     def __repr__(self) -> str:
         return f"<OrderBook {describe(self._read(1, live_only=False))}>"

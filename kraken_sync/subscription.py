@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import queue
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Deque, Optional
 
 from .core.channels import Ask
 from .io.connection import Connection
-from .io.deadline import deadline_of
+from .io.deadline import deadline_of, time_left
 from .io.streams import Decode, Stream
 
 if TYPE_CHECKING:
@@ -97,10 +95,7 @@ class ItemStream(Subscription):
                 return self._items.popleft()
             except IndexError:
                 pass
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0 and timeout:
-                raise queue.Empty
-            message = super().get(left)
+            message = super().get(time_left(deadline))
             data = message.get("data")
             if message.get("type") == "gap":
                 if self._with_gaps:

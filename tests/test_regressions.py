@@ -6,16 +6,19 @@ import gc
 import logging
 import os
 import queue
+import random
+import signal
 import socket
 import threading
 import time
 import warnings
 import weakref
+from decimal import Decimal
 from typing import Any, Callable, Dict
 
 import pytest
 from conftest import FAST, WAIT, eventually
-from raw_server import RawServer, drain, greet
+from raw_server import RawServer, drain, frame, greet
 
 from kraken_sync import (
     BookNotLive,
@@ -440,9 +443,11 @@ def test_lost_frames_are_told_where_they_were() -> None:
     assert shape[0][0] == "slow reader"
     assert [one[0] for one in shape if isinstance(one, tuple)].index("outage") == 1
     assert shape[-1] == b"b3"
-    for _ in range(100):
+    stream.put(None, b"last")
+    for _ in range(3000):
         stream.put_gap(gap_frame("trade", S, "outage", None, None))
-    assert len(stream._entries) <= 2 * stream.maxlen
+    assert len(stream._entries) <= 1100
+    assert stream.get(0) == b"last"
 
 
 def test_full_conflating_stream_drops() -> None:
@@ -548,8 +553,6 @@ def test_empty_trade_snapshot_is_no_silence(new_client: Callable[..., SpotWSClie
     def script(sock: socket.socket) -> None:
         greet(sock)
         requests.append(sock.recv(65536))
-        from raw_server import frame
-
         sock.sendall(frame(ack(7)) + frame(b'{"channel":"trade","type":"snapshot","data":[]}'))
         while True:
             requests.append(sock.recv(65536))
@@ -804,3 +807,298 @@ def test_watchdog_that_was_late_waits_an_interval() -> None:
     late = calls[1][0]
 
     assert all(not judge for now, judge in calls[1:] if now < late + 0.3)
+
+
+# -- the second look -----------------------------------------------------------------------------
+
+
+def true_top(exchange: Simulator, symbol: str) -> list:
+    """The exchange's best ten bids and asks, as decimals."""
+    pair = exchange.exchange.markets[symbol].pair
+    return [
+        [
+            (Decimal(price).scaleb(-pair.price_digits), Decimal(qty).scaleb(-pair.qty_digits))
+            for price, qty in side
+        ]
+        for side in exchange.top(symbol, 10)
+    ]
+
+
+def shown_top(book: Any) -> list:
+    state = book.stale.snapshot(10)
+    return [[tuple(level) for level in side] for side in (state.bids, state.asks)]
+
+
+def test_rate_limit_after_a_lost_ack_freezes_nothing(client: SpotWSClient, exchange: Simulator) -> None:
+    """Subscribed without our knowing and refused on the second ask: data are still taken."""
+    book, stream = client.book(S), client.subscribe(TRADE)
+    exchange.faults.drop_acks, exchange.faults.message_rate = 2, 2
+    exchange.cut()
+    eventually(lambda: book.state is BookState.LIVE and book.snapshot().generation == 2)
+    for _ in range(20):
+        exchange.step(50, [S])
+        threading.Event().wait(0.05)
+        eventually(lambda: book.state is not BookState.LIVE or shown_top(book) == true_top(exchange, S))
+    exchange.faults.message_rate = None
+    eventually(lambda: len(client.active_public_subscriptions) == 2)
+    last = 0
+    while stream._entries:
+        message = stream.get(0)
+        if message["type"] == "gap":
+            last = 0
+            continue
+        for trade in message["data"]:
+            assert last in (0, trade["trade_id"] - 1)
+            last = trade["trade_id"]
+
+
+def test_healthy_book_is_not_resubscribed(client: SpotWSClient, exchange: Simulator) -> None:
+    """A snapshot that came before a lost ack counts."""
+    exchange.faults.drop_acks = 1
+    book = client.book(S)
+    end = time.monotonic() + 3 * FAST.first_data_timeout
+    while time.monotonic() < end:
+        exchange.step(50, [S])
+        threading.Event().wait(0.05)
+
+    assert book.snapshot().generation == 1
+    assert client.gaps() == []
+    assert exchange.requests("unsubscribe") == []
+
+
+def test_old_book_ends_no_new_one(client: SpotWSClient) -> None:
+    """Unsubscribing a book that has ended already, or twice, concerns nobody else."""
+    first = client.book(S)
+    client.unsubscribe(BOOK)
+    second = client.book(S)
+    first.unsubscribe()
+    assert second.state is BookState.LIVE
+    second.unsubscribe()
+    third = client.book(S)
+    second.unsubscribe()
+
+    assert client.send_message({"method": "ping"})
+    assert third.state is BookState.LIVE
+
+
+def test_polled_book_is_one_hold(client: SpotWSClient, exchange: Simulator) -> None:
+    """Asking for the book in a loop piles nothing up, and one unsubscribe ends it."""
+    for _ in range(50):
+        assert client.book(S).best_bid is not None
+    client.book(S).unsubscribe()
+    eventually(lambda: client.active_public_subscriptions == [])
+
+    assert len(exchange.requests("subscribe")) == 1
+
+
+def test_frames_gone_while_a_book_is_awaited(client: SpotWSClient, exchange: Simulator) -> None:
+    """A book that waited beside raw frames is not taken for raw frames later."""
+    exchange.faults.no_snapshot[S] = 1
+    frames = client.subscribe({**BOOK, "depth": 10})
+    waiting = background(client.book, S, timeout=WAIT)
+    eventually(lambda: len(client._engine.public._holds._tokens.get(Key("book", S), ())) == 1)  # type: ignore[union-attr]
+    frames.unsubscribe()
+    waiting["thread"].join(WAIT)
+
+    assert len(client.book(S, 25).bids) == 25
+
+
+def test_watchdog_does_not_spin(client: SpotWSClient) -> None:
+    """While another thread holds the line for sending, the watchdog comes back at its next tick."""
+    connection: Any = client.trades(S)._connection
+    pumps, real = [], connection.pump
+
+    def counted(**how: Any) -> None:
+        pumps.append(1)
+        real(**how)
+
+    connection.pump = counted
+    with connection._transport.send_lock:
+        connection._wake_watchdog()
+        threading.Event().wait(0.5)
+
+    assert len(pumps) < 100
+
+
+def test_gap_comes_before_early_data(new_client: Callable[..., SpotWSClient]) -> None:
+    """Data that come before their acknowledgement still follow the gap."""
+
+    def script(sock: socket.socket) -> None:
+        greet(sock)
+        sock.recv(65536)
+        data = b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","trade_id":%d}]}'
+        if server.accepted == 1:
+            sock.sendall(frame(ack(7)) + frame(data % 1))
+            threading.Event().wait(0.3)
+            sock.close()
+        else:
+            sock.sendall(frame(data % 9))
+            drain(sock)
+
+    with RawServer(script) as server:
+        stream = new_client(ws_url=server.url).subscribe(TRADE, 7)
+
+        assert [stream.get(WAIT)["type"] for _ in range(3)] == ["update", "gap", "update"]
+
+
+def test_instruments_without_snapshot_through_an_outage(client: SpotWSClient, exchange: Simulator) -> None:
+    """The table of symbols is had although the outage interrupted a subscription without snapshot."""
+    client.instruments(snapshot=False)
+    exchange.faults.refuse_connections = 5
+    exchange.cut()
+    eventually(lambda: client.state is WSState.RECONNECTING)
+
+    assert client.book("btcusd").symbol == S
+
+
+def test_gaps_push_out_no_frames() -> None:
+    """Only frames count against the room for frames."""
+    stream = Stream("x", lambda frame: frame, maxlen=2, keys=[Key("trade", S)])
+    stream.put(None, b"1")
+    stream.put(None, b"2")
+    for _ in range(4):
+        stream.put_gap(gap_frame("trade", S, "outage", None, None))
+
+    assert [stream.get(0), stream.get(0)] == [b"1", b"2"]
+    assert stream.dropped == 0
+
+
+def test_second_unsubscribe_confirms_nothing(client: SpotWSClient, exchange: Simulator) -> None:
+    """Each waits for the exchange's own confirmation."""
+    client.trades(S)
+    exchange.faults.drop_acks = 1000
+    first = background(client.unsubscribe, TRADE, timeout=0.3)
+    eventually(lambda: exchange.requests("unsubscribe"))
+    with pytest.raises(Exception):
+        client.unsubscribe(TRADE, timeout=0.1)
+    first["thread"].join(WAIT)
+
+    assert isinstance(first["error"], ReplyTimeout)
+
+
+def test_req_id_is_of_the_subscribe() -> None:
+    """The caller's id is not spent on an unsubscribe that happens to be due before."""
+    registry, bucket, ids = Registry(Timing()), TokenBucket(10, 10), iter(range(100, 999))
+    ask, key = check(TRADE), check(TRADE).keys()[0]
+    registry.want(ask, key, None, None)
+    registry.due(0.0, bucket, ids)
+    registry.answer(100, S, True, "", b"", 0.1)
+    registry.unwant(key, None, True)
+    registry.want(ask, key, None, 77)
+    sent = [(one.method, one.req_id) for one in registry.due(0.2, bucket, ids)]
+    registry.answer(101, S, True, "", b"", 0.3)
+    sent += [(one.method, one.req_id) for one in registry.due(0.4, bucket, ids)]
+
+    assert sent == [("unsubscribe", 101), ("subscribe", 77)]
+
+
+def test_endless_timeouts(client: SpotWSClient) -> None:
+    """Infinity is for ever."""
+    assert client.book(S, timeout=float("inf")).best_bid is not None
+
+
+def test_book_in_backoff_says_so(client: SpotWSClient, exchange: Simulator) -> None:
+    """A further caller of a book that waits for its resync is told that."""
+    client.book(S)
+    exchange.faults.bad_snapshot[S] = exchange.faults.bad_checksum[S] = 1000
+    exchange.step(100, [S])
+    eventually(lambda: client.stats()["mismatched"] >= 4)
+    with pytest.raises(BookNotLive, match="checksum mismatch") as caught:
+        client.book(S, 25, timeout=0.3)
+
+    assert caught.value.symbol == S
+
+
+def test_fork_while_a_stream_is_locked(client: SpotWSClient) -> None:
+    """A forked child hangs on no lock that another thread held."""
+    stream = client.trades(S)
+    locked, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with stream._ready, client._life, budget._lock:
+            locked.set()
+            go_on.wait(WAIT)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait(WAIT)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            stream.unsubscribe()
+            client.close()
+            SpotWSClient(ws_url="ws://127.0.0.1:9", timing=FAST).start(timeout=0.1)
+        except ConnectFailed:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    go_on.set()
+    holder.join(WAIT)
+
+    assert status == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_chaos_converges(seed: int) -> None:
+    """Threads take and leave books while the exchange misbehaves: in the end every book is right,
+    nobody's book was closed by another, and when all have left nothing is subscribed any more."""
+    rng = random.Random(seed)
+    symbols, errors, stop = (S, "ETH/USD"), [], threading.Event()
+    with Simulator(seed=seed, rate=300, heartbeat_interval=0.25) as exchange:
+        client = SpotWSClient(ws_url=exchange.ws_url, timing=FAST)
+
+        def work(number: int) -> None:
+            mine = random.Random(f"{seed}/{number}")
+            depth = (10, 25, 100, 500)[number]
+            while not stop.is_set():
+                symbol = mine.choice(symbols)
+                try:
+                    book = client.book(symbol, depth, timeout=WAIT)
+                    book.wait_until(lambda state: mine.random() < 0.3, timeout=WAIT)
+                    if mine.random() < 0.7:
+                        book.unsubscribe()
+                    elif book.state is BookState.CLOSED:
+                        errors.append(f"{symbol} at {depth} was closed by somebody else")
+                except (BookNotLive, ReplyTimeout, ConnectionError):
+                    pass  # the faults below may well lead to these
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        faults = exchange.faults
+        for _ in range(25):
+            rng.choice(
+                [
+                    exchange.cut,
+                    lambda: faults.bad_checksum.update({rng.choice(symbols): 1}),
+                    lambda: faults.skip_update.update({rng.choice(symbols): 1}),
+                    lambda: faults.bad_snapshot.update({rng.choice(symbols): 1}),
+                    lambda: faults.no_snapshot.update({rng.choice(symbols): 1}),
+                    lambda: setattr(faults, "drop_acks", rng.randrange(3)),
+                    lambda: setattr(faults, "ack_delay", rng.choice((0.0, 0.05, 0.7))),
+                    lambda: setattr(faults, "message_rate", rng.choice((None, None, 3))),
+                ]
+            )()
+            threading.Event().wait(0.1)
+        faults.drop_acks, faults.ack_delay, faults.message_rate = 0, 0.0, None
+        for counter in (faults.bad_checksum, faults.skip_update, faults.bad_snapshot, faults.no_snapshot):
+            counter.clear()
+        stop.set()
+        for thread in threads:
+            thread.join(3 * WAIT)
+        assert not any(thread.is_alive() for thread in threads)
+        books = [client.book(symbol, 10, timeout=WAIT) for symbol in symbols]
+        exchange.rate = 0
+        for book in books:
+            eventually(lambda book=book: shown_top(book) == true_top(exchange, book.symbol), book.symbol)
+            assert book.state is BookState.LIVE
+        assert errors == []
+        for book in list(client._books.values()):
+            book.unsubscribe()
+        eventually(lambda: client.stats()["subscriptions"] == 0)
+        eventually(
+            lambda: not exchange.call(lambda: [feed for p in exchange.exchange.peers for feed in p.feeds])
+        )
+        client.close()

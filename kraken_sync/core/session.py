@@ -138,8 +138,8 @@ class Session:
     def subscribe(self, ask: Ask, req_id: Optional[int] = None, *, raw: bool = True) -> Call:
         """Wish for everything in ``ask``, or for nothing if something conflicts.
 
-        ``raw`` says that frames with exactly these parameters are wanted. The call's ``refused``
-        tells conflicts; its ``added`` keys are new.
+        ``raw`` says that frames with exactly these parameters are wanted. The call's
+        ``refused`` tells conflicts.
         """
         self._check_free(req_id)
         keys = ask.keys()
@@ -159,13 +159,14 @@ class Session:
         return call
 
     def _need_snapshot(self, wish: Wish, call: Call) -> None:
-        """Subscribe anew what is live without a snapshot, for somebody who needs one."""
-        if wish.phase in (Phase.LIVE, Phase.ASKED) and not wish.params.get("snapshot"):
-            if wish.phase is Phase.LIVE:
-                call.waiting.add(wish.key)
-                wish.calls.append(call)
-            params = {**wish.params, "snapshot": True}
-            self.registry.resubscribe(wish, float("-inf"), params)
+        """Subscribe anew what is wished without a snapshot, for somebody who needs one."""
+        params = wish.again or wish.params
+        if wish.leaves_for_good or params.get("snapshot"):
+            return
+        if wish.phase is Phase.LIVE:
+            call.waiting.add(wish.key)
+            wish.calls.append(call)
+        self.registry.resubscribe(wish, float("-inf"), {**params, "snapshot": True})
 
     def subscribe_book(self, ask: Ask) -> Call:
         """Wish for a book of at least the asked depth; a smaller one of ours is replaced."""
@@ -366,7 +367,7 @@ class Session:
             return _NOTHING
         self.counters.book_messages += 1
         if wish.sync is None:
-            return Received((key,))
+            return Received((key,), self._gap_over(wish, now))
         verdict = wish.sync.take(data, snapshot, now)
         if verdict is Verdict.VERIFIED:
             self.counters.verified += 1
@@ -411,14 +412,16 @@ class Session:
             return self._status(envelope)
         if not isinstance(channel, str):
             return _NOTHING
-        keys = []
+        keys: List[Key] = []
+        notes: Tuple[Note, ...] = ()
         for key in self._keys(channel, envelope):
             wish = self.registry.wishes.get(key)
             if wish is not None and wish.takes_data:
                 wish.data_at, wish.mute, wish.was_fed = now, 0, True
                 wish.keep(frame, envelope.type == "snapshot")
                 keys.append(key)
-        return Received(tuple(keys))
+                notes += self._gap_over(wish, now)  # data may come before their acknowledgement
+        return Received(tuple(keys), notes)
 
     def _keys(self, channel: str, envelope: Envelope) -> List[Key]:
         plain = Key(channel)

@@ -83,6 +83,8 @@ class Wish:
         self.asked_id: Optional[int] = None
         self.again: Optional[Dict[str, Any]] = None
         """While LEAVING: the parameters to come back with, or None."""
+        self.again_id: Optional[int] = None
+        """The caller's own ``req_id`` for coming back."""
         self.not_before = float("-inf")
         self.failures = 0
         self.mute = 0
@@ -140,6 +142,8 @@ class Wish:
         """Acknowledged with a snapshot asked for, and nothing has come for too long."""
         if self.phase is not Phase.LIVE or self.acked_at is None or self.data_at is not None:
             return False
+        if self.sync is not None and self.sync.live:
+            return False  # its snapshot came before the acknowledgement
         if self.key.channel not in SURE_SNAPSHOTS or not self.params.get("snapshot"):
             return False
         return now - self.acked_at > min(60.0, timing.first_data_timeout * 2.0**self.mute)
@@ -204,7 +208,7 @@ class Registry:
             wish = self.wishes[key] = Wish(key, ask.channel, ask.params)
             wish.first_id = first_id
         elif wish.leaves_for_good:
-            wish.again, wish.first_id = dict(ask.params), first_id
+            wish.again, wish.again_id = dict(ask.params), first_id
         if call is not None:
             if wish.phase is Phase.LIVE:
                 call.settle(key)
@@ -219,11 +223,15 @@ class Registry:
             if call is not None:
                 call.settle(key)
             return
-        self._refuse_calls(wish, "unsubscribed meanwhile")
+        for waiting in wish.calls:
+            if not waiting.leaving:
+                waiting.settle(key, "unsubscribed meanwhile")
+        wish.calls = [waiting for waiting in wish.calls if waiting.leaving]
         wish.close_book("unsubscribed")
         wish.gap, wish.was_live, wish.again, wish.raw = None, False, None, False
         wish.acked_at = wish.data_at = None
         if not connected or (wish.phase is Phase.WANTED and not wish.on_wire):
+            self._settle_calls(wish, None, leaving=True)
             self._remove(wish)
             if call is not None:
                 call.settle(key)
@@ -282,7 +290,9 @@ class Registry:
         for wish in wishes:
             wish.asked_id, wish.first_id = req_id, None
             if wish.phase is Phase.WANTED:
-                wish.phase, wish.data_at, wish.on_wire = Phase.ASKED, None, True
+                if not wish.on_wire:
+                    wish.data_at = None
+                wish.phase, wish.on_wire = Phase.ASKED, True
 
     # -- input -------------------------------------------------------------------------------
 
@@ -291,7 +301,7 @@ class Registry:
         asked = self._asked.get(req_id)
         if asked is not None and any(wish.asked_id == req_id for wish in asked.waiting.values()):
             return True
-        return any(wish.first_id == req_id for wish in self.wishes.values())
+        return any(req_id in (wish.first_id, wish.again_id) for wish in self.wishes.values())
 
     def answer(
         self,
@@ -319,7 +329,7 @@ class Registry:
         for wish in concerned:
             counted = wish.asked_id == req_id and wish.phase in (Phase.ASKED, Phase.LEAVING)
             late = success and asked.method == "subscribe" and wish.phase in (Phase.WANTED, Phase.ASKED)
-            if counted or (late and wish.key in self.wishes):
+            if counted or (late and self.wishes.get(wish.key) is wish):
                 answers.append(self._move(wish, success, error, frame, now))
         return answers
 
@@ -328,8 +338,8 @@ class Registry:
         if not success and error.startswith(_TEMPORARY):
             wish.failures += 1
             wish.not_before = now + min(30.0, 2.0 ** (wish.failures - 1))
-            if wish.phase is Phase.ASKED:
-                wish.phase, wish.on_wire = Phase.WANTED, False
+            if wish.phase is Phase.ASKED:  # an earlier request may have been taken all the same
+                wish.phase = Phase.WANTED
             for call in wish.calls:
                 call.trouble = error
             return Answer(wish, "retry", error)
@@ -350,19 +360,19 @@ class Registry:
             self._remove(wish)
             return Answer(wish, "gone")
         wish.phase, wish.params, wish.again, wish.on_wire = Phase.WANTED, wish.again, None, False
+        wish.first_id, wish.again_id = wish.again_id, None
         wish.primer = []
         wish.reset_book()
         return Answer(wish, "retry")
 
-    def expire(self, now: float) -> bool:
-        """Ask again what was not answered in time; True if there was any."""
-        late = False
+    def expire(self, now: float) -> None:
+        """Ask again what was not answered in time."""
         for req_id, asked in list(self._asked.items()):
             if asked.expired and now - asked.sent_at > KEPT_EXPIRED:
                 del self._asked[req_id]
             if asked.expired or now - asked.sent_at <= self._timing.ack_timeout:
                 continue
-            asked.expired = late = True
+            asked.expired = True
             for wish in asked.waiting.values():
                 if wish.asked_id != req_id:
                     continue
@@ -371,7 +381,6 @@ class Registry:
                     wish.phase = Phase.WANTED
                 wish.failures += 1
                 wish.not_before = now + (min(30.0, 2.0 ** (wish.failures - 2)) if wish.failures > 1 else 0)
-        return late
 
     def lost(self, since: float, reason: str) -> None:
         """The connection is gone: everything wished is wanted again, everything leaving is gone."""
@@ -385,6 +394,7 @@ class Registry:
             wish.phase, wish.asked_id, wish.not_before = Phase.WANTED, None, float("-inf")
             wish.on_wire = False
             wish.params, wish.again = wish.again or wish.params, None
+            wish.first_id, wish.again_id = wish.again_id or wish.first_id, None
             wish.acked_at = wish.data_at = None
             wish.mute = wish.failures = 0
             wish.primer = []

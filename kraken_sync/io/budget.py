@@ -21,6 +21,12 @@ def take(host: str, port: int, now: float) -> float:
         return budget.wait(now)
 
 
+def renew_lock() -> None:
+    """In a forked child, where another thread of the parent may have held the lock for ever."""
+    global _lock
+    _lock = threading.Lock()
+
+
 def set_connection_budget(attempts: int = 120, window: float = 600.0) -> None:
     """Allow this process ``attempts`` connection attempts per host in any ``window`` seconds.
 

@@ -11,7 +11,6 @@ from ..core.channels import Ask, Key
 from ..core.session import Request
 from ..core.subscriptions import Call
 from ..errors import ConnectionLost, ReplyTimeout, SubscriptionRefused
-from .holds import BOOK
 from .line import Line
 from .streams import Stream
 from .transport import Transport
@@ -107,11 +106,6 @@ class Connection(Line):
                     wish.raw = False  # only books are left: their depth is ours to choose again
             self.changed.notify_all()
         self.pump()
-
-    def hold_book(self, key: Key, token: object) -> None:
-        """What ``token`` held is held for the books of the symbol from now on."""
-        with self.changed:
-            self._holds.exchange(key, token, BOOK)
 
     def request(
         self, message: Mapping[str, Any], deadline: Optional[float]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from typing import Optional
 
@@ -19,6 +20,8 @@ def deadline_of(timeout: Optional[float]) -> Optional[float]:
         raise ValueError(f"timeout must be seconds (0 or more) or None, not {timeout!r:.80}")
     if math.isnan(timeout) or timeout < 0:
         raise ValueError(f"timeout must be seconds (0 or more) or None, not {timeout!r}")
+    if timeout > threading.TIMEOUT_MAX / 2:
+        return None
     return time.monotonic() + timeout
 
 

@@ -14,8 +14,9 @@ from .streams import Stream
 
 Refs = Tuple["weakref.ref[Stream]", ...]
 
-BOOK = object()
-"""Held for the books of a symbol; every other token belongs to one caller and wants frames."""
+
+class BookToken:
+    """Held for one order book; any other token wants frames."""
 
 
 class Holds:
@@ -44,10 +45,6 @@ class Holds:
             self._tokens[key] = tokens - {token}
         return not held or bool(refs) or bool(tokens - {token})
 
-    def exchange(self, key: Key, token: object, other: object) -> None:
-        """What ``token`` held is held by ``other`` from now on."""
-        self._tokens[key] = self._tokens.get(key, frozenset()) - {token} | {other}
-
     def forget(self, key: Key) -> List[Stream]:
         """Nobody holds it any more; returns the streams that did."""
         self._tokens.pop(key, None)
@@ -55,7 +52,9 @@ class Holds:
 
     def wants_frames(self, key: Key) -> bool:
         """Whether somebody wants the frames as they are, rather than a book."""
-        return bool(self._refs.get(key)) or bool(self._tokens.get(key, frozenset()) - {BOOK})
+        return bool(self._refs.get(key)) or any(
+            not isinstance(token, BookToken) for token in self._tokens.get(key, ())
+        )
 
     def any(self, key: Key) -> bool:
         """Whether anything holds it."""

@@ -206,15 +206,16 @@ class Line:
                 log.warning("%s: %s; reconnecting", self.target, verdict)
                 transport.abort(verdict)
             return
-        self.pump()
+        self.pump(wake=False)
 
-    def pump(self) -> None:
+    def pump(self, *, wake: bool = True) -> None:
         """Send everything that is due. If somebody else is sending, the watchdog comes back to it."""
         transport = self._transport
         if transport is None:
             return
         if not transport.send_lock.acquire(blocking=False):
-            self._wake_watchdog()
+            if wake:
+                self._wake_watchdog()
             return
         try:
             transport.send_pong(self.timing.send_timeout)
@@ -279,12 +280,12 @@ class Line:
                 received = session.receive(frame, clock())
                 keys = received.keys
                 refs = [refs_of(key) for key in keys]
-                ended = self._record(received.notes) if received.notes else ()
+                told = self._record(received.notes) if received.notes else ()
                 if received.wake and self._waiting:
                     changed.notify_all()
             if received.notes:
-                self._tell(received.notes, ended)
-                ended = ()
+                self._tell(told)
+                told = ()
             for tap in self._taps:
                 tap.put(None, frame)
             if keys:
@@ -363,32 +364,32 @@ class Line:
             delay = max(delay, self.timing.maintenance_retry)
         return max(delay, min(getattr(trouble, "retry_after", None) or 0.0, 600.0))
 
-    def _record(self, notes: Sequence[Note]) -> Sequence[Tuple[Ended, List[Stream]]]:
-        """What must be true at the same moment as the books: the ledger of gaps, and who is cut off."""
-        ended = []
+    def _record(self, notes: Sequence[Note]) -> Sequence[Tuple[Note, List[Stream]]]:
+        """What must be true at the same moment as the books: the ledger of gaps, and who is told what."""
+        told = []
+        ended = {note.key: self._holds.forget(note.key) for note in notes if isinstance(note, Ended)}
         for note in notes:
+            streams: List[Stream] = []
             if isinstance(note, Gap):
                 self.gaps.append({"channel": note.key.channel, **_gap_frame(note)["data"][0]})
                 self.gap_count += 1
-            elif isinstance(note, Ended):
-                ended.append((note, self._holds.forget(note.key)))
-        return ended
+            if not isinstance(note, Notice):
+                streams = ended[note.key] if note.key in ended else self._holds.streams(note.key)
+            told.append((note, streams))
+        return told
 
-    def _tell(self, notes: Sequence[Note], ended: Sequence[Tuple[Ended, List[Stream]]]) -> None:
-        cut_off = {end.key: streams for end, streams in ended}
-        for note in notes:
+    def _tell(self, told: Sequence[Tuple[Note, List[Stream]]]) -> None:
+        for note, streams in told:
             if isinstance(note, Notice):
                 log.log(getattr(logging, note.level), "%s: %s", self.target, note.text)
             elif isinstance(note, Gap):
-                with self.changed:
-                    streams = cut_off.get(note.key) or self._holds.streams(note.key)
                 self._tell_gap(note, streams)
-        for end, streams in ended:
-            log.error("%s was ended by the exchange: %s", end.key, end.error)
-            text = f"{end.key} was ended by the exchange: {end.error}"
-            for stream in streams:
-                error = SubscriptionRefused(end.key.channel, {end.key.symbol: end.error}, text=text)
-                stream.end(error, end.key)
+            else:
+                text = f"{note.key} was ended by the exchange: {note.error}"
+                log.error("%s", text)
+                for stream in streams:
+                    refused = {note.key.symbol: note.error}
+                    stream.end(SubscriptionRefused(note.key.channel, refused, text=text), note.key)
 
     def _tell_gap(self, gap: Gap, streams: Sequence[Stream]) -> None:
         frame = _gap_frame(gap)
@@ -417,6 +418,7 @@ def _again(error: KrakenError) -> KrakenError:
 
 def _forked() -> None:
     """In a forked child: the threads and sockets are the parent's, and a lock may be held for ever."""
+    budget.renew_lock()
     for line in list(_all):
         line.changed = threading.Condition()
         line.failure = ForkedClient(

@@ -77,6 +77,8 @@ class Stream:
         self._decode = decode
         self._entries: Deque[Entry] = deque()
         self._latest: Dict[Key, bytes] = {}
+        self._frames = 0
+        """How many of the entries are frames; only these count against ``maxlen``."""
         self._gaps: Deque[Dict[str, Any]] = deque(maxlen=KEPT_GAPS)
         self._ready = threading.Condition()
         self._readers = 0
@@ -90,6 +92,7 @@ class Stream:
     def prime(self, frames: Iterable[bytes]) -> None:
         """Begin with these frames; only before anybody else knows the stream."""
         self._entries.extend(frames)
+        self._frames = len(self._entries)
 
     def put(self, key: Optional[Key], frame: bytes) -> None:
         """Add a frame. Never blocks."""
@@ -99,10 +102,12 @@ class Stream:
             if self.policy == CONFLATE and key is not None:
                 if key not in self._latest:
                     self._entries.append(key)
+                    self._frames += 1
                 self._latest[key] = frame
             else:
                 self._entries.append(frame)
-            overflow = len(self._entries) > self.maxlen and self._drop()
+                self._frames += 1
+            overflow = self._frames > self.maxlen and self._drop()
             if self._readers:
                 self._ready.notify()
         if overflow:
@@ -123,8 +128,8 @@ class Stream:
                 self._entries = deque(
                     self._latest.pop(entry) if isinstance(entry, Key) else entry for entry in self._entries
                 )
-                if len(self._entries) >= 2 * self.maxlen:
-                    self._entries.popleft()  # outages without end and nobody who reads
+                if len(self._entries) - self._frames >= KEPT_GAPS:  # outages without end, and no reader
+                    del self._entries[[type(entry) for entry in self._entries].index(dict)]
                 self._entries.append(gap)
                 self._ready.notify_all()
 
@@ -147,6 +152,7 @@ class Stream:
                 if isinstance(entry, Key):
                     del self._latest[entry]
                 self.dropped += 1
+                self._frames -= 1
                 mark = passed[-1] if passed else None
                 if not isinstance(mark, _Lost):
                     mark = _Lost(now)
@@ -224,6 +230,8 @@ class Stream:
             self._warned = False
         if isinstance(entry, _Lost):
             return self._overflow(entry)
+        if not isinstance(entry, dict):
+            self._frames -= 1
         return self._latest.pop(entry) if isinstance(entry, Key) else entry
 
     def _overflow(self, lost: _Lost) -> Dict[str, Any]:
@@ -250,6 +258,7 @@ class Stream:
         """In a forked child: nothing can come any more, and the lock may be held for ever."""
         self._ready = threading.Condition()
         self._entries.clear()
+        self._frames = 0
         self._ended, self._error = True, error
 
     def __repr__(self) -> str:

@@ -167,11 +167,6 @@ class Transport:
             guard.abort(why)
 
     @property
-    def pong_due(self) -> bool:
-        """Whether a protocol ping waits for its pong."""
-        return self._pong is not None
-
-    @property
     def byte_at(self) -> float:
         """When bytes last came (monotonic)."""
         return self._guard.byte_at if self._guard else float("-inf")
