@@ -709,6 +709,7 @@ def test_exiting_callback(new_client: Callable[..., SpotWSClient]) -> None:
     eventually(lambda: client.stats()["callback_errors"] >= 2)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # that is what is tested
 def test_fork_while_a_stream_is_left(client: SpotWSClient, exchange: Simulator) -> None:
     """A forked child that leaves a stream does not unsubscribe the parent's."""
     stream = client.trades(S)
@@ -1009,6 +1010,7 @@ def test_book_in_backoff_says_so(client: SpotWSClient, exchange: Simulator) -> N
     assert caught.value.symbol == S
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # that is what is tested
 def test_fork_while_a_stream_is_locked(client: SpotWSClient) -> None:
     """A forked child hangs on no lock that another thread held."""
     stream = client.trades(S)
