@@ -9,6 +9,7 @@ import time
 import weakref
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+from .arguments import INSTRUMENT_OPTIONS, check_params, method_of, private_side
 from .core import channels
 from .core.book import BookState
 from .core.channels import Ask
@@ -17,7 +18,6 @@ from .core.messages import FrameDecoder, ParseFloat, error_text
 from .core.symbols import SymbolTable
 from .errors import (
     BookNotLive,
-    CredentialsMissing,
     KrakenError,
     RateLimited,
     ReplyTimeout,
@@ -195,7 +195,7 @@ class SpotWSClient(Lifecycle):
             ReplyTimeout: no answer in time.
             ConnectFailed: the client was not started and could not connect.
         """
-        _check_params(params)
+        check_params(params)
         ask = self._check({"method": "subscribe", "params": params})
         stream = self._subscribe(Subscription, ask, req_id, deadline_of(timeout), maxlen, policy)
         assert isinstance(stream, Subscription)
@@ -219,7 +219,7 @@ class SpotWSClient(Lifecycle):
             SubscriptionRefused: something named is not subscribed; nothing was changed.
             ReplyTimeout: no confirmation in time; it is not restored after a reconnect all the same.
         """
-        _check_params(params)
+        check_params(params)
         ask = self._check({"method": "unsubscribe", "params": params})
         self._unsubscribe(ask, req_id, deadline_of(timeout))
 
@@ -268,7 +268,7 @@ class SpotWSClient(Lifecycle):
 
         The assets come with ``subscribe({"channel": "instrument"})``.
         """
-        own = {name: options.pop(name) for name in _INSTRUMENT_OPTIONS if name in options}
+        own = {name: options.pop(name) for name in INSTRUMENT_OPTIONS if name in options}
         return self._items("instrument", None, {"snapshot": snapshot, **own}, gaps, options)
 
     def symbols(self, search: str = "", *, timeout: Optional[float] = 10.0) -> List[str]:
@@ -381,11 +381,11 @@ class SpotWSClient(Lifecycle):
                 raise TypeError("The ``message`` must be type dict!")
             self._public(timeout).send_raw(message, deadline)
             return None
-        method = _method(message)
+        method = method_of(message)
         if method in ("subscribe", "unsubscribe"):
             return self._send_subscription(message, deadline)
         if method in self.private_methods:
-            raise _private(method)
+            raise private_side(method)
         frame, envelope = self._public(timeout).request(message, deadline)
         if envelope.success is False or envelope.error is not None:
             error = error_text(envelope.error)
@@ -408,7 +408,7 @@ class SpotWSClient(Lifecycle):
     # -- inside ------------------------------------------------------------------------------
 
     def _check(self, message: Mapping[str, Any]) -> Ask:
-        _method(message)
+        method_of(message)
         params = message.get("params")
         if not isinstance(params, Mapping):
             raise TypeError("The message must contain the ``params`` key with a value as type dict!")
@@ -419,7 +419,7 @@ class SpotWSClient(Lifecycle):
             )
         ask = channels.check(params, self.public_channel_names, self.private_channel_names)
         if ask.channel.private:
-            raise _private(ask.channel.name)
+            raise private_side(ask.channel.name)
         return ask
 
     def _items(
@@ -487,31 +487,3 @@ class SpotWSClient(Lifecycle):
         if table is None:
             raise KrakenError("the exchange did not send its list of symbols")
         return table
-
-
-_INSTRUMENT_OPTIONS = ("include_tokenized_assets", "execution_venue")
-
-
-def _private(what: str) -> Exception:
-    """Private channels and trading are not built yet; say so instead of failing somewhere."""
-    return CredentialsMissing(
-        f"{what} needs the private side, which this version does not have: market data only"
-    )
-
-
-def _check_params(params: Any) -> None:
-    """``params`` alone are asked for; say so to those who bring something else."""
-    if not isinstance(params, Mapping) or "params" in params:
-        raise TypeError(
-            "The message must contain the ``params`` key with a value as type dict! (Pass the params alone, "
-            f"such as {{'channel': 'ticker', 'symbol': ['BTC/USD']}}, not {params!r:.80})"
-        )
-
-
-def _method(message: Any) -> str:
-    if not isinstance(message, Mapping):
-        raise TypeError("The ``message`` must be type dict!")
-    method = message.get("method")
-    if not isinstance(method, str):
-        raise TypeError("The message must contain the ``method`` key with a valid string!")
-    return method

@@ -8,7 +8,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence, Tuple
 
 from ..core import messages
 from ..core.channels import Ask, Key
-from ..core.session import Request
+from ..core.events import Request
 from ..core.subscriptions import Call
 from ..errors import ConnectionLost, ReplyTimeout, SubscriptionRefused
 from .line import Line

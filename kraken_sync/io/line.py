@@ -20,8 +20,9 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
 from ..core import messages
 from ..core.channels import Key
+from ..core.events import Ended, Gap, Note, Notice
 from ..core.limits import Timing, retry_delay
-from ..core.session import Ended, Gap, Note, Notice, Session
+from ..core.session import Session
 from ..errors import (
     ClientClosed,
     ConnectFailed,
