@@ -436,7 +436,9 @@ def test_close_is_quick_in_every_state(exchange: Simulator) -> None:
             client.start()
             client.book("BTC/USD")
         else:
-            thread = threading.Thread(target=lambda c=client: pytest.raises(Exception, c.start))
+            thread = threading.Thread(
+                target=lambda c=client: pytest.raises((ClientClosed, ConnectFailed), c.start)
+            )
             thread.start()
         exchange.faults.mute = prepare == "mute"
         if prepare == "backoff":
@@ -505,8 +507,14 @@ def test_own_channel(new_client: Callable[..., SpotWSClient], exchange: Simulato
         def public_channel_names(self) -> list:
             return [*super().public_channel_names, "spread"]
 
+    client = new_client(Client)
     with pytest.raises(SubscriptionRefused, match="Unsupported event"):
-        new_client(Client).subscribe({"channel": "spread", "symbol": ["BTC/USD"]})
+        client.subscribe({"channel": "spread", "symbol": ["BTC/USD"], "levels": [1, {"a": 2}]})
+    with pytest.raises(TypeError, match="object cannot be sent"):
+        client.subscribe({"channel": "spread", "symbol": ["BTC/USD"], "levels": object()})
+    sent = [one["params"] for one in exchange.requests("subscribe")]
+    assert {"channel": "spread", "symbol": ["BTC/USD"], "levels": [1, {"a": 2}]} in sent
+    assert client.book("BTC/USD").best_bid is not None
 
 
 def test_no_public() -> None:

@@ -191,7 +191,7 @@ def test_connection_error_object(new_client: Callable[..., SpotWSClient], exchan
     client = new_client()
     timer = threading.Timer(0.3, exchange.cut)
     timer.start()
-    with pytest.raises(Exception, match="reached maximum capacity") as caught:
+    with pytest.raises(ConnectFailed, match="reached maximum capacity") as caught:
         client.start(timeout=1.0)
     timer.join()
 

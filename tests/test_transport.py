@@ -375,8 +375,8 @@ def test_descriptor_is_closed_by_the_reader_only() -> None:
     theirs.close()
 
 
-def test_greeting_helper_is_used() -> None:
-    """(The raw server's greeting is what clients wait for.)"""
+def test_connection_id_beyond_63_bits() -> None:
+    """A greeting with the exchange's large connection id is understood."""
     from kraken_sync import SpotWSClient
 
     def script(sock: socket.socket) -> None:

@@ -74,6 +74,7 @@ class Session:
         ``refused`` tells conflicts.
         """
         self._check_free(req_id)
+        messages.encode(ask.params)  # what cannot be sent must raise before it is wished for
         keys = ask.keys()
         call = Call(keys)
         for key in keys:

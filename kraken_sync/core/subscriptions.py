@@ -259,7 +259,7 @@ class Registry:
     def due(self, now: float, bucket: TokenBucket, next_id: Iterable[int]) -> List[Request]:
         """The requests that are missing, as many as the bucket allows; they count as sent."""
         ids = iter(next_id)
-        groups: Dict[Any, List[Wish]] = {}
+        groups: Dict[Any, Tuple[Dict[str, Any], List[Wish]]] = {}
         for wish in self.wishes.values():
             if wish.not_before > now or wish.asked_id is not None:
                 continue
@@ -270,10 +270,10 @@ class Registry:
                 params = {name: wish.params[name] for name in wish.channel.unsubscribe}
             else:
                 continue
-            group = (method, wish.key.channel, tuple(sorted(params.items())), wish.first_id)
-            groups.setdefault(group, []).append(wish)
+            group = (method, wish.key.channel, repr(sorted(params.items())), wish.first_id)
+            groups.setdefault(group, (params, []))[1].append(wish)
         requests: List[Request] = []
-        for (method, channel, params, first_id), wishes in groups.items():
+        for (method, channel, _, first_id), (params, wishes) in groups.items():
             size = len(wishes) if first_id is not None else SYMBOLS_PER_REQUEST
             for start in range(0, len(wishes), size):
                 if not bucket.take(now):
