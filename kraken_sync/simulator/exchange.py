@@ -10,62 +10,44 @@ from __future__ import annotations
 import json
 import random
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from . import wire
+from .credentials import Credentials
 from .faults import Faults
 from .instruments import INSTRUMENTS, asset_text, assets, pair_text
 from .market import DEPTHS, Market
+from .peers import PRIVATE, PUBLIC, Feed, Peer
+from .private_desk import PRIVATE_CHANNELS, TRADING_METHODS, PrivateDesk
 from .tape import INTERVALS
+from .trading import Trading
 
-PUBLIC, PRIVATE, LEVEL3 = "public", "private", "level3"
 PUBLIC_CHANNELS = ("ticker", "book", "trade", "ohlc", "instrument")
-PRIVATE_CHANNELS = ("executions", "balances", "level3")
-TRADING = (
-    "add_order",
-    "amend_order",
-    "edit_order",
-    "cancel_order",
-    "cancel_all",
-    "cancel_all_orders_after",
-    "batch_add",
-    "batch_cancel",
-)
 WRONG_HOST_PRIVATE = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com"
 WRONG_HOST_PUBLIC = "Public market data subscriptions are unavailable on this endpoint. Try ws.kraken.com"
-
-
-class Feed(NamedTuple):
-    """A subscription of one connection."""
-
-    channel: str
-    symbol: Optional[str] = None
-    option: Any = None
-    """Depth, interval or event trigger."""
-
-
-class Peer:
-    """One connection, as the exchange sees it. ``send`` hands over text and a delay in seconds."""
-
-    def __init__(self, role: str, send: Callable[[str, float], None], now: float) -> None:
-        self.role = role
-        self.send = send
-        self.feeds: Dict[Feed, None] = {}
-        self.heard_at = now
-        self.sent_at = now
-        self.requests: List[float] = []
 
 
 class Exchange:
     """Markets, subscriptions and replies. ``now`` is seconds since the epoch. One thread at a time."""
 
-    def __init__(self, seed: int, now: float, faults: Faults) -> None:
+    def __init__(
+        self,
+        seed: int,
+        now: float,
+        faults: Faults,
+        credentials: Optional[Credentials] = None,
+        tier: Optional[str] = "pro",
+    ) -> None:
         self.faults = faults
         self.system = "online"
         self.markets: Dict[str, Market] = {pair.symbol: Market(pair, seed, now) for pair in INSTRUMENTS}
         self.peers: List[Peer] = []
         self.requests: List[Dict[str, Any]] = []
         """Every request ever received, as parsed, for tests to look at."""
+        self.credentials = credentials or Credentials(seed)
+        self.desk = PrivateDesk(self.peers, faults, self.credentials, self._send)
+        self.trading = Trading(self.markets, seed, tier, self.desk.report, self.desk.entry)
+        self.desk.trading = self.trading
         self._rng = random.Random(seed)
         self._busy = [market for market in self.markets.values() if market.pair.activity]
         self._weights = [market.pair.activity for market in self._busy]
@@ -91,10 +73,11 @@ class Exchange:
         """The connection is gone."""
         if peer in self.peers:
             self.peers.remove(peer)
+        peer.unpin()
 
     def set_system(self, system: str, now: float) -> None:
         """Change the trading engine's status, and tell everybody."""
-        self.system = system
+        self.system = self.trading.system = system
         for peer in self.peers:
             self._send(peer, self._status(None), now)
 
@@ -138,10 +121,13 @@ class Exchange:
                 self._fail(peer, method, req_id, "EGeneral:Invalid arguments:params", now)
             else:
                 self._subscription(peer, method, params, req_id, now)
-        elif method in TRADING:
-            wrong = peer.role == PUBLIC
-            error = WRONG_HOST_PRIVATE if wrong else "ESession:Invalid session"
-            self._fail(peer, method, req_id, error, now)
+        elif method in TRADING_METHODS:
+            if peer.role != PRIVATE:
+                self._fail(peer, method, req_id, WRONG_HOST_PRIVATE, now)
+            elif not isinstance(params, dict):
+                self._fail(peer, method, req_id, "EGeneral:Invalid arguments:params", now)
+            else:
+                self.desk.trade(peer, method, params, req_id, now)
         else:
             self._fail(peer, method, req_id, "Unsupported event", now)
 
@@ -176,10 +162,12 @@ class Exchange:
 
     def _subscription(self, peer: Peer, method: str, params: Dict[str, Any], req_id: Any, now: float) -> None:
         channel = params.get("channel")
+        if channel in PRIVATE_CHANNELS and peer.role != PUBLIC:
+            self._private_subscription(peer, method, params, req_id, now)
+            return
         error = self._bad_params(peer, channel, params)
         if error is not None:
-            extra = {"channel": channel, "status": "error"} if error.startswith("ESession") else None
-            self._fail(peer, method, req_id, error, now, extra=extra)
+            self._fail(peer, method, req_id, error, now)
             return
         assert isinstance(channel, str)
         for symbol in [None] if channel == "instrument" else params["symbol"]:
@@ -189,9 +177,17 @@ class Exchange:
             else:
                 self._unsubscribe(peer, feed, req_id, now)
 
+    def _private_subscription(
+        self, peer: Peer, method: str, params: Dict[str, Any], req_id: Any, now: float
+    ) -> None:
+        for symbol in params.get("symbol", []) if params.get("channel") == "level3" else ():
+            if symbol in self.markets:
+                self.publish_market(self.markets[symbol], now, but=peer)
+        self.desk.subscription(peer, method, params, req_id, now)
+
     def _bad_params(self, peer: Peer, channel: Any, params: Dict[str, Any]) -> Optional[str]:
         if channel in PRIVATE_CHANNELS:
-            return WRONG_HOST_PRIVATE if peer.role == PUBLIC else "ESession:Invalid session"
+            return WRONG_HOST_PRIVATE
         if channel not in PUBLIC_CHANNELS:
             return "Unsupported event"
         if peer.role != PUBLIC:
@@ -217,7 +213,7 @@ class Exchange:
 
     def _ack(self, peer: Peer, text: str, now: float) -> bool:
         """Send a reply to subscribe or unsubscribe, unless a fault says otherwise."""
-        if self.faults.use_ack():
+        if self.faults.use_up("drop_acks"):
             return False
         self._send(peer, text, now, self.faults.ack_delay)
         return True
@@ -284,6 +280,7 @@ class Exchange:
 
     def happen(self, events: int, now: float, symbols: Iterable[str] = ()) -> None:
         """Let so many things happen (in these markets), without publishing them yet."""
+        self.trading.begin(now)
         chosen = [self.markets[symbol] for symbol in symbols]
         for _ in range(events):
             choice = self._rng.choice(chosen) if chosen else self._rng.choices(self._busy, self._weights)[0]
@@ -291,6 +288,8 @@ class Exchange:
 
     def publish(self, now: float) -> None:
         """Tell every subscriber what happened since the last time."""
+        self.trading.tick(now)
+        self.desk.flush(now)
         for market in self.markets.values():
             self.publish_market(market, now)
 
@@ -319,6 +318,10 @@ class Exchange:
             checksum = market.checksum() ^ 1 if bad else None
             text = market.book_text("update", bids, asks, now, checksum)
             told[Feed("book", symbol, depth)] = (text,)
+        for depth, order_view in market.order_views.items():
+            update = order_view.take(now)
+            if update:
+                told[Feed("level3", symbol, depth)] = (update,)
         trades, market.trades = market.trades, []
         best_changed = market.best_changed()
         if trades:

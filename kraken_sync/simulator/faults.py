@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Counter as CounterType
-from typing import Optional, Set
+from typing import List, Optional, Set
 
 
 class Faults:
@@ -42,6 +42,29 @@ class Faults:
         self.connection_error: Optional[str] = None
         """Sent instead of the greeting, as an error about the connection; then it is closed."""
 
+        self.drop_replies = 0
+        """How many of the next trading requests are carried out without a reply."""
+        self.reply_delay = 0.0
+        """Seconds by which replies to trading requests come late."""
+        self.request_delay = 0.0
+        """Seconds that requests on private connections wait before they reach the engine."""
+        self.internal_errors = 0
+        """How many of the next trading requests are carried out, but answered with an internal error."""
+        self.reports_first = False
+        """Reports of executions leave before the reply that they belong to."""
+        self.skip_executions = 0
+        """How many of the next executions messages are not sent: a hole in their sequence."""
+        self.skip_balances = 0
+        """The same for balances."""
+        self.refuse_tokens = 0
+        """How many of the next private requests are refused as if their token had died."""
+        self.old_batch_cancel = False
+        """``batch_cancel`` is answered in the form recorded in 2024: ``orders_cancelled``, no result."""
+        self.rest_errors: List[str] = []
+        """The next private REST requests are answered with these errors, one each."""
+        self.rest_delay = 0.0
+        """Seconds before a private REST answer leaves."""
+
     def __setattr__(self, name: str, value: object) -> None:
         if name not in _NAMES:
             raise AttributeError(f"no such fault: {name!r}. There are: {', '.join(_NAMES)}")
@@ -54,11 +77,12 @@ class Faults:
         counter[symbol] -= 1
         return True
 
-    def use_ack(self) -> bool:
-        """Whether the next reply is to be dropped; uses one up."""
-        if self.drop_acks <= 0:
+    def use_up(self, name: str) -> bool:
+        """Whether the counted fault ``name`` is set; uses one up."""
+        left = getattr(self, name)
+        if left <= 0:
             return False
-        self.drop_acks -= 1
+        setattr(self, name, left - 1)
         return True
 
 
@@ -77,4 +101,15 @@ _NAMES = (
     "refuse_connections",
     "refuse_status",
     "connection_error",
+    "drop_replies",
+    "reply_delay",
+    "request_delay",
+    "internal_errors",
+    "reports_first",
+    "skip_executions",
+    "skip_balances",
+    "refuse_tokens",
+    "old_batch_cancel",
+    "rest_errors",
+    "rest_delay",
 )

@@ -66,7 +66,9 @@ class Flow:
         if at is None:
             at = int(self._rng.expovariate(1 / max(2.0, self._pair.levels * 0.12)))
         queue = side.queue(side.price_at(min(at, len(side) - 1)))
-        self._book.cancel(self._rng.choice(list(queue)))
+        market = [order for order in queue if order.owner is None]
+        if market:  # the account's own orders are not the market's to cancel
+            self._book.cancel(self._rng.choice(market))
 
     def _trade(self, side: Side) -> List[Fill]:
         if len(side) < 3:

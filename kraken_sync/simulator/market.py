@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from . import wire
 from .flow import Flow
 from .instruments import Instrument
-from .matching import BUY, Change, Fill, MatchingBook
+from .level3 import OrderView
+from .matching import BUY, Change, Fill, MatchingBook, Order
 from .tape import Tape, Trade
 
 Level = Tuple[int, int]
@@ -53,21 +54,32 @@ class Market:
         self.pair = pair
         self.status = "online"
         self.views: Dict[int, View] = {}
+        self.order_views: Dict[int, OrderView] = {}
+        self.on_own_fill: Optional[Callable[[Fill], None]] = None
+        """Told when the market has traded with an order of the account."""
         rng = random.Random(f"{seed}/{pair.symbol}")
         self.book = MatchingBook(self._changed)
+        self.book.moment = now
         self._flow = Flow(pair, self.book, rng)
         self.tape = Tape(pair, rng, now)
         self._best = self.best()
         self.trades: List[Trade] = []
         """Trades that subscribers have not been told yet."""
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: Change, order: Order, event: str) -> None:
         for view in self.views.values():
             view.note(change)
+        for order_view in self.order_views.values():
+            order_view.note(change, order, event)
 
     def event(self, now: float) -> None:
         """Let something happen."""
-        self.record(self._flow.event(), now)
+        self.book.moment = now
+        fills = self._flow.event()
+        self.record(fills, now)
+        for fill in fills:
+            if fill.maker.owner is not None and self.on_own_fill is not None:
+                self.on_own_fill(fill)
 
     def record(self, fills: List[Fill], now: float, kind: str = "market") -> None:
         """Put trades on the tape."""
@@ -78,6 +90,12 @@ class Market:
         if depth not in self.views:
             self.views[depth] = View(self.book, depth)
         return self.views[depth]
+
+    def order_view(self, depth: int) -> OrderView:
+        """The view of single orders in ``depth`` levels, which from now on notes changes."""
+        if depth not in self.order_views:
+            self.order_views[depth] = OrderView(self.book, self.pair, depth)
+        return self.order_views[depth]
 
     def best(self) -> Tuple[Level, Level]:
         """Best bid and best ask; zeros for an empty side."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
-from typing import Callable, Deque, Dict, List, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 BUY, SELL = "buy", "sell"
+ADD, MODIFY, DELETE = "add", "modify", "delete"
 
 
-@dataclass
+@dataclass(eq=False)
 class Order:
     """A resting order."""
 
@@ -18,7 +19,16 @@ class Order:
     side: str
     price: int
     left: int
-    """What is not filled yet."""
+    """What is not filled yet, and visible."""
+    moment: float = 0.0
+    """When it was put in, or amended last."""
+    owner: Any = None
+    """The account's order that this stands for; None for the anonymous market."""
+
+    @property
+    def name(self) -> str:
+        """Its id as subscribers see it."""
+        return self.owner.order_id if self.owner is not None else text_id("O", self.order_id)
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class Fill:
     taker: str
     price: int
     qty: int
+    maker: Order
 
 
 class Side:
@@ -98,10 +109,15 @@ class Side:
 
 
 class MatchingBook:
-    """Both sides. Tells every change of a level, at the moment it happens, to ``on_change``."""
+    """Both sides. Tells what happens, at the moment it happens, to ``on_change``.
 
-    def __init__(self, on_change: Callable[[Change], None]) -> None:
+    It is called with the change of the level, the order that caused it and ``add``, ``modify`` or ``delete``.
+    """
+
+    def __init__(self, on_change: Callable[[Change, Order, str], None]) -> None:
         self.sides = {BUY: Side(BUY), SELL: Side(SELL)}
+        self.moment = 0.0
+        """The time of what happens next, in seconds since the epoch."""
         self._on_change = on_change
         self._last_id = 0
 
@@ -118,33 +134,68 @@ class MatchingBook:
     def limit(self, side: str, price: int, qty: int) -> Tuple[Order, List[Fill]]:
         """Match what crosses, rest what is left."""
         fills = self.take(side, qty, price)
-        self._last_id += 1
-        order = Order(self._last_id, side, price, qty - sum(fill.qty for fill in fills))
-        if order.left:
-            self._on_change(self.sides[side].append(order))
+        order = self.rest(side, price, qty - sum(fill.qty for fill in fills))
         return order, fills
 
-    def take(self, side: str, qty: int, limit: int | None = None) -> List[Fill]:
+    def rest(self, side: str, price: int, qty: int, owner: Any = None) -> Order:
+        """Queue an order without matching."""
+        self._last_id += 1
+        order = Order(self._last_id, side, price, qty, self.moment, owner)
+        if order.left:
+            self._on_change(self.sides[side].append(order), order, ADD)
+        return order
+
+    def take(self, side: str, qty: int, limit: Optional[int] = None) -> List[Fill]:
         """Take up to ``qty`` from the other side, best price and oldest order first."""
-        other = self.sides[SELL if side == BUY else BUY]
         fills: List[Fill] = []
-        while qty and len(other):
-            price = other.price_at(0)
-            if limit is not None and not other.crosses(price, limit):
+        while qty:
+            maker = self.next_maker(side, limit)
+            if maker is None:
                 break
-            order = other.queue(price)[0]
-            taken = min(qty, order.left)
-            order.left -= taken
-            qty -= taken
-            if not order.left:
-                other.queue(price).popleft()
-            self._on_change(other.change(price, -taken))
-            fills.append(Fill(side, price, taken))
+            fills.append(self.fill(side, maker, qty))
+            qty -= fills[-1].qty
         return fills
+
+    def next_maker(self, side: str, limit: Optional[int] = None) -> Optional[Order]:
+        """The order that a taker of ``side`` meets next, if there is one within ``limit``."""
+        other = self.sides[SELL if side == BUY else BUY]
+        if not len(other):
+            return None
+        price = other.price_at(0)
+        if limit is not None and not other.crosses(price, limit):
+            return None
+        return other.queue(price)[0]
+
+    def fill(self, taker: str, maker: Order, qty: int) -> Fill:
+        """Trade up to ``qty`` with ``maker``, the first in its queue."""
+        side, taken = self.sides[maker.side], min(qty, maker.left)
+        maker.left -= taken
+        if not maker.left:
+            side.queue(maker.price).popleft()
+        self._on_change(side.change(maker.price, -taken), maker, MODIFY if maker.left else DELETE)
+        return Fill(taker, maker.price, taken, maker)
 
     def cancel(self, order: Order) -> None:
         """Take an order out of the book."""
         side = self.sides[order.side]
         side.queue(order.price).remove(order)
         left, order.left = order.left, 0
-        self._on_change(side.change(order.price, -left))
+        self._on_change(side.change(order.price, -left), order, DELETE)
+
+    def reduce(self, order: Order, left: int) -> None:
+        """Lower what is left of an order; it keeps its place in the queue."""
+        difference, order.left = order.left - left, left
+        self._on_change(self.sides[order.side].change(order.price, -difference), order, MODIFY)
+
+
+def text_id(first: str, number: int) -> str:
+    """A number as an id like the exchange's: three groups of capital letters and digits.
+
+    >>> text_id("O", 1)
+    'OAAAAA-AAAAA-AAAAAB'
+    """
+    digits = ""
+    for _ in range(16):
+        number, rest = divmod(number, 36)
+        digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"[rest] + digits
+    return f"{first}{digits[:5]}-{digits[5:10]}-{digits[10:]}"

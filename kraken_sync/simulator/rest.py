@@ -1,4 +1,4 @@
-"""The public REST endpoints of the simulated exchange, on a port of their own.
+"""The REST side of the simulated exchange: its public endpoints, and the server, on a port of its own.
 
 (The WebSocket server answers no POST requests, so REST cannot share its port.)
 """
@@ -10,7 +10,7 @@ import threading
 import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 from urllib.parse import parse_qsl, urlsplit
 
 from .exchange import Exchange
@@ -205,38 +205,72 @@ def _whole(params: Params, name: str, default: int) -> int:
 
 
 class RestServer:
-    """Serves a :class:`RestApi` in a thread of its own.
+    """Serves REST in a thread of its own.
 
-    ``ask`` runs a function where the exchange lives and returns its result.
+    ``ask`` runs a function where the exchange lives and returns its result. ``private`` answers a signed
+    request from its path, headers and body; ``delay`` tells how long its answers take.
     """
 
-    def __init__(self, host: str, port: int, api: RestApi, ask: Callable[[Callable[[], Any]], Any]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        api: RestApi,
+        private: Callable[[str, Mapping[str, str], bytes], Union[Dict[str, Any], bytes]],
+        ask: Callable[[Callable[[], Any]], Any],
+        delay: Callable[[], float],
+    ) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
-                self._reply(parts.path, dict(parse_qsl(parts.query)))
+                self._reply(ask(lambda: api.answer(parts.path, dict(parse_qsl(parts.query)))))
 
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
-                body = self.rfile.read(length).decode("utf-8", "replace")
-                self._reply(urlsplit(self.path).path, dict(parse_qsl(body)))
+                body, path = self.rfile.read(length), urlsplit(self.path).path
+                headers = {name: self.headers[name] for name in self.headers}
+                if not path.startswith("/0/private/"):
+                    self._reply(
+                        ask(lambda: api.answer(path, dict(parse_qsl(body.decode("utf-8", "replace")))))
+                    )
+                    return
+                answer = ask(lambda: private(path, headers, body))
+                time.sleep(delay())
+                self._reply(answer)
 
-            def _reply(self, path: str, params: Params) -> None:
-                answer = ask(lambda: api.answer(path, params))
-                data = json.dumps(answer, separators=(",", ":")).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+            def _reply(self, answer: Union[Dict[str, Any], bytes]) -> None:
+                raw = isinstance(answer, bytes)
+                data = (
+                    answer
+                    if isinstance(answer, bytes)
+                    else json.dumps(answer, separators=(",", ":")).encode()
+                )
+                head = [
+                    ("Content-Type", "application/zip" if raw else "application/json"),
+                    ("Content-Length", str(len(data))),
+                ]
+                try:
+                    self.send_response(200)
+                    for name, value in head:
+                        self.send_header(name, value)
+                    self.end_headers()
+                    self.wfile.write(data)
+                except OSError:
+                    self.close_connection = True  # the client has gone
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        ThreadingHTTPServer.daemon_threads = True
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass  # a client that goes away is no error
+
+        self._server = Server((host, port), Handler)
         self.port = self._server.server_address[1]
         self._thread: Optional[threading.Thread] = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="simulator-rest", daemon=True

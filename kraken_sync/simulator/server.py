@@ -11,11 +11,17 @@ import concurrent.futures
 import ssl
 import threading
 import time
+from decimal import Decimal
 from http import HTTPStatus
-from typing import Any, Callable, Coroutine, Dict, Iterable, List, Optional, Set, Tuple, TypeVar
+from typing import Any, Callable, Coroutine, Dict, Iterable, List, Optional, Set, Tuple, TypeVar, Union
 
-from .exchange import LEVEL3, PRIVATE, PUBLIC, Exchange, Peer
+from .account import AccountOrder
+from .credentials import PERMISSIONS, Credentials
+from .exchange import Exchange
 from .faults import Faults
+from .matching import text_id
+from .peers import LEVEL3, PRIVATE, PUBLIC, Peer
+from .private_rest import PrivateRest
 from .rest import RestApi, RestServer
 
 try:
@@ -70,10 +76,13 @@ class Simulator:
         idle_timeout: seconds after which a connection without subscription and requests is closed.
         heartbeat_interval: seconds of silence after which a subscriber gets a heartbeat.
         ssl_context: serve ``wss``.
+        key: the API key of the simulated account, which may do everything.
+        secret: its secret.
+        tier: ``starter``, ``intermediate`` or ``pro``: how many orders the account may place; None for no
+        limit. token_prefix: what every WebSocket token begins with, for tests that look for leaks.
     """
 
     key = "SIMULATED-KEY"
-    """The API key of the simulated account (which has no private side yet)."""
     secret = "c2ltdWxhdGVkIHNlY3JldCBmb3IgdGhlIGtyYWtlbl9zeW5jIHNpbXVsYXRvciwgbm90IGEgcmVhbCBvbmUh"
 
     def __init__(
@@ -86,6 +95,10 @@ class Simulator:
         idle_timeout: float = 60.0,
         heartbeat_interval: float = 1.0,
         ssl_context: Optional[ssl.SSLContext] = None,
+        key: str = "",
+        secret: str = "",
+        tier: Optional[str] = "pro",
+        token_prefix: str = "",
     ) -> None:
         if rate < 0:
             raise ValueError(f"rate must be 0 or more events a second, not {rate!r}")
@@ -106,7 +119,10 @@ class Simulator:
         self._stopping: Optional[asyncio.Event] = None
         self._thread: Optional[threading.Thread] = None
         self._rest: Optional[RestServer] = None
-        self.exchange = Exchange(seed, time.time(), self.faults)
+        self.key, self.secret = key or self.key, secret or self.secret
+        credentials = Credentials(seed, prefix=token_prefix)
+        credentials.add(self.key, self.secret)
+        self.exchange = Exchange(seed, time.time(), self.faults, credentials, tier)
 
     # -- life --------------------------------------------------------------------------------
 
@@ -124,9 +140,11 @@ class Simulator:
         except BaseException:
             self._thread = self._loop = None
             raise
-        api = RestApi(self.exchange)
+        api, private = RestApi(self.exchange), PrivateRest(self.exchange).answer
         try:
-            self._rest = RestServer(self._host, self._rest_port, api, self.call)
+            self._rest = RestServer(
+                self._host, self._rest_port, api, private, self.call, lambda: self.faults.rest_delay
+            )
         except OSError:
             self.stop()
             raise
@@ -210,6 +228,35 @@ class Simulator:
     def requests(self, method: str = "") -> List[Dict[str, Any]]:
         """The requests received so far (of one method)."""
         return self.call(lambda: [one for one in self.exchange.requests if method in ("", one.get("method"))])
+
+    def add_key(self, key: str, secret: str, permissions: Iterable[str] = PERMISSIONS) -> None:
+        """A further API key: some of ``query_funds query_orders modify_orders cancel_orders websockets``."""
+        self.call(lambda: self.exchange.credentials.add(key, secret, permissions))
+
+    def revoke_tokens(self) -> None:
+        """Every WebSocket token dies, as after an upgrade of the exchange's gateway."""
+        self.call(self.exchange.credentials.revoke)
+
+    def orders(self) -> List[Dict[str, Any]]:
+        """The ledger: every order the exchange ever took, oldest first, and what became of it."""
+        return self.call(
+            lambda: [_ledger_order(order) for order in self.exchange.trading.account.orders.values()]
+        )
+
+    def balances(self) -> Dict[str, Decimal]:
+        """The ledger: the balances of the account."""
+        return self.call(lambda: dict(self.exchange.trading.account.balances))
+
+    def fund(self, asset: str, amount: Union[str, Decimal]) -> None:
+        """A deposit."""
+
+        def run() -> None:
+            now, account = time.time(), self.exchange.trading.account
+            reference = text_id("D", len(account.entries))
+            account.post(asset, Decimal(amount), Decimal(0), reference, "deposit", now)
+            self.exchange.desk.flush(now)
+
+        self.call(run)
 
     def set_system(self, system: str) -> None:
         """``online``, ``maintenance``, ``cancel_only`` or ``post_only``, told to everybody."""
@@ -307,6 +354,8 @@ class Simulator:
                 await asyncio.sleep(SLICE)  # let the error out first
                 await socket.close(1008, "")
             async for text in socket:
+                if self.faults.request_delay and role != PUBLIC:
+                    await asyncio.sleep(self.faults.request_delay)  # it arrives even if its sender has gone
                 self.exchange.receive(peer, str(text), time.time())
         except ConnectionClosed:
             pass
@@ -331,3 +380,23 @@ class Simulator:
             for socket, line in list(self._lines.items()):
                 if line.peer in idle:
                     self._background(socket.close(1000, "idle"))
+
+
+def _ledger_order(order: AccountOrder) -> Dict[str, Any]:
+    return {
+        "order_id": order.order_id,
+        "cl_ord_id": order.cl_ord_id,
+        "order_userref": order.userref,
+        "symbol": order.pair.symbol,
+        "side": order.side,
+        "order_type": order.kind,
+        "status": order.status,
+        "qty": order.amount(order.qty),
+        "filled": order.amount(order.filled),
+        "limit_price": None if order.limit is None else order.price(order.limit),
+        "average_price": order.average if order.trades else None,
+        "cost": order.cost,
+        "fee": order.fee,
+        "reason": order.reason,
+        "exec_ids": [trade.exec_id for trade in order.trades],
+    }

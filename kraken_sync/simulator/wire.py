@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 Level = Tuple[int, int]
@@ -49,7 +50,7 @@ def reply(
     req_id: Optional[int],
     moment: float,
     *,
-    result: Optional[Mapping[str, Any]] = None,
+    result: Any = None,
     error: Optional[str] = None,
     symbol: Optional[str] = None,
     extra: Optional[Mapping[str, Any]] = None,
@@ -64,7 +65,7 @@ def reply(
     if req_id is not None:
         message["req_id"] = req_id
     if error is None:
-        message["result"] = dict(result or {})
+        message["result"] = result if isinstance(result, list) else dict(result or {})
     else:
         message["error"] = error
     if symbol is not None:
@@ -76,3 +77,23 @@ def reply(
 def dump(message: Mapping[str, Any]) -> str:
     """JSON without spaces, keys in alphabetical order."""
     return json.dumps(message, separators=(",", ":"), sort_keys=True)
+
+
+def data(value: Any) -> str:
+    """JSON without spaces, keys as they stand, decimals in fixed-point digits."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, Mapping):
+        return ",".join(f"{json.dumps(key)}:{data(item)}" for key, item in value.items()).join("{}")
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(data, value)).join("[]")
+    return json.dumps(value)
+
+
+def moment(text: str) -> float:
+    """RFC 3339 as seconds since the epoch. Raises ValueError."""
+    if not text.endswith("Z"):
+        return datetime.fromisoformat(text).timestamp()
+    whole, _, fraction = text[:-1].partition(".")
+    seconds = datetime.strptime(whole, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
+    return seconds + (float(f"0.{fraction}") if fraction else 0.0)
