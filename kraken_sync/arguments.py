@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from .errors import CredentialsMissing
-
 INSTRUMENT_OPTIONS = ("include_tokenized_assets", "execution_venue")
-
-
-def private_side(what: str) -> CredentialsMissing:
-    """Private channels and trading are not built yet; say so instead of failing somewhere."""
-    return CredentialsMissing(
-        f"{what} needs the private side, which this version does not have: market data only"
-    )
 
 
 def check_params(params: Any) -> None:

@@ -7,12 +7,14 @@ import logging
 import ssl
 import time
 import weakref
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from .arguments import INSTRUMENT_OPTIONS, check_params, method_of, private_side
+from .arguments import INSTRUMENT_OPTIONS, check_params, method_of
 from .core import channels
 from .core.book import BookState
 from .core.channels import Ask
+from .core.credentials import credentials_of
 from .core.limits import Timing
 from .core.messages import FrameDecoder, ParseFloat, error_text
 from .core.symbols import SymbolTable
@@ -24,15 +26,21 @@ from .errors import (
     RequestRefused,
     SubscriptionRefused,
 )
-from .io.connection import Connection
+from .io.connection import BOOK, FRAMES, Connection
 from .io.deadline import deadline_of, time_left
 from .io.dial import Target
+from .io.engine import LEVEL3, PRIVATE, PUBLIC
 from .io.holds import BookToken
-from .io.streams import DROP_OLDEST
-from .lifecycle import Lifecycle
+from .io.nonces import Nonces
+from .io.rest import Rest
+from .io.streams import DROP_OLDEST, RAISE
 from .order_book import OrderBook, book_key
+from .order_gate import OrderGate
+from .replies import error_of, rejected
 from .subscription import ItemStream, Subscription
 from .symbol_lookup import SymbolLookup
+from .trading import Trading
+from .trading_rate import RateMirror
 
 log = logging.getLogger("kraken_sync")
 
@@ -40,7 +48,7 @@ Symbols = Union[str, Sequence[str]]
 Message = Dict[str, Any]
 
 
-class SpotWSClient(Lifecycle):
+class SpotWSClient(Trading):
     """A client for Kraken's Spot WebSocket API v2, for code without an event loop.
 
     ::
@@ -55,12 +63,13 @@ class SpotWSClient(Lifecycle):
     call connects.
 
     Args:
-        key: API key, for the private side (which this version does not have: it is ignored).
-        secret: its secret (ignored, too).
+        key: API key. With key and secret given here, ``start()`` opens the private connection, too;
+        otherwise the
+            first private call does, with ``KRAKEN_API_KEY`` and ``KRAKEN_API_SECRET`` of the environment.
+        secret: its secret. Neither appears in any log, repr or error.
         callback: called with every message (a dict), on one background thread, in order.
         no_public: do not open the public connection.
-        rest_url: where the REST API is, without a path. It, ``auth_ws_url`` and ``level3_ws_url`` are
-            for the private side, and not used yet.
+        rest_url: where the REST API is, without a path.
         ws_url: where public market data are, such as ``wss://ws.kraken.com``, without ``/v2``.
         auth_ws_url: where private data and trading are.
         level3_ws_url: where the level3 channel is.
@@ -68,6 +77,11 @@ class SpotWSClient(Lifecycle):
             ``decimal.Decimal``, ``str``. Books are always exact decimals.
         ssl_context: TLS settings of your own; the default verifies certificates.
         timing: time limits, for tests and unusual networks.
+        nonce_file: a file that processes with the same API key share, so that their nonces rise together.
+        order_gate: ``refuse``, ``hold`` or ``open``: what becomes of orders while the feed is down. See
+            ``client.order_gate``.
+        tier: ``starter``, ``intermediate`` or ``pro``, for ``client.trading_rate``; the exchange tells it,
+        too.
     """
 
     WS_URL = "wss://ws.kraken.com"
@@ -90,6 +104,9 @@ class SpotWSClient(Lifecycle):
         parse_float: Optional[ParseFloat] = float,
         ssl_context: Optional[ssl.SSLContext] = None,
         timing: Timing = Timing(),
+        nonce_file: Union[str, Path, None] = None,
+        order_gate: str = "refuse",
+        tier: Optional[str] = None,
     ) -> None:
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
@@ -101,18 +118,30 @@ class SpotWSClient(Lifecycle):
                 )
         if not isinstance(timing, Timing):
             raise TypeError(f"timing must be a Timing, not {timing!r:.80}")
-        target = None if no_public else self._resolve(ws_url, self.WS_URL)
-        super().__init__(target, timing, ssl_context, FrameDecoder(parse_float))
+        targets = {
+            PRIVATE: self._resolve(auth_ws_url, self.AUTH_WS_URL, private=True),
+            LEVEL3: self._resolve(level3_ws_url, self.LEVEL3_WS_URL, private=True),
+        }
+        if not no_public:
+            targets[PUBLIC] = self._resolve(ws_url, self.WS_URL)
+        rest = Rest(rest_url or self.REST_URL, credentials_of(key, secret), Nonces(nonce_file))
+        super().__init__(targets, timing, ssl_context, FrameDecoder(parse_float), rest)
+        self._unknown = {}
+        self._order_gate = OrderGate(order_gate)
+        self._rate = RateMirror(tier)
         self._callback = callback
         self._books: Dict[Tuple[str, int], OrderBook] = {}
         self._lookup = SymbolLookup()
 
-    def _resolve(self, url: Optional[str], default: str) -> Target:
+    def _resolve(self, url: Optional[str], default: str, private: bool = False) -> Target:
         if url is not None and not isinstance(url, str):
             raise TypeError(f"a URL must be a string such as {default!r}, not {url!r:.80}")
         Target(url or default)  # complains in the words of what was given
         base = (url or default).rstrip("/")
-        return Target(base if base.endswith(self.API_V) else base + self.API_V)
+        target = Target(base if base.endswith(self.API_V) else base + self.API_V)
+        if private and not target.secure and target.host not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError(f"{url!r} would send tokens and orders in clear; use wss://")
+        return target
 
     def _handler(self) -> Optional[Callable[[], Optional[Callable[[Any], Any]]]]:
         overridden = type(self).on_message is not SpotWSClient.on_message
@@ -142,17 +171,32 @@ class SpotWSClient(Lifecycle):
         Raises:
             ConnectionError: there is no public connection.
         """
+        return self._active(PUBLIC)
+
+    @property
+    def active_private_subscriptions(self) -> List[Message]:
+        """The confirmed private subscriptions, one dict of parameters each (per symbol for ``level3``).
+
+        Raises:
+            ConnectionError: there is no private connection.
+        """
         engine = self._engine
-        if engine is None or engine.public is None:
-            raise ConnectionError("Public connection does not exist!")
-        with engine.public.changed:
+        level3 = engine is not None and LEVEL3 in engine.lines
+        return self._active(PRIVATE) + (self._active(LEVEL3) if level3 else [])
+
+    def _active(self, kind: str) -> List[Message]:
+        engine = self._engine
+        if engine is None or kind not in engine.lines:
+            raise ConnectionError(f"{kind.capitalize()} connection does not exist!")
+        line = engine.lines[kind]
+        with line.changed:
             return [
                 {
                     "channel": key.channel,
                     **wish.params,
                     **({"symbol": [key.symbol]} if key.symbol is not None else {}),
                 }
-                for key, wish in engine.public.session.registry.wishes.items()
+                for key, wish in line.session.registry.wishes.items()
                 if wish.acked_at is not None and wish.was_live
             ]
 
@@ -172,7 +216,7 @@ class SpotWSClient(Lifecycle):
         *,
         timeout: Optional[float] = 10.0,
         maxlen: int = 10_000,
-        policy: str = DROP_OLDEST,
+        policy: Optional[str] = None,
     ) -> Subscription:
         """Subscribe to a channel and block until the exchange has answered for every symbol.
 
@@ -184,7 +228,8 @@ class SpotWSClient(Lifecycle):
             req_id: shared by all answers of this request; made up if not given.
             timeout: seconds, None for ever.
             maxlen: how many frames are kept for a slow reader.
-            policy: ``drop_oldest``, ``conflate`` (latest per symbol) or ``raise`` when that is full.
+            policy: ``drop_oldest``, ``conflate`` (latest per symbol) or ``raise`` when that is full; if not
+                given, ``raise`` for private channels and ``drop_oldest`` for the others.
 
         Returns:
             A stream of the channel's frames (dicts).
@@ -192,7 +237,8 @@ class SpotWSClient(Lifecycle):
         Raises:
             UnknownChannel, UnknownSymbol, ValueError, TypeError: before anything is sent.
             SubscriptionRefused: naming each refused symbol with the exchange's words.
-            ReplyTimeout: no answer in time.
+            CredentialsMissing, CredentialsInvalid, PermissionRefused: a private channel, and the key is not
+            up to it. ReplyTimeout: no answer in time.
             ConnectFailed: the client was not started and could not connect.
         """
         check_params(params)
@@ -271,6 +317,31 @@ class SpotWSClient(Lifecycle):
         own = {name: options.pop(name) for name in INSTRUMENT_OPTIONS if name in options}
         return self._items("instrument", None, {"snapshot": snapshot, **own}, gaps, options)
 
+    def executions(self, *, gaps: bool = False, **options: Any) -> ItemStream:
+        """Reports of your orders and fills, one dict each. ``client.orders`` is the table they add up to.
+
+        ``options`` are the channel's parameters (``snap_orders``, ``snap_trades``, ``order_status``, ...) and
+        ``timeout``, ``maxlen``, ``policy`` of :meth:`subscribe`. Nothing is dropped silently: a reader that
+        is too slow gets :class:`StreamOverflow`.
+        """
+        return self._items("executions", None, {}, gaps, options)
+
+    def balances(self, *, gaps: bool = False, snapshot: bool = True, **options: Any) -> ItemStream:
+        """Balances and their changes, one dict each. ``client.balance`` is the table they add up to.
+
+        ``options`` as in :meth:`executions`.
+        """
+        return self._items("balances", None, {"snapshot": snapshot}, gaps, options)
+
+    def level3(
+        self, symbol: Symbols, depth: int = 10, *, gaps: bool = False, snapshot: bool = True, **options: Any
+    ) -> ItemStream:
+        """Single orders in the best ``depth`` levels (10, 100, 1000): one dict of ``bids`` and ``asks`` each.
+
+        On a connection of its own, with an API key. ``options`` as in :meth:`ticker`.
+        """
+        return self._items("level3", symbol, {"depth": depth, "snapshot": snapshot}, gaps, options)
+
     def symbols(self, search: str = "", *, timeout: Optional[float] = 10.0) -> List[str]:
         """The exchange's symbols that have ``search`` in their name, in any case."""
         deadline = deadline_of(timeout)
@@ -309,7 +380,7 @@ class SpotWSClient(Lifecycle):
         symbol = ask.symbols[0]
         token, key = BookToken(), book_key(symbol)
         try:
-            self._explained(connection, ask, deadline, token=token, book=True)
+            self._explained(connection, ask, deadline, token=token, kind=BOOK)
         except ReplyTimeout as error:
             raise self._in_backoff(connection, symbol) or error from error
         subscribed = time.monotonic()
@@ -374,31 +445,65 @@ class SpotWSClient(Lifecycle):
             RequestRefused: the exchange refused, with its words.
             ReplyTimeout: no reply in time.
             ConnectionLost: the connection ended before the reply.
+            OrderRejected, OrderNotSent, OrderOutcomeUnknown: instead of these, for a trading method. Its
+                parameters go out as they are, with the token added: no check, no id, no deadline of ours.
         """
         deadline = deadline_of(timeout)
         if raw:
             if not isinstance(message, dict):
                 raise TypeError("The ``message`` must be type dict!")
-            self._public(timeout).send_raw(message, deadline)
+            self._line_for(message, timeout).send_raw(message, deadline)
             return None
         method = method_of(message)
         if method in ("subscribe", "unsubscribe"):
             return self._send_subscription(message, deadline)
+        if method in channels.PRIVATE_METHODS:
+            return self._send_trading(method, message, deadline)
         if method in self.private_methods:
-            raise private_side(method)
-        frame, envelope = self._public(timeout).request(message, deadline)
+            message = {**message, "params": message.get("params") or {}}
+        frame, envelope = self._line_for(message, timeout).request(message, deadline)
         if envelope.success is False or envelope.error is not None:
             error = error_text(envelope.error)
             kind = RateLimited if error.startswith("Exceeded msg rate") else RequestRefused
             raise kind(method, error, req_id=envelope.req_id)
         return self._decode(frame)
 
+    def _send_trading(self, method: str, message: Mapping[str, Any], deadline: Optional[float]) -> Any:
+        params = dict(message.get("params") or {})
+        count = sum(
+            len(params[name]) for name in ("order_id", "cl_ord_id") if isinstance(params.get(name), list)
+        )
+        replies = max(1, count) if method == "cancel_order" else 1
+        request = self._trade(method, params, deadline, replies, req_id=message.get("req_id"), plain=True)
+        failed = [error for error in map(error_of, request.replies) if error is not None]
+        if failed and len(failed) == len(request.replies):
+            raise rejected(method, failed[0], params)
+        found = [self._decode(reply.frame) for reply in request.replies]
+        return found[0] if len(found) == 1 else found
+
+    def _line_for(self, message: Mapping[str, Any], timeout: Optional[float]) -> Connection:
+        """The connection that a message belongs to."""
+        params = message.get("params")
+        channel = params.get("channel") if isinstance(params, Mapping) else None
+        if channel == "level3":
+            return self._private("level3", timeout, LEVEL3)
+        if message.get("method") in self.private_methods or channel in self.private_channel_names:
+            return self._private(str(channel or message.get("method")), timeout)
+        return self._public(timeout)
+
+    def _line_of(self, ask: Ask, timeout: Optional[float]) -> Connection:
+        """The connection that a subscription belongs to."""
+        if not ask.channel.private:
+            return self._public(timeout)
+        name = ask.channel.name
+        return self._private(name, timeout, LEVEL3 if name == "level3" else PRIVATE)
+
     def _send_subscription(self, message: Mapping[str, Any], deadline: Optional[float]) -> Any:
         ask, req_id = self._check(message), message.get("req_id")
         if message["method"] == "unsubscribe":
             frames = self._unsubscribe(ask, req_id, deadline)
         else:
-            connection = self._public(time_left(deadline))
+            connection = self._line_of(ask, time_left(deadline))
             ask = self._spelled(connection, ask, deadline)
             call = self._explained(connection, ask, deadline, token=object(), req_id=req_id)
             frames = call.replies
@@ -417,10 +522,7 @@ class SpotWSClient(Lifecycle):
                 "The message must contain the ``params`` key that points to a dictionary "
                 "containing the ``channel`` key with a valid string!"
             )
-        ask = channels.check(params, self.public_channel_names, self.private_channel_names)
-        if ask.channel.private:
-            raise private_side(ask.channel.name)
-        return ask
+        return channels.check(params, self.public_channel_names, self.private_channel_names)
 
     def _items(
         self,
@@ -431,7 +533,7 @@ class SpotWSClient(Lifecycle):
         options: Dict[str, Any],
     ) -> ItemStream:
         timeout = options.pop("timeout", 10.0)
-        maxlen, policy = options.pop("maxlen", 10_000), options.pop("policy", DROP_OLDEST)
+        maxlen, policy = options.pop("maxlen", 10_000), options.pop("policy", None)
         named = {} if symbol is None else {"symbol": symbol}
         body = {**options, **named, **params, "channel": channel}
         ask = self._check({"method": "subscribe", "params": body})
@@ -446,11 +548,12 @@ class SpotWSClient(Lifecycle):
         req_id: Optional[int],
         deadline: Optional[float],
         maxlen: int,
-        policy: str,
+        policy: Optional[str],
         **extra: Any,
     ) -> Subscription:
-        connection = self._public(time_left(deadline))
+        connection = self._line_of(ask, time_left(deadline))
         ask = self._spelled(connection, ask, deadline)
+        policy = policy or (RAISE if ask.channel.private else DROP_OLDEST)
         stream = kind(self, connection, ask, self._decode, maxlen, policy, **extra)
         engine = self._engine
         if engine is not None and engine.taps:  # whoever gets every frame wants it without the stream
@@ -459,15 +562,17 @@ class SpotWSClient(Lifecycle):
         return stream
 
     def _unsubscribe(self, ask: Ask, req_id: Optional[int], deadline: Optional[float]) -> List[bytes]:
-        connection = self._public(time_left(deadline))
+        connection = self._line_of(ask, time_left(deadline))
         ask = self._spelled(connection, ask, deadline)
         return connection.unsubscribe(ask, deadline, req_id).replies
 
     def _explained(self, connection: Connection, ask: Ask, deadline: Optional[float], **how: Any) -> Any:
         """Subscribe; a refused symbol comes with the names that may have been meant."""
         try:
-            return connection.subscribe(ask, deadline, **how)
+            return connection.subscribe(ask, deadline, **{"kind": FRAMES, **how})
         except SubscriptionRefused as error:
+            if ask.channel.private:
+                raise
             hints = self._lookup.hints(connection, error, deadline)
             if not hints:
                 raise
@@ -479,6 +584,10 @@ class SpotWSClient(Lifecycle):
         """``ask`` with the exchange's own names of its symbols."""
         if ask.symbols is None or not ask.channel.checked:
             return ask
+        if ask.channel.private:  # the table of symbols is on the public side
+            if PUBLIC not in self._targets:
+                return ask
+            connection = self._public(time_left(deadline))
         symbols = self._lookup.spell(connection, ask.symbols, deadline)
         return ask._replace(symbols=symbols)
 

@@ -10,11 +10,19 @@
   * :class:`RequestRefused`: the exchange said no
 
     * :class:`SubscriptionRefused`: for at least one symbol of a subscription
+    * :class:`OrderRejected`: an order, amend or cancel; it certainly had no effect
+    * :class:`RestRefused`: a REST request
     * :class:`RateLimited`: too many messages; nothing is lost, slow down
+    * :class:`PermissionRefused`: the API key lacks a permission, which is named
 
+  * :class:`OrderNotSent`: the request certainly did not reach the exchange
+  * :class:`OrderOutcomeUnknown`: it may have; ``client.reconcile()`` finds out
+  * :class:`OrderEnded`: what was waited for cannot happen any more
   * :class:`BookNotLive`: an order book that is not verified right now was read
+  * :class:`AccountNotLive`: orders or balances that are not up to date right now were read
   * :class:`StreamOverflow`: a stream that must not lose anything was read too slowly
   * :class:`CredentialsMissing`: a private call without an API key
+  * :class:`CredentialsInvalid`: the API key is wrong
   * :class:`UnknownSymbol` (``ValueError``): no such symbol, with the nearest names
   * :class:`UnknownChannel` (``ValueError``): no such channel, with the nearest name
 
@@ -27,16 +35,24 @@ from __future__ import annotations
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 __all__ = [
+    "AccountNotLive",
     "BookNotLive",
     "ClientClosed",
     "ConnectFailed",
     "ConnectionLost",
+    "CredentialsInvalid",
     "CredentialsMissing",
     "ForkedClient",
     "KrakenError",
+    "OrderEnded",
+    "OrderNotSent",
+    "OrderOutcomeUnknown",
+    "OrderRejected",
+    "PermissionRefused",
     "RateLimited",
     "ReplyTimeout",
     "RequestRefused",
+    "RestRefused",
     "StreamOverflow",
     "SubscriptionRefused",
     "UnknownChannel",
@@ -52,7 +68,8 @@ class ConnectFailed(KrakenError, ConnectionError):
     """No connection could be made.
 
     Attributes:
-        step: what failed: ``"resolve"``, ``"connect"``, ``"tls"``, ``"handshake"`` or ``"status"``.
+        step: what failed: ``"resolve"``, ``"connect"``, ``"tls"``, ``"handshake"``, ``"status"`` or, on the
+            private side, ``"token"``.
         status: the HTTP status of a refused handshake, else None.
         permanent: True if trying again cannot help (a bad certificate, say).
     """
@@ -79,12 +96,14 @@ class ConnectionLost(KrakenError, ConnectionError):
     Attributes:
         code: the WebSocket close code, if the exchange gave one.
         reason: what ended it, in words.
+        sent: False if what was to be sent certainly did not leave, not even in part.
     """
 
-    def __init__(self, text: str, *, code: Optional[int] = None, reason: str = "") -> None:
+    def __init__(self, text: str, *, code: Optional[int] = None, reason: str = "", sent: bool = True) -> None:
         super().__init__(text)
         self.code = code
         self.reason = reason or text
+        self.sent = sent
 
 
 class ClientClosed(KrakenError):
@@ -149,8 +168,122 @@ class SubscriptionRefused(RequestRefused):
         super().__init__(method, first, req_id=req_id, text=text)
 
 
+class OrderRejected(RequestRefused):
+    """The exchange refused an order, an amend or a cancel: it had no effect.
+
+    Attributes:
+        code: the part of ``error`` that names the kind, such as ``"EOrder:Insufficient funds"``.
+        cl_ord_id: the client's id that was sent with it, if any.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        error: str,
+        *,
+        req_id: Optional[int] = None,
+        cl_ord_id: Optional[str] = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(
+            method, error, req_id=req_id, text=f"{method} was rejected: {error}{hint and '. '}{hint}"
+        )
+        self.code = ":".join(error.split(":")[:2])
+        self.cl_ord_id = cl_ord_id
+
+
+class RestRefused(RequestRefused):
+    """The exchange refused a REST request.
+
+    Attributes:
+        errors: all errors, in the exchange's words.
+        status: the HTTP status.
+    """
+
+    def __init__(self, method: str, errors: Sequence[str], *, status: int = 200, text: str = "") -> None:
+        self.errors: Tuple[str, ...] = tuple(errors)
+        self.status = status
+        super().__init__(method, self.errors[0] if self.errors else f"HTTP status {status}", text=text)
+
+
 class RateLimited(RequestRefused):
-    """The exchange asks for fewer messages per second (``Exceeded msg rate``)."""
+    """The exchange asks for fewer requests (``Exceeded msg rate``, ``EAPI:Rate limit exceeded``)."""
+
+
+class PermissionRefused(RequestRefused):
+    """The API key lacks a permission. ``permission`` is its name on Kraken's page of API keys."""
+
+    permanent = True
+
+    def __init__(self, method: str, error: str, permission: str, *, req_id: Optional[int] = None) -> None:
+        text = f"{method} was refused: {error}. The API key needs the permission {permission!r}"
+        super().__init__(method, error, req_id=req_id, text=text)
+        self.permission = permission
+
+
+class OrderNotSent(KrakenError):
+    """The request certainly did not reach the exchange; it may be tried again.
+
+    Attributes:
+        method: such as ``"add_order"``.
+        reason: why, in words.
+    """
+
+    def __init__(self, method: str, reason: str) -> None:
+        super().__init__(f"{method} was not sent: {reason}")
+        self.method = method
+        self.reason = reason
+
+
+class OrderOutcomeUnknown(KrakenError):
+    """The request was sent, and nothing is known of what became of it.
+
+    Never send it again: :meth:`SpotWSClient.reconcile` finds out what happened.
+
+    Attributes:
+        method: such as ``"add_order"``.
+        cl_ord_id: the client's id of the order; the first one of a batch.
+        cl_ord_ids: all of them.
+        order_id: the exchange's id, if the request named one.
+        order_userref: the number that was sent instead of a ``cl_ord_id``.
+        sent_at: seconds since the epoch, by this machine's clock.
+        deadline: seconds since the epoch, by the exchange's clock, after which the engine refuses it; None
+            for a request without one.
+        reason: why nothing is known.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        reason: str,
+        *,
+        cl_ord_ids: Sequence[str] = (),
+        order_id: Optional[str] = None,
+        order_userref: Optional[int] = None,
+        sent_at: float,
+        deadline: Optional[float] = None,
+    ) -> None:
+        named = cl_ord_ids[0] if cl_ord_ids else order_id or order_userref
+        super().__init__(
+            f"{method} was sent, but its outcome is unknown ({reason}). Do not send it again: "
+            f"client.reconcile({named!r}) finds out what became of it"
+        )
+        self.method = method
+        self.reason = reason
+        self.cl_ord_ids = tuple(cl_ord_ids)
+        self.cl_ord_id = self.cl_ord_ids[0] if self.cl_ord_ids else None
+        self.order_id = order_id
+        self.order_userref = order_userref
+        self.sent_at = sent_at
+        self.deadline = deadline
+
+
+class OrderEnded(KrakenError):
+    """An order ended without what was waited for. ``order`` is its last state."""
+
+    def __init__(self, text: str, order: Any) -> None:
+        super().__init__(text)
+        self.order = order
 
 
 class BookNotLive(KrakenError):
@@ -176,6 +309,24 @@ class BookNotLive(KrakenError):
         self.since = since
 
 
+class AccountNotLive(KrakenError):
+    """Orders or balances are not up to date right now; ``.stale`` reads them all the same.
+
+    Attributes:
+        table: ``"orders"`` or ``"balance"``.
+        state: ``"SYNCING"``, ``"STALE"``, ``"RESYNCING"`` or ``"CLOSED"``.
+        reason: why it is not live.
+    """
+
+    def __init__(self, table: str, state: str, reason: str) -> None:
+        super().__init__(
+            f"client.{table} is {state} ({reason}). client.{table}.stale reads the last known state anyway."
+        )
+        self.table = table
+        self.state = state
+        self.reason = reason
+
+
 class StreamOverflow(KrakenError):
     """A stream that must not lose messages was read too slowly and lost ``dropped`` of them."""
 
@@ -186,6 +337,12 @@ class StreamOverflow(KrakenError):
 
 class CredentialsMissing(KrakenError):
     """A private channel or method was used without an API key."""
+
+
+class CredentialsInvalid(KrakenError):
+    """The exchange does not know the API key, or the secret does not belong to it."""
+
+    permanent = True
 
 
 class UnknownSymbol(KrakenError, ValueError):

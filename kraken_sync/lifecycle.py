@@ -13,12 +13,15 @@ import warnings
 import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from .core.credentials import Credentials, from_environment
 from .core.limits import Timing
-from .errors import ClientClosed, ForkedClient
+from .errors import ClientClosed, CredentialsMissing, ForkedClient
 from .io.connection import Connection
 from .io.deadline import deadline_of
 from .io.dial import Target
-from .io.engine import Engine
+from .io.engine import PRIVATE, PUBLIC, Engine
+from .io.private import PrivateConnection
+from .io.rest import Rest, missing
 from .io.streams import Decode, Stream
 
 EXIT_TIMEOUT = 1.0
@@ -60,12 +63,15 @@ class Lifecycle:
 
     def __init__(
         self,
-        public: Optional[Target],
+        targets: Dict[str, Target],
         timing: Timing,
         ssl_context: Optional[ssl.SSLContext],
         decode: Decode,
+        rest: Rest,
     ) -> None:
-        self._target = public
+        self._targets = targets
+        self._rest = rest
+        self._private_from_start = rest.credentials is not None
         self._timing = timing
         self._ssl_context = ssl_context
         self._decode = decode
@@ -90,12 +96,15 @@ class Lifecycle:
     def start(self, timeout: Optional[float] = 10.0) -> None:
         """Connect, and block until the exchange has greeted with its ``status`` message.
 
+        With a key and a secret given as arguments the private connection is opened, too.
+
         Transient failures are tried again until ``timeout`` (seconds; None for ever). If the client is
         started already this waits until its line is up, and ends nothing if it is not; a closed client
         is opened again.
 
         Raises:
             ConnectFailed: no connection in time, with the step that failed.
+            CredentialsInvalid, PermissionRefused: the exchange does not give this key a token.
             ClientClosed: it was closed meanwhile.
         """
         self._guard_fork()
@@ -107,11 +116,15 @@ class Lifecycle:
                 self._closed = False
             engine.starters += 1
         try:
-            for connection in engine.connections:
-                connection.wait_open(deadline)
+            if self._private_from_start:
+                engine.open(PRIVATE)
+            for kind in (PUBLIC, PRIVATE):
+                if kind in engine.lines:
+                    engine.lines[kind].wait_open(deadline)
         except BaseException:
             if self._gives_up(engine):
                 engine.stop(EXIT_TIMEOUT)
+                self._rest.reopen()
             raise
         with self._life:
             engine.starters -= 1
@@ -139,6 +152,7 @@ class Lifecycle:
             self._past = engine or self._past
             if engine in self._running:
                 self._running.remove(engine)
+        self._rest.close()
         if engine is not None:
             engine.stop(timeout)
 
@@ -154,7 +168,10 @@ class Lifecycle:
         self.close()
 
     def _new_engine(self) -> Engine:
-        engine = Engine(self._target, self._timing, self._ssl_context, self._handler(), self._decode)
+        self._rest.reopen()
+        engine = Engine(
+            self._targets, self._timing, self._ssl_context, self._handler(), self._decode, self._rest
+        )
         engine.origin = self._origin
         if self._messages is not None and not self._messages.ended:
             engine.taps.append(self._messages)
@@ -172,6 +189,34 @@ class Lifecycle:
 
     def _public(self, timeout: Optional[float]) -> Connection:
         """The public connection, started if it is not."""
+        engine = self._started(timeout)
+        if PUBLIC not in engine.lines:
+            raise AttributeError("Could not found any connected websocket!")
+        return engine.lines[PUBLIC]
+
+    def _private(self, what: str, timeout: Optional[float], kind: str = PRIVATE) -> PrivateConnection:
+        """The private (or level3) connection, opened if it is not; blocks until it is up.
+
+        Raises:
+            CredentialsMissing: ``what`` needs an API key.
+        """
+        self._credentials(what)
+        deadline = deadline_of(timeout)
+        line = self._started(timeout).open(kind)
+        if not line.worked:
+            line.wait_open(deadline)
+        assert isinstance(line, PrivateConnection)
+        return line
+
+    def _credentials(self, what: str) -> Credentials:
+        """The API key: given to the constructor, or in the environment."""
+        if self._rest.credentials is None:
+            self._rest.credentials = from_environment(os.environ)
+        if self._rest.credentials is None:
+            raise CredentialsMissing(missing(what))
+        return self._rest.credentials
+
+    def _started(self, timeout: Optional[float]) -> Engine:
         self._guard_fork()
         engine = self._engine
         if engine is None:
@@ -181,9 +226,7 @@ class Lifecycle:
             engine = self._engine
         if engine is None:
             raise ClientClosed("the client was closed meanwhile")
-        if engine.public is None:
-            raise AttributeError("Could not found any connected websocket!")
-        return engine.public
+        return engine
 
     # -- what it is doing --------------------------------------------------------------------
 
@@ -208,16 +251,19 @@ class Lifecycle:
     def stats(self) -> Dict[str, Any]:
         """What happened so far, as a dict of counters; times are in seconds.
 
-        After ``close()`` these are the last figures; before the first start there is only ``state``.
+        They are of the public connection; ``private`` and ``level3`` hold those of the others, if there
+        are any. After ``close()`` these are the last figures; before the first start there is only ``state``.
         """
         engine, totals = self._engine or self._past, {"state": self.state.value}
-        connection = engine.public if engine is not None else None
-        if engine is None or connection is None:
+        if engine is None:
             return totals
+        now, lines = time.monotonic(), dict(engine.lines)
+        public = lines.pop(PUBLIC, None)
         return {
             **totals,
-            **connection.stats(time.monotonic()),
+            **(public.stats(now) if public is not None else {}),
             "callback_errors": engine.dispatcher.errors if engine.dispatcher is not None else 0,
+            **{kind: line.stats(now) for kind, line in lines.items()},
         }
 
     def gaps(self) -> List[Dict[str, Any]]:
@@ -225,12 +271,17 @@ class Lifecycle:
 
         Each is a dict of ``channel``, ``symbol``, ``reason``, ``since``, ``until``, ``dropped``.
         """
-        return self._gaps_after(0)[0]
+        engine = self._engine or self._past
+        found: List[Dict[str, Any]] = []
+        for connection in engine.connections if engine is not None else ():
+            with connection.changed:
+                found += [dict(gap) for gap in connection.gaps]
+        return sorted(found, key=lambda gap: gap["until"] or "")
 
     def _gaps_after(self, count: int) -> Tuple[List[Dict[str, Any]], int]:
-        """The gaps after the first ``count`` ones, and how many there are in all."""
+        """The public gaps after the first ``count`` ones, and how many there are in all."""
         engine = self._engine or self._past
-        connection = engine.public if engine is not None else None
+        connection = engine.lines.get(PUBLIC) if engine is not None else None
         if connection is None:
             return [], count
         with connection.changed:
@@ -260,7 +311,7 @@ class Lifecycle:
     def __repr__(self) -> str:
         stats = self.stats()
         return (
-            f"<{type(self).__name__} {stats['state']} {self._target or 'no public connection'} "
+            f"<{type(self).__name__} {stats['state']} {self._targets.get(PUBLIC, 'no public connection')} "
             f"subscriptions={stats.get('subscriptions', 0)} "
             f"reconnects={stats.get('reconnects', 0)}>"
         )

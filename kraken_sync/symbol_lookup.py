@@ -10,11 +10,13 @@ import logging
 import queue
 import threading
 import time
-from typing import List, Optional, Sequence, Set, Tuple
+from decimal import Decimal
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import msgspec
 
 from .core.channels import check
+from .core.pair_rules import PairRules, of_instrument
 from .core.symbols import SymbolTable, spelled
 from .errors import ClientClosed, KrakenError, SubscriptionRefused, UnknownSymbol, did_you_mean
 from .io.connection import Connection
@@ -29,6 +31,12 @@ TABLE_LIFETIME = 3600.0
 
 class _Pair(msgspec.Struct):
     symbol: str
+    status: Any = None
+    price_increment: Any = None
+    tick_size: Any = None
+    qty_increment: Any = None
+    qty_min: Any = None
+    cost_min: Any = None
 
 
 class _Pairs(msgspec.Struct):
@@ -39,7 +47,7 @@ class _Instruments(msgspec.Struct):
     data: _Pairs
 
 
-_decode = msgspec.json.Decoder(_Instruments).decode
+_decode = msgspec.json.Decoder(_Instruments, float_hook=Decimal).decode
 
 
 class SymbolLookup:
@@ -47,6 +55,7 @@ class SymbolLookup:
 
     def __init__(self) -> None:
         self._table: Optional[SymbolTable] = None
+        self._rules: Dict[str, PairRules] = {}
         self._fetched = 0.0
         self._fetching = threading.Lock()
         self._told: Set[str] = set()
@@ -118,15 +127,37 @@ class SymbolLookup:
             if self._table is not None and not (fresh and age > TABLE_LIFETIME):
                 return self._table
             limit = time.monotonic() + TABLE_TIMEOUT
-            table = _fetch(connection, limit if deadline is None else min(limit, deadline))
-            if table is not None:
-                self._table, self._fetched = table, time.monotonic()
+            pairs = _fetch(connection, limit if deadline is None else min(limit, deadline))
+            if pairs:
+                self.learn({pair.symbol: of_instrument(pair) for pair in pairs})
             return self._table
         finally:
             self._fetching.release()
 
+    def learn(self, rules: Dict[str, PairRules]) -> None:
+        """Know these pairs, and no others."""
+        self._rules, self._table, self._fetched = rules, SymbolTable(rules), time.monotonic()
 
-def _fetch(connection: Connection, deadline: float) -> Optional[SymbolTable]:
+    def rules(self, symbol: str) -> Optional[PairRules]:
+        """What an order of exactly this symbol must keep; None while there is no table.
+
+        Raises:
+            UnknownSymbol: there is no such symbol. Nothing is guessed: this is for orders.
+        """
+        if self._table is None:
+            return None
+        rules = self._rules.get(symbol)
+        if rules is None:
+            raise _unknown(symbol, self._table)
+        return rules
+
+    @property
+    def age(self) -> float:
+        """Seconds since the table was fetched."""
+        return time.monotonic() - self._fetched if self._table is not None else float("inf")
+
+
+def _fetch(connection: Connection, deadline: float) -> List[_Pair]:
     ask = check({"channel": "instrument"})
     stream = Stream("the table of symbols", bytes, 1000, "drop_oldest", ask.keys())
     try:
@@ -135,21 +166,21 @@ def _fetch(connection: Connection, deadline: float) -> Optional[SymbolTable]:
         raise
     except KrakenError as error:
         log.warning("no table of symbols: %s", error)
-        return None
-    names: List[str] = []
+        return []
+    pairs: List[_Pair] = []
     try:
-        while not names:
+        while not pairs:
             frame = stream.get(max(0.0, deadline - time.monotonic()))
             if isinstance(frame, bytes):
-                names = [pair.symbol for pair in _decode(frame).data.pairs]
+                pairs = _decode(frame).data.pairs
     except ClientClosed:
         raise
     except (queue.Empty, KrakenError, msgspec.MsgspecError) as error:
         log.warning("no table of symbols: %r", error)
-        return None
+        return []
     finally:
         connection.release(ask.keys(), stream, None)
-    return SymbolTable(names)
+    return pairs
 
 
 def _unknown(text: str, table: SymbolTable) -> UnknownSymbol:

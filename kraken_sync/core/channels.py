@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Seq
 from ..errors import UnknownChannel
 
 DEPTHS = (10, 25, 100, 500, 1000)
+ORDER_DEPTHS = (10, 100, 1000)
 INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
 
 PRIVATE_METHODS = (
@@ -40,8 +41,10 @@ class Channel:
     """Parameters that are always sent, with the exchange's own defaults."""
     unsubscribe: Tuple[str, ...] = ()
     """Parameters that an unsubscribe must repeat."""
-    one_of: Optional[str] = None
-    """A parameter of which one symbol can have only one value at a time on a connection."""
+    one_of: Tuple[str, ...] = ()
+    """Parameters of which one symbol can have only one value at a time on a connection."""
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    """What the exchange takes for those of them that are not sent."""
     checked: bool = True
     """False for a channel that only the user knows: everything is passed on."""
 
@@ -56,14 +59,14 @@ CHANNELS: Dict[str, Channel] = {
             params={**_SNAPSHOT, "event_trigger": ("trades", "bbo")},
             defaults={"event_trigger": "trades", "snapshot": True},
             unsubscribe=("event_trigger",),
-            one_of="event_trigger",
+            one_of=("event_trigger",),
         ),
         Channel(
             "book",
             params={**_SNAPSHOT, "depth": DEPTHS},
             defaults={"depth": 10, "snapshot": True},
             unsubscribe=("depth",),
-            one_of="depth",
+            one_of=("depth",),
         ),
         Channel("trade", params=_SNAPSHOT, defaults={"snapshot": False}),
         Channel(
@@ -78,9 +81,41 @@ CHANNELS: Dict[str, Channel] = {
             params={**_SNAPSHOT, "include_tokenized_assets": bool, "execution_venue": str},
             defaults={"snapshot": True},
         ),
-        Channel("executions", symbols=False, private=True, checked=False),
-        Channel("balances", symbols=False, private=True, checked=False),
-        Channel("level3", private=True, checked=False),
+        Channel(
+            "executions",
+            symbols=False,
+            private=True,
+            params={
+                **_SNAPSHOT,
+                "snap_orders": bool,
+                "snap_trades": bool,
+                "snapshot_trades": bool,
+                "order_status": bool,
+                "ratecounter": bool,
+                "rebased": bool,
+                "users": str,
+            },
+            defaults={"snap_orders": True, "snap_trades": True},
+            one_of=("order_status", "ratecounter", "rebased", "users"),
+            assumed={"order_status": True, "ratecounter": False, "rebased": True},
+        ),
+        Channel(
+            "balances",
+            symbols=False,
+            private=True,
+            params={**_SNAPSHOT, "rebased": bool, "users": str},
+            defaults={"snapshot": True},
+            one_of=("rebased", "users"),
+            assumed={"rebased": True},
+        ),
+        Channel(
+            "level3",
+            private=True,
+            params={**_SNAPSHOT, "depth": ORDER_DEPTHS},
+            defaults={"depth": 10, "snapshot": True},
+            unsubscribe=("depth",),
+            one_of=("depth",),
+        ),
     )
 }
 PUBLIC = tuple(sorted(name for name, channel in CHANNELS.items() if not channel.private))
@@ -202,7 +237,7 @@ def _check_value(channel: Channel, key: str, value: Any) -> None:
     elif type(value) is not type(allowed[0]) or value not in allowed:
         words = [repr(one) for one in allowed]
         hint = ""
-        if key == "depth" and type(value) is int and 0 < value < DEPTHS[-1]:
+        if key == "depth" and channel.name == "book" and type(value) is int and 0 < value < DEPTHS[-1]:
             larger = next(depth for depth in DEPTHS if depth > value)
             hint = f" (use {larger} and read book.bids[:{value}])"
         raise ValueError(

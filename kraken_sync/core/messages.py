@@ -12,6 +12,8 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 
 import msgspec
 
+from .secret import HiddenBytes, Secret
+
 BOOK_PREFIX = b'{"channel":"book"'
 """How every recorded book frame begins; others spellings take the general way."""
 
@@ -54,6 +56,8 @@ class Envelope(msgspec.Struct, gc=False):
     Error: Any = None
     """The rate limit's own spelling, seen by users of the older protocol."""
     symbol: Any = None
+    sequence: Any = None
+    time_in: Any = None
     result: msgspec.Raw = msgspec.Raw(b"")
     data: msgspec.Raw = msgspec.Raw(b"")
 
@@ -137,14 +141,16 @@ def encode(message: Mapping[str, Any]) -> bytes:
         TypeError: if a value cannot be written as JSON.
         ValueError: for a number that is not finite.
 
-    >>> encode({"method": "ping", "req_id": 1})
-    b'{"method":"ping","req_id":1}'
-    >>> encode({"limit_price": Decimal("0.00000010")})
-    b'{"limit_price":0.00000010}'
+    A :class:`Secret` in it goes out as what it is, and the result's repr does not show it.
+
+    >>> encode({"method": "ping", "req_id": 1}).decode()
+    '{"method":"ping","req_id":1}'
+    >>> encode({"limit_price": Decimal("0.00000010")}).decode()
+    '{"limit_price":0.00000010}'
     """
     pieces: List[bytes] = []
     _write(message, pieces.append)
-    return b"".join(pieces)
+    return HiddenBytes(b"".join(pieces))
 
 
 def _write(value: Any, out: Callable[[bytes], None]) -> None:
@@ -152,6 +158,8 @@ def _write(value: Any, out: Callable[[bytes], None]) -> None:
         if not value.is_finite():
             raise ValueError(f"{value} cannot be sent")
         out(format(value, "f").encode())
+    elif isinstance(value, Secret):
+        out(msgspec.json.encode(value.reveal()))
     elif isinstance(value, Mapping):
         _write_items(
             b"{}", ((msgspec.json.encode(str(key)) + b":", item) for key, item in value.items()), out
@@ -180,12 +188,15 @@ def subscription_request(
     params: Mapping[str, Any],
     symbols: Optional[Sequence[str]],
     req_id: int,
+    token: Optional[Secret] = None,
 ) -> bytes:
     """A subscribe or unsubscribe request; ``symbols`` None for a channel without symbols."""
     body: Dict[str, Any] = {"channel": channel}
     if symbols is not None:
         body["symbol"] = list(symbols)
     body.update(params)
+    if token is not None:
+        body["token"] = token
     return encode({"method": method, "params": body, "req_id": req_id})
 
 

@@ -11,18 +11,24 @@ the connection's lock serialises every call.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 
 from . import messages
+from .account import Account, Table, decode_items
 from .book import BookState
 from .book_sync import BookSync, Verdict
 from .channels import CHANNELS, Ask, Key
-from .events import Counters, Ended, Gap, Note, Notice, Received, Request
+from .dead_man import DeadMan
+from .events import Counters, Ended, Gap, Note, Notice, Received, Reply, Request
 from .limits import Timing, TokenBucket
 from .liveness import Liveness
 from .messages import BookData, Envelope, MalformedFrame
-from .subscriptions import Answer, Call, Phase, Registry, Wish
+from .secret import Secret
+from .subscriptions import SESSION_ERRORS, Answer, Call, Phase, Registry, Wish
+from .times import ServerClock
 
+_ABOUT_ONE_ORDER = ("EOrder:Unknown order", "EOrder:Invalid order")
+"""Failures of a request for several orders that are about one of them."""
 FIRST_REQ_ID = 1 << 30
 """Our own request ids start here, far from those that people choose, and stay within 32 bits."""
 REQUESTS_PER_SECOND = 10
@@ -37,10 +43,22 @@ _WAKE = Received(wake=True)
 
 
 class Session:
-    """The decisions of one connection and of its successors."""
+    """The decisions of one connection and of its successors.
 
-    def __init__(self, timing: Timing) -> None:
+    A ``private`` one sends requests only while it has a ``token``, and keeps the account's tables.
+    """
+
+    def __init__(self, timing: Timing, private: bool = False) -> None:
         self.timing = timing
+        self.private = private
+        self.token: Optional[Secret] = None
+        self.token_at = float("-inf")
+        """When the token was set."""
+        self.account = Account()
+        self.clock = ServerClock()
+        self.switch: Optional[DeadMan] = None
+        self.max_rate_count: Optional[int] = None
+        """The account's trading-rate threshold, as the exchange said it."""
         self.registry = Registry(timing)
         self.counters = Counters()
         self.open = False
@@ -87,6 +105,8 @@ class Session:
         for key in keys:
             wish = self.registry.want(ask, key, call, req_id)
             wish.raw = wish.raw or raw
+            if self.private and wish.table is None and wish.phase is not Phase.LIVE:
+                wish.table = self.account.table(key.channel, wish.params)
             if key.channel == "instrument" and ask.params.get("snapshot"):
                 self._need_snapshot(wish, call)
         return call
@@ -126,6 +146,18 @@ class Session:
             self.registry.resubscribe(wish, float("-inf"), ask.params)
         return call
 
+    def subscribe_table(self, ask: Ask) -> Call:
+        """Wish for one of the account's tables."""
+        wish = self.registry.wishes.get(ask.keys()[0])
+        if wish is not None and wish.table is None and not wish.leaves_for_good:
+            call = Call([])
+            call.refused[None] = (
+                "its frames are subscribed with parameters that leave something out of the account; "
+                "unsubscribe that first, or use a second client"
+            )
+            return call
+        return self.subscribe(ask, raw=False)
+
     def unsubscribe(self, keys: List[Key], req_id: Optional[int] = None) -> Call:
         """Stop wishing for ``keys``; all of them must be wished for."""
         self._check_free(req_id)
@@ -140,12 +172,12 @@ class Session:
                 wish.first_id = req_id
         return call
 
-    def request(self, method: str, req_id: Optional[int] = None) -> Request:
-        """Expect a reply to a request that is about to be sent."""
+    def expect(self, request: Request, req_id: Optional[int], now: float) -> None:
+        """Expect replies to a request that is about to be sent; it gets its id."""
         self._check_free(req_id)
-        request = Request(method, req_id if req_id is not None else next(self._ids))
+        request.req_id = req_id if req_id is not None else next(self._ids)
+        request.sent_at = now
         self._requests[request.req_id] = request
-        return request
 
     def forget(self, request: Request) -> None:
         """Nobody waits for ``request`` any more; a reply that still comes counts as late."""
@@ -169,6 +201,8 @@ class Session:
             return []
         if wish.sync is not None:
             return [wish.sync.book.snapshot_frame()] if wish.sync.live else []
+        if wish.table is not None:
+            return [self.account.snapshot_frame(key.channel)] if wish.table.live else []
         return list(wish.primer)
 
     def _check_free(self, req_id: Optional[int]) -> None:
@@ -214,6 +248,7 @@ class Session:
         since = self._last()
         self.open = False
         self.liveness = None
+        self.token = None
         for request in self._requests.values():
             request.lost = reason
         self._requests.clear()
@@ -224,6 +259,8 @@ class Session:
         self.lost(reason, now)
         for wish in self.registry.wishes.values():
             wish.close_book(reason)
+        for table in (self.account.orders, self.account.balances):
+            table.leave(BookState.CLOSED, reason, now)
 
     # -- output ------------------------------------------------------------------------------
 
@@ -239,10 +276,13 @@ class Session:
                     wish.lapse(wish.acked_at or now, "acknowledged, but no data")
                 self.counters.resyncs += 1
                 self.registry.resubscribe(wish, now)
-        frames = [
-            messages.subscription_request(*request)
-            for request in self.registry.due(now, self._bucket, self._ids)
-        ]
+        frames = []
+        if self.token is not None or not self.private:
+            frames = [
+                messages.subscription_request(*request, token=self.token)
+                for request in self.registry.due(now, self._bucket, self._ids)
+            ]
+            frames += self._renewal(now)
         life_at = self.liveness.life_at(now, byte_at, message_at)
         if self.liveness.ping_due(now, life_at, self.registry.confirmed):
             req_id = next(self._ids)
@@ -250,6 +290,37 @@ class Session:
             self.counters.pings += 1
             frames.append(messages.ping_request(req_id))
         return frames
+
+    def _renewal(self, now: float) -> List[bytes]:
+        switch = self.switch
+        if switch is None:
+            return []
+        switch.look()
+        if not switch.due(now):
+            return []
+        request = Request("cancel_all_orders_after")
+        self.expect(request, None, now)
+        switch.asked(request, now)
+        params = {"timeout": switch.timeout, "token": self.token}
+        return [messages.encode({"method": request.method, "params": params, "req_id": request.req_id})]
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can go out."""
+        return self.open and (self.token is not None or not self.private)
+
+    @property
+    def wants_token(self) -> bool:
+        """Whether the exchange has refused the token and another one is needed."""
+        return self.private and self.open and self.token is None
+
+    def use_token(self, token: Secret, now: float) -> None:
+        """Go on with this token."""
+        self.token, self.token_at = token, now
+
+    def _token_refused(self, sent_at: Optional[float]) -> None:
+        if sent_at is None or sent_at >= self.token_at:
+            self.token = None
 
     def verdict(self, now: float, byte_at: float, message_at: Optional[float]) -> Optional[str]:
         """Why the connection must be given up, or None."""
@@ -343,6 +414,8 @@ class Session:
             return self._book_frame(frame, now)
         if channel == "status":
             return self._status(envelope)
+        if self.private and channel in ("executions", "balances"):
+            return self._account_frame(envelope, now)
         if not isinstance(channel, str):
             return _NOTHING
         keys: List[Key] = []
@@ -355,6 +428,48 @@ class Session:
                 keys.append(key)
                 notes += self._gap_over(wish, now)  # data may come before their acknowledgement
         return Received(tuple(keys), notes)
+
+    def _account_frame(self, envelope: Envelope, now: float) -> Received:
+        key = Key(envelope.channel)
+        wish = self.registry.wishes.get(key)
+        if wish is None or not wish.takes_data:
+            return _NOTHING
+        table, items = wish.table, decode_items(bytes(envelope.data))
+        wish.data_at, wish.was_fed = now, True
+        if not isinstance(table, Table):
+            return Received((key,), self._gap_over(wish, now))
+        if envelope.type == "snapshot":
+            wish.mute = 0
+            self._take(table, items, True, wish.acked_at or now, now)
+            table.begin(envelope.sequence, now)
+            return Received((key,), self._gap_over(wish, now), wake=True, pump=True)
+        if not table.live:
+            return Received((key,), wake=True)
+        expected = table.expected
+        if not table.follows(envelope.sequence):
+            return self._hole(wish, table, f"sequence {envelope.sequence} came instead of {expected}", now)
+        self._take(table, items, False, now, now)
+        return Received((key,), wake=True)
+
+    def _take(
+        self, table: Table, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float
+    ) -> None:
+        table.take(items, snapshot, asked_at, now)
+        if table is self.account.orders and self.on_reports is not None:
+            self.on_reports(items, now)
+
+    on_reports: Optional[Callable[[List[Dict[str, Any]], float], None]] = None
+    """Told of every report, under the lock."""
+
+    def _hole(self, wish: Wish, table: Table, what: str, now: float) -> Received:
+        delay = table.resync_delay(now)
+        table.leave(BookState.RESYNCING, f"a message is missing: {what}", now)
+        wish.lapse(now, f"a message is missing: {what}")
+        self.counters.resyncs += 1
+        self.registry.resubscribe(wish, now + delay)
+        when = "now" if not delay else f"in {delay:g} s"
+        text = f"{wish.key}: a message is missing ({what}); resync {when}"
+        return Received(notes=(Notice("WARNING", text),), wake=True, pump=not delay)
 
     def _keys(self, channel: str, envelope: Envelope) -> List[Key]:
         plain = Key(channel)
@@ -393,21 +508,40 @@ class Session:
         if error.startswith(TOO_FAST):
             self._bucket.pause(now + 1.0)
         if envelope.method in ("pong", "ping") and self.liveness and self.liveness.ponged(req_id, now):
+            self.clock.heard(envelope.time_in, now - (self.liveness.rtt or 0.0), now)
             return _WAKE
-        request = self._requests.pop(req_id, None) if isinstance(req_id, int) else None
+        request = self._requests.get(req_id) if isinstance(req_id, int) else None
+        if self.private and error.startswith(SESSION_ERRORS):
+            self._token_refused(request.sent_at if request else self.registry.sent_at(req_id))
         if request is not None:
-            request.reply, request.envelope = frame, envelope
-            return _WAKE
+            return self._take_reply(request, Reply(frame, envelope), error, now)
         success = envelope.success is True
         symbol = envelope.symbol
         if success and bytes(envelope.result).startswith(b"{"):
-            symbol = messages.decode_value(bytes(envelope.result)).get("symbol")
+            result = messages.decode_value(bytes(envelope.result))
+            symbol = result.get("symbol")
+            if isinstance(result.get("maxratecount"), int):
+                self.max_rate_count = result["maxratecount"]
         symbol = symbol if isinstance(symbol, str) else None
         answers = self.registry.answer(req_id, symbol, success, error, frame, now)
         if answers is None:
             self.counters.late_replies += 1
             return _WAKE
         return self._answered(answers, now)
+
+    def _take_reply(self, request: Request, reply: Reply, error: str, now: float) -> Received:
+        self.clock.heard(reply.envelope.time_in, request.sent_at, now)
+        if not request.replies and not request.abandoned:
+            request.refused = bool(error) and not error.startswith(_ABOUT_ONE_ORDER)
+        request.replies.append(reply)
+        if request.complete:
+            self._requests.pop(request.req_id, None)
+        if not request.abandoned:
+            return _WAKE
+        self.counters.late_replies += 1
+        words = f"refused: {error}" if error else "it was carried out"
+        text = f"the reply to {request.method} came after {now - request.sent_at:.1f} s: {words}"
+        return Received(notes=(Notice("WARNING", text),), wake=True)
 
     def _answered(self, answers: List[Answer], now: float) -> Received:
         notes: List[Note] = []

@@ -19,6 +19,7 @@ from __future__ import annotations
 import enum
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
+from .account import Table
 from .book import BookState
 from .book_sync import BookSync
 from .channels import Ask, Channel, Key
@@ -30,6 +31,8 @@ SURE_SNAPSHOTS = ("book", "ticker", "instrument")
 """Channels whose snapshot always has something in it; no trade and no candle is possible."""
 KEPT_EXPIRED = 60.0
 _TEMPORARY = ("Exceeded msg rate", "EService", "EGeneral:Internal", "EAPI:Rate limit")
+SESSION_ERRORS = ("ESession:Invalid session", "Token(s) not found", "EAPI:Invalid token")
+"""What the exchange says of a token that it does not, or no longer, accept."""
 
 
 class Phase(enum.Enum):
@@ -78,6 +81,9 @@ class Wish:
         self.raw = False
         """Somebody subscribed this as frames, so its parameters are not ours to change."""
         self.sync: Optional[BookSync] = None
+        self.table: Optional[Table] = None
+        """The table of the account that it keeps up to date."""
+        self.token_failures = 0
         self.first_id: Optional[int] = None
         """The caller's own ``req_id``, for the first request only."""
         self.asked_id: Optional[int] = None
@@ -112,6 +118,9 @@ class Wish:
         """Its readers are told that it is over; a later book of the symbol is another one."""
         if self.sync is not None:
             self.sync.state, self.sync.reason, self.sync = BookState.CLOSED, reason, None
+        if self.table is not None:
+            self.table.leave(BookState.SYNCING, f"not subscribed: {reason}", self.data_at or 0.0)
+            self.table = None
 
     @property
     def leaves_for_good(self) -> bool:
@@ -142,8 +151,10 @@ class Wish:
         """Acknowledged with a snapshot asked for, and nothing has come for too long."""
         if self.phase is not Phase.LIVE or self.acked_at is None or self.data_at is not None:
             return False
-        if self.sync is not None and self.sync.live:
+        if (self.sync is not None and self.sync.live) or (self.table is not None and self.table.live):
             return False  # its snapshot came before the acknowledgement
+        if self.table is not None:
+            return now - self.acked_at > min(60.0, timing.first_data_timeout * 2.0**self.mute)
         if self.key.channel not in SURE_SNAPSHOTS or not self.params.get("snapshot"):
             return False
         return now - self.acked_at > min(60.0, timing.first_data_timeout * 2.0**self.mute)
@@ -190,16 +201,18 @@ class Registry:
 
     def conflict(self, key: Key, ask: Ask) -> Optional[str]:
         """Why ``ask`` cannot stand beside what is there already, or None."""
-        wish, name = self.wishes.get(key), ask.channel.one_of
-        if wish is None or name is None or wish.leaves_for_good:
+        wish = self.wishes.get(key)
+        if wish is None or wish.leaves_for_good:
             return None
-        wanted = (wish.again or wish.params).get(name)
-        if wanted == ask.params.get(name):
-            return None
-        return (
-            f"already subscribed with {name}={wanted!r} on this connection, and its data do not tell "
-            f"one {name} from another. Unsubscribe that first, or use a second client"
-        )
+        for name in ask.channel.one_of:
+            assumed = ask.channel.assumed.get(name)
+            wanted = (wish.again or wish.params).get(name, assumed)
+            if wanted != ask.params.get(name, assumed):
+                return (
+                    f"already subscribed with {name}={wanted!r} on this connection, and its data do not tell "
+                    f"one {name} from another. Unsubscribe that first, or use a second client"
+                )
+        return None
 
     def want(self, ask: Ask, key: Key, call: Optional[Call], first_id: Optional[int]) -> Wish:
         """Wish for ``key``; ``call`` is told the answer (at once if it is live)."""
@@ -303,6 +316,11 @@ class Registry:
             return True
         return any(req_id in (wish.first_id, wish.again_id) for wish in self.wishes.values())
 
+    def sent_at(self, req_id: Any) -> Optional[float]:
+        """When the request with this id was sent, if it waits for its answer."""
+        asked = self._asked.get(req_id) if isinstance(req_id, int) else None
+        return asked.sent_at if asked is not None else None
+
     def answer(
         self,
         req_id: Any,
@@ -335,6 +353,12 @@ class Registry:
 
     def _move(self, wish: Wish, success: bool, error: str, frame: bytes, now: float) -> Answer:
         wish.asked_id = None
+        if not success and error.startswith(SESSION_ERRORS) and wish.channel.private:
+            wish.token_failures += 1
+            if wish.token_failures <= 1:  # a fresh token may help, once
+                if wish.phase is Phase.ASKED:
+                    wish.phase = Phase.WANTED
+                return Answer(wish, "retry", error)
         if not success and error.startswith(_TEMPORARY):
             wish.failures += 1
             wish.not_before = now + min(30.0, 2.0 ** (wish.failures - 1))
@@ -347,7 +371,7 @@ class Registry:
             return self._left(wish, frame)
         if success or error.startswith("Already subscribed"):
             wish.phase, wish.acked_at = Phase.LIVE, now
-            wish.failures, wish.was_live = 0, True
+            wish.failures, wish.token_failures, wish.was_live = 0, 0, True
             self._settle_calls(wish, frame, leaving=False)
             return Answer(wish, "live")
         self._refuse_calls(wish, error, frame)
@@ -396,10 +420,12 @@ class Registry:
             wish.params, wish.again = wish.again or wish.params, None
             wish.first_id, wish.again_id = wish.again_id or wish.first_id, None
             wish.acked_at = wish.data_at = None
-            wish.mute = wish.failures = 0
+            wish.mute = wish.failures = wish.token_failures = 0
             wish.primer = []
             if wish.sync is not None:
                 wish.sync.leave(BookState.STALE, reason, since)
+            if wish.table is not None:
+                wish.table.leave(BookState.STALE, reason, since)
             wish.reset_book()
 
     @property

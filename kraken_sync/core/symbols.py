@@ -189,3 +189,13 @@ def _older(base: str, quote: str) -> List[str]:
         for right in {quote, older.get(quote, quote), rest.get(quote, quote)}:
             names.append(f"{left}{right}")
     return names
+
+
+def modern_asset(name: str) -> str:
+    """The v2 code of an asset as REST calls it; a suffix such as ``.S`` stays.
+
+    >>> modern_asset("XXBT"), modern_asset("ZUSD"), modern_asset("XBT.M"), modern_asset("SOL")
+    ('BTC', 'USD', 'BTC.M', 'SOL')
+    """
+    code, point, suffix = name.partition(".")
+    return _REST_ASSETS.get(code, _RENAMED.get(code, code)) + point + suffix

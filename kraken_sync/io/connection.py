@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import Any, Iterator, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ..core import messages
 from ..core.channels import Ask, Key
-from ..core.events import Request
+from ..core.events import Reply, Request
 from ..core.subscriptions import Call
 from ..errors import ConnectionLost, ReplyTimeout, SubscriptionRefused
 from .line import Line
 from .streams import Stream
 from .transport import Transport
+
+FRAMES, BOOK, TABLE = "frames", "book", "table"
+"""What a subscription may be for."""
 
 
 class Connection(Line):
@@ -26,13 +29,13 @@ class Connection(Line):
         *,
         stream: Optional[Stream] = None,
         token: object = None,
-        book: bool = False,
+        kind: str = FRAMES,
         req_id: Optional[int] = None,
     ) -> Call:
         """Subscribe and wait for every symbol's answer. All or nothing.
 
         ``stream`` gets the frames. ``token``, an object of the caller's own, holds the subscription
-        without a stream, until it is given to :meth:`release`. ``book`` wishes for a book.
+        without a stream, until it is given to :meth:`release`. ``kind`` tells what is wished for.
 
         Raises:
             SubscriptionRefused: naming each refused symbol; what was added is undone.
@@ -47,7 +50,12 @@ class Connection(Line):
                 for key in keys
                 if key in wishes and not wishes[key].leaves_for_good and not self._holds.any(key)
             ]
-            call = self.session.subscribe_book(ask) if book else self.session.subscribe(ask, req_id)
+            if kind == BOOK:
+                call = self.session.subscribe_book(ask)
+            elif kind == TABLE:
+                call = self.session.subscribe_table(ask)
+            else:
+                call = self.session.subscribe(ask, req_id)
             if not call.refused:
                 for key in keys:
                     if stream is not None:
@@ -107,42 +115,60 @@ class Connection(Line):
             self.changed.notify_all()
         self.pump()
 
-    def request(
-        self, message: Mapping[str, Any], deadline: Optional[float]
-    ) -> Tuple[bytes, messages.Envelope]:
+    def request(self, message: Mapping[str, Any], deadline: Optional[float]) -> Reply:
         """Send a request and wait for its reply.
 
         Raises:
             ReplyTimeout: no reply in time.
             ConnectionLost: the connection ended before the reply came, or before it was sent.
         """
-        method, started = str(message.get("method")), time.monotonic()
+        request, started = Request(str(message.get("method"))), time.monotonic()
+        try:
+            self.ask(message, request, deadline)
+        finally:
+            self.forget(request)
+        if request.replies:
+            return request.replies[0]
+        if request.lost is not None:
+            raise ConnectionLost(
+                f"{request.method} was sent, but the connection ended before the reply: {request.lost}"
+            )
+        waited = time.monotonic() - started
+        raise ReplyTimeout(f"no reply to {request.method} within {waited:.1f} s", waited=waited)
+
+    def ask(
+        self,
+        message: Mapping[str, Any],
+        request: Request,
+        deadline: Optional[float],
+        done: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Send a request, and wait until it is done, ``done()`` says so, or ``deadline`` has passed.
+
+        Whatever this raises, ``request.sent`` tells whether any part of it may have left.
+        """
         messages.encode(message)  # what cannot be sent must raise before anything is expected
         with self._sending(deadline) as transport:
             with self.changed:
-                request = self.session.request(method, message.get("req_id"))
-            frame = messages.encode({**message, "req_id": request.req_id})
+                self.session.expect(request, message.get("req_id"), time.monotonic())
+                frame = messages.encode(self._with_token({**message, "req_id": request.req_id}))
+            request.sent = True
             try:
                 transport.send(frame, self._send_timeout(deadline))
-            except BaseException:
-                self._forget_request(request)
+            except ConnectionLost as error:
+                request.sent = error.sent
                 raise
-        try:
-            with self.changed:
-                answered = self.wait(lambda: request.done, deadline)
-        except BaseException:
-            self._forget_request(request)
-            raise
-        if request.reply is not None and request.envelope is not None:
-            return request.reply, request.envelope
-        if request.lost is not None:
-            raise ConnectionLost(
-                f"{method} was sent, but the connection ended before the reply: {request.lost}"
-            )
-        assert not answered
-        self._forget_request(request)
-        waited = time.monotonic() - started
-        raise ReplyTimeout(f"no reply to {method} within {waited:.1f} s", waited=waited)
+        with self.changed:
+            self.wait(lambda: request.done or done(), deadline)
+
+    def _with_token(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What goes out instead of ``message``."""
+        return message
+
+    def forget(self, request: Request) -> None:
+        """Nobody is interested in ``request`` any more."""
+        with self.changed:
+            self.session.forget(request)
 
     def send_raw(self, message: Mapping[str, Any], deadline: Optional[float]) -> None:
         """Send a message as it is and expect nothing."""
@@ -156,10 +182,11 @@ class Connection(Line):
         while True:
             with self.changed:
                 self._check_usable()
-                if not self.wait(lambda: self.session.open, deadline):
+                if not self.wait(lambda: self.session.ready, deadline):
                     raise ConnectionLost(
                         f"not sent: there is no connection to {self.target} "
-                        f"({self.trouble or 'still connecting'})"
+                        f"({self.trouble or 'still connecting'})",
+                        sent=False,
                     )
                 transport = self._transport
             assert transport is not None
@@ -168,7 +195,7 @@ class Connection(Line):
                 raise ReplyTimeout("not sent: other messages were in the way for too long")
             try:
                 with self.changed:
-                    current = self._transport is transport and self.session.open
+                    current = self._transport is transport and self.session.ready
                 if current:
                     yield transport
                     return
@@ -179,10 +206,6 @@ class Connection(Line):
         if deadline is None:
             return self.timing.send_timeout
         return max(0.01, min(self.timing.send_timeout, deadline - time.monotonic()))
-
-    def _forget_request(self, request: Request) -> None:
-        with self.changed:
-            self.session.forget(request)
 
     def _pump_and_wait(self, call: Call, deadline: Optional[float], what: str) -> None:
         started = time.monotonic()

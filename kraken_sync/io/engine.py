@@ -8,34 +8,54 @@ from __future__ import annotations
 
 import os
 import ssl
+import threading
 import time
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from ..core.limits import Timing
+from ..errors import ClientClosed
 from .connection import Connection
 from .dial import Target
 from .dispatcher import Dispatcher
+from .errands import Errands
+from .private import PrivateConnection
+from .rest import Rest
 from .streams import Decode, Stream
 from .watchdog import Checked, Watchdog
 
+PUBLIC, PRIVATE, LEVEL3 = "public", "private", "level3"
+
 
 class Engine:
-    """The running parts of one client, from :meth:`start` to :meth:`stop`; used once."""
+    """The running parts of one client, from :meth:`start` to :meth:`stop`; used once.
+
+    Args:
+        targets: where each kind of connection goes: ``public``, ``private``, ``level3``.
+        rest: fetches tokens; closed with the engine.
+        handler: see :class:`Dispatcher`.
+    """
 
     def __init__(
         self,
-        public: Optional[Target],
+        targets: Mapping[str, Target],
         timing: Timing,
         context: Optional[ssl.SSLContext],
         handler: Optional[Callable[[], Optional[Callable[[Any], Any]]]],
         decode: Decode,
+        rest: Rest,
     ) -> None:
         self.pid = os.getpid()
         self.timing = timing
         self.taps: List[Stream] = []
-        self.connections: List[Connection] = []
+        self.lines: Dict[str, Connection] = {}
+        """The connections there are, by kind."""
+        self._targets = targets
+        self._context = context
+        self._rest = rest
+        self._lock = threading.Lock()
         self._checked: List[Checked] = [self]
         self._watchdog = Watchdog(self._checked, timing.tick)
+        self._errands: Optional[Errands] = None
         self.abandoned = False
         """Set by a finaliser, which must not lock: the watchdog then stops everything."""
         self.starters = 0
@@ -43,29 +63,48 @@ class Engine:
         self.origin = ""
         """Where the client was made."""
         self.running = False
-        self.public: Optional[Connection] = None
-        if public is not None:
-            self.public = self._connection("public", public, context)
         self.dispatcher: Optional[Dispatcher] = None
         if handler is not None:
             stream = Stream("the callback", decode)
             self.taps.append(stream)
             self.dispatcher = Dispatcher(handler, stream)
 
-    def _connection(self, name: str, target: Target, context: Optional[ssl.SSLContext]) -> Connection:
-        connection = Connection(name, target, self.timing, context, self.taps, self._watchdog.wake)
-        self.connections.append(connection)
-        self._checked.append(connection)
-        return connection
+    @property
+    def connections(self) -> List[Connection]:
+        """All connections."""
+        return list(self.lines.values())
 
     def start(self) -> None:
-        """Start all threads; the connections begin to connect."""
+        """Start all threads; the public connection begins to connect, if there is to be one."""
         self.running = True
         self._watchdog.start()
         if self.dispatcher is not None:
             self.dispatcher.start()
-        for connection in self.connections:
-            connection.start()
+        if PUBLIC in self._targets:
+            self.open(PUBLIC)
+
+    def open(self, kind: str) -> Connection:
+        """The connection of this kind; begins to connect if there is none. Does not block."""
+        with self._lock:
+            if kind in self.lines:
+                return self.lines[kind]
+            if not self.running:
+                raise ClientClosed("the client was closed meanwhile")
+            line = self.lines[kind] = self._make(kind)
+            self._checked.append(line)
+            line.start()
+        return line
+
+    def _make(self, kind: str) -> Connection:
+        target, timing, wake = self._targets[kind], self.timing, self._watchdog.wake
+        if kind == PUBLIC:
+            return Connection(kind, target, timing, self._context, self.taps, wake)
+        if self._errands is None:
+            self._errands = Errands()
+            self._errands.start()
+        return PrivateConnection(
+            kind, target, timing, self._context, self.taps, wake, rest=self._rest, errands=self._errands
+        )
 
     @property
     def worked(self) -> bool:
@@ -82,17 +121,23 @@ class Engine:
         self._watchdog.stop()
         if self.dispatcher is not None:
             self.dispatcher.stop()
+        if self._errands is not None:
+            self._errands.stop()
 
     def stop(self, timeout: float) -> None:
         """Stop everything. Blocks up to ``timeout`` seconds. Any thread, also a callback's."""
         if os.getpid() != self.pid:
             return  # a forked child: the threads and sockets are the parent's
-        deadline, self.running = time.monotonic() + timeout, False
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            self.running = False
         self.signal()
+        self._rest.close()
         for connection in self.connections:
             connection.stop(deadline)
         for tap in self.taps:
             tap.end()
         self._watchdog.join(max(0.0, deadline - time.monotonic()))
-        if self.dispatcher is not None:
-            self.dispatcher.join(max(0.0, deadline - time.monotonic()))
+        for thread in (self._errands, self.dispatcher):
+            if thread is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))

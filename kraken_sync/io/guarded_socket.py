@@ -48,6 +48,8 @@ class GuardedSocket:
         """Since when a message is incomplete, or None."""
         self.read_deadline: Optional[float] = None
         self.write_deadline: Optional[float] = None
+        self.accepted = 0
+        """How many bytes of the last :meth:`send` have left, or may have."""
         self._closed = False
 
     # -- what websocket-client asks of a socket ---------------------------------------------
@@ -96,12 +98,14 @@ class GuardedSocket:
             Broken: nothing, or only a part, may have left.
         """
         view, sent = memoryview(data), 0
+        self.accepted = 0
         while sent < len(view):
             if self.broken:
                 raise Broken(self.broken)
             try:
                 with self._io:
                     sent += self._sock.send(view[sent : sent + WRITE_PIECE])
+                self.accepted = sent
                 continue
             except ssl.SSLWantReadError:
                 for_writing = False

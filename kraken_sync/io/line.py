@@ -67,11 +67,12 @@ class Line:
         context: Optional[ssl.SSLContext],
         taps: List[Stream],
         wake_watchdog: Callable[[], None],
+        private: bool = False,
     ) -> None:
         self.name = name
         self.target = target
         self.timing = timing
-        self.session = Session(timing)
+        self.session = Session(timing, private)
         self.changed = threading.Condition()
         """The lock of everything decided here; notified when somebody waiting should look again."""
         self.state = "INIT"
@@ -119,7 +120,7 @@ class Line:
                 return
             trouble, transport = self.trouble, self._transport
         if isinstance(trouble, ConnectFailed):
-            raise _again(trouble)
+            raise again(trouble)
         if trouble is not None:
             raise ConnectFailed(f"connected, but not greeted: {trouble}", step="status") from trouble
         step = transport.step if transport is not None else "connect"
@@ -176,7 +177,7 @@ class Line:
         try:
             while not done():
                 if self.failure is not None:
-                    raise _again(self.failure)
+                    raise again(self.failure)
                 if self.closed:
                     raise ClientClosed("the client is closed")
                 left = WAIT_SLICE if deadline is None else deadline - time.monotonic()
@@ -189,7 +190,7 @@ class Line:
 
     def _check_usable(self) -> None:
         if self.failure is not None:
-            raise _again(self.failure)
+            raise again(self.failure)
         if self.closed:
             raise ClientClosed("the client is closed; start() opens it again")
 
@@ -249,12 +250,13 @@ class Line:
                 self.state = "CONNECTING" if self._down_since is None else "RECONNECTING"
             opened_at: Optional[float] = None
             try:
+                self._prepare(time.monotonic() + self.timing.connect_timeout)
                 transport.connect(time.monotonic() + self.timing.connect_timeout)
                 opened_at = time.monotonic()
                 with self.changed:
                     self.session.opened(opened_at)
                 self._receive_all(transport)
-            except (ConnectFailed, ConnectionLost) as error:
+            except KrakenError as error:
                 self._lost(error)
             except Exception as error:
                 faults += 1
@@ -271,6 +273,25 @@ class Line:
             if not self._stop.is_set():
                 log.info("%s: next attempt in %.1f s", self.target, delay)
             self._stop.wait(delay)
+
+    def _prepare(self, deadline: float) -> None:
+        """What must be had before connecting. Blocks until ``deadline`` (monotonic) at most."""
+
+    def give_up(self, error: KrakenError) -> None:
+        """End this line for good, because of ``error``. Any thread."""
+        with self.changed:
+            if self.failure is not None or self.closed:
+                return
+            self.failure, self.state = error, "ERROR"
+            self._stop.set()
+            transport, streams = self._transport, self._holds.all_streams()
+            self.session.lost(str(error), time.monotonic())
+            self.changed.notify_all()
+        log.error("%s: given up for good: %s", self.target, error)
+        if transport is not None:
+            transport.abort(str(error))
+        for stream in streams:
+            stream.end(error)
 
     def _receive_all(self, transport: Transport) -> None:
         session, changed, recv, clock = self.session, self.changed, transport.recv, time.monotonic
@@ -412,7 +433,7 @@ def _deliver(frame: bytes, keys: Sequence[Key], refs: Sequence[Refs]) -> None:
                 stream.put(key, frame)
 
 
-def _again(error: KrakenError) -> KrakenError:
+def again(error: KrakenError) -> KrakenError:
     """A copy to raise, so that no caller's frames pile up in the traceback of a kept error."""
     return copy.copy(error).with_traceback(None)
 

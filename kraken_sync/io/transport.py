@@ -122,13 +122,16 @@ class Transport:
         assert self.send_lock.locked()
         guard, codec = self._connected()
         guard.write_deadline = time.monotonic() + timeout
+        guard.accepted = 0
         try:
             codec.send(frame, _TEXT)
         except BaseException as error:  # whatever it is, also a Ctrl-C: a part may have left
             guard.abort(f"sending failed: {error or type(error).__name__}")
             if not isinstance(error, Exception):
                 raise
-            raise self._lost(error) from error
+            lost = self._lost(error)
+            lost.sent = guard.accepted > 0
+            raise lost from error
 
     def send_pong(self, timeout: float) -> None:
         """Answer the last protocol ping, if there is one. The caller holds ``send_lock``."""
@@ -183,7 +186,7 @@ class Transport:
 
     def _connected(self) -> tuple[GuardedSocket, Any]:
         if self._guard is None or self._codec is None:
-            raise ConnectionLost("not connected")
+            raise ConnectionLost("not connected", sent=False)
         return self._guard, self._codec
 
     def _handshake(self, guard: GuardedSocket) -> None:

@@ -1,0 +1,163 @@
+"""Cancels, which may be repeated, and whose effect can be seen in the executions."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
+
+from .core.account import Record
+from .core.events import Request
+from .core.order import CLOSED, UNKNOWN
+from .errors import KrakenError, OrderNotSent, OrderOutcomeUnknown
+from .io.private import PrivateConnection
+from .replies import refusal, rejected
+
+if TYPE_CHECKING:
+    from .trading import Trading
+
+Json = Dict[str, Any]
+Target = Tuple[str, Any]
+"""The kind of an id, such as ``order_id``, and the id."""
+
+
+class Cancels:
+    """The canceling methods of a client."""
+
+    def __init__(self, client: Trading) -> None:
+        self._client = client
+
+    def cancel_order(self, params: Mapping[str, Any], ends: Optional[float], timeout: Optional[float]) -> Any:
+        """See :meth:`Trading.cancel_order`; ``params`` are checked."""
+        line = self._client._trading_line("cancel_order", ends)
+        userrefs = params.get("order_userref", [])
+        targets: List[Target] = [
+            (kind, name) for kind in ("order_id", "cl_ord_id") for name in params.get(kind, [])
+        ]
+        if userrefs:
+            self._client.orders.wait_live(None if ends is None else max(0.0, ends - time.monotonic()))
+            targets += self._matching(line, userrefs)
+        single = len(targets) == 1 and not userrefs
+        halfway = None if ends is None or timeout is None else ends - timeout / 2
+        expected = None if userrefs and targets else max(1, len(targets))
+        try:
+            confirmed = bool(userrefs and targets)
+            request = self._client._trade(
+                "cancel_order",
+                params,
+                halfway,
+                expected,
+                lambda: confirmed and self._gone(line, targets),
+            )
+            return self._results(line, request, targets, userrefs, params, single, ends)
+        except OrderOutcomeUnknown as error:
+            self._client._known_again(error)
+            lost = error
+        # a cancel has the same effect twice as once: look, and ask again, on the next connection if need be
+        if self._gone(line, targets):
+            return self._seen(line, targets, single)
+        try:
+            request = self._client._trade(
+                "cancel_order", params, ends, expected, lambda: self._gone(line, targets)
+            )
+        except OrderNotSent:
+            raise lost from None
+        error_words = refusal(request)
+        if self._gone(line, targets) or (error_words and self._wait_gone(line, targets, ends)):
+            return self._seen(line, targets, single)
+        return self._results(line, request, targets, userrefs, params, single, ends)
+
+    def _matching(self, line: PrivateConnection, userrefs: List[int]) -> List[Target]:
+        with line.changed:
+            orders = line.session.account.orders
+            return [
+                ("order_id", record.order_id)
+                for userref in userrefs
+                for record in orders.with_userref(userref)
+                if record.open
+            ]
+
+    def _record(self, line: PrivateConnection, target: Target) -> Optional[Record]:
+        return line.session.account.orders.find(target[1])
+
+    def _gone(self, line: PrivateConnection, targets: List[Target]) -> bool:
+        """Whether the executions say of each of them that it is not open any more."""
+        with line.changed:
+            orders = line.session.account.orders
+            if not orders.live:
+                return False
+            records = [self._record(line, target) for target in targets]
+            return all(record is not None and record.status in CLOSED for record in records)
+
+    def _seen(self, line: PrivateConnection, targets: List[Target], single: bool) -> Any:
+        """The answer that the executions give."""
+        entries: List[Json] = []
+        with line.changed:
+            for kind, name in targets:
+                record = self._record(line, (kind, name))
+                status = record.status if record is not None else UNKNOWN
+                entries.append({kind: name} if status == "canceled" else {kind: name, "status": status})
+        return entries[0] if single else entries
+
+    def _results(
+        self,
+        line: PrivateConnection,
+        request: Request,
+        targets: List[Target],
+        userrefs: List[int],
+        params: Mapping[str, Any],
+        single: bool,
+        ends: Optional[float],
+    ) -> Any:
+        error = refusal(request)
+        if error is not None and (single or (request.replies and len(request.replies) < len(targets))):
+            raise rejected("cancel_order", error, params)
+        if userrefs:
+            self._wait_gone(line, targets, ends)
+            return self._seen(line, targets, False)
+        if single:
+            return self._client._decode(request.replies[0].frame).get("result") or dict([targets[0]])
+        return _matched(targets, [self._client._decode(reply.frame) for reply in request.replies])
+
+    def _wait_gone(self, line: PrivateConnection, targets: List[Target], ends: Optional[float]) -> bool:
+        try:
+            with line.changed:
+                return line.wait(lambda: self._gone(line, targets), ends)
+        except KrakenError:
+            return False
+
+    def batch_cancel(self, params: Mapping[str, Any], ends: Optional[float]) -> List[Json]:
+        """See :meth:`Trading.batch_cancel`; ``params`` are checked."""
+        client = self._client
+        line = client._trading_line("batch_cancel", ends)
+        targets: List[Target] = [("order_id", name) for name in params.get("orders", [])]
+        targets += [("cl_ord_id", name) for name in params.get("cl_ord_id", [])]
+        request = client._trade("batch_cancel", params, ends)
+        client._result(request, params)
+        with line.changed:
+            known = [target for target in targets if self._record(line, target) is not None]
+            watched = line.session.account.orders.live
+        if watched:
+            self._wait_gone(line, known, ends)
+        entries: List[Json] = []
+        with line.changed:
+            for kind, name in targets:
+                record = self._record(line, (kind, name))
+                entries.append({kind: name, "status": record.status if record is not None else UNKNOWN})
+        return entries
+
+
+def _named(target: Target) -> Json:
+    return dict([target])
+
+
+def _matched(targets: List[Target], replies: List[Json]) -> List[Json]:
+    """One entry per target. Replies name the order they are about, if they succeeded."""
+    done = [reply["result"] for reply in replies if isinstance(reply.get("result"), dict)]
+    errors = [str(reply.get("error")) for reply in replies if reply.get("success") is not True]
+    entries: List[Json] = []
+    for kind, name in targets:
+        if any(result.get(kind) == name for result in done):
+            entries.append({kind: name})
+        else:
+            entries.append({kind: name, "error": errors.pop(0) if errors else "no reply names it"})
+    return entries

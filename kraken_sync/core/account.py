@@ -1,0 +1,480 @@
+"""Orders and balances as the exchange tells them, kept complete or said to be incomplete.
+
+Both tables begin with a snapshot and follow the updates by their ``sequence``: 1 on the snapshot, one more
+with each message. A number that is missing means that something is missing: the table is not live until a
+fresh snapshot, and what the snapshot changed is kept as a :class:`Diff`.
+
+Source: Kraken, "executions" and "balances" pages, and recorded traffic: ``new`` names no symbol; a ``trade``
+says ``partially_filled`` even when it fills the order; fills are told again in every snapshot, known by
+``exec_id``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal, InvalidOperation
+from typing import Any, Deque, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
+
+import msgspec
+
+from .book import BookState
+from .book_sync import FORGIVEN_AFTER, MISMATCH_WAITS
+from .messages import MalformedFrame, encode
+from .order import CLOSED, OPEN, UNKNOWN, Order
+
+KEPT_CLOSED = 10_000
+"""How many orders that have ended are remembered."""
+KEPT_FILLS = 50
+KEPT_DIFFS = 1000
+_REST_STATUS = {"pending": "pending_new", "closed": "filled", "canceled": "canceled", "expired": "expired"}
+
+Report = Mapping[str, Any]
+_decode = msgspec.json.Decoder(List[Dict[str, Any]], float_hook=Decimal).decode
+
+
+def decode_items(raw: bytes) -> List[Dict[str, Any]]:
+    """The items of a private message, numbers exact. Raises MalformedFrame."""
+    try:
+        return _decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, InvalidOperation) as error:
+        raise MalformedFrame(str(error)) from error
+
+
+class Diff(NamedTuple):
+    """What a fresh snapshot has changed, after something was missed. Times are monotonic seconds."""
+
+    table: str
+    reason: str
+    since: float
+    until: float
+    appeared: Tuple[str, ...]
+    changed: Tuple[str, ...]
+    missing: Tuple[str, ...]
+    """Were open, and are not in the snapshot; the exchange is asked what became of them."""
+
+
+class Fill(NamedTuple):
+    """One trade of an order."""
+
+    qty: Decimal
+    cost: Decimal
+    fees: Tuple[Tuple[str, Decimal], ...]
+
+
+class Table:
+    """Whether a table is up to date."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state = BookState.SYNCING
+        self.reason = "not subscribed"
+        self.since: Optional[float] = None
+        """When it was last up to date; None while it is live, and before it ever was."""
+        self.generation = 0
+        """How many snapshots it has had."""
+        self.version = 0
+        """Rises with every change."""
+        self._sequence = 0
+        self._failures = 0
+        self._live_since = 0.0
+
+    @property
+    def live(self) -> bool:
+        """Whether nothing is missing."""
+        return self.state is BookState.LIVE
+
+    def leave(self, state: BookState, reason: str, now: float) -> None:
+        """Stop being live."""
+        if self.state is BookState.LIVE:
+            self.since = now
+        if self.state is not BookState.CLOSED:
+            self.state, self.reason = state, reason
+        self.version += 1
+
+    def begin(self, sequence: Any, now: float) -> None:
+        """A snapshot was taken; ``sequence`` is its number."""
+        if not self.live:
+            self._live_since = now
+        self.state, self.reason, self.since = BookState.LIVE, "", None
+        self.generation += 1
+        self.version += 1
+        self._sequence = sequence if isinstance(sequence, int) else 0
+
+    def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
+        """Apply a message. ``asked_at``: when the snapshot's subscription was confirmed."""
+        raise NotImplementedError
+
+    @property
+    def expected(self) -> int:
+        """The number that the next update should have."""
+        return self._sequence + 1
+
+    def resync_delay(self, now: float) -> float:
+        """Seconds to wait before the resync that a hole asks for; grows while they repeat."""
+        if now - self._live_since > FORGIVEN_AFTER:
+            self._failures = 0
+        delay = MISMATCH_WAITS[min(self._failures, len(MISMATCH_WAITS) - 1)]
+        self._failures += 1
+        return delay
+
+    def follows(self, sequence: Any) -> bool:
+        """Whether an update is the next one."""
+        if not isinstance(sequence, int) or not self._sequence:
+            return True  # without numbers there is nothing to check
+        expected, self._sequence = self._sequence + 1, sequence
+        return sequence == expected
+
+
+class Record:
+    """All that is known of one order."""
+
+    def __init__(self, order_id: str) -> None:
+        self.order_id = order_id
+        self.fields: Dict[str, Any] = {}
+        self.fills: Dict[str, Fill] = {}
+        self.settled: Optional[Fill] = None
+        """Totals that the exchange gave for the fills in ``settled_ids``."""
+        self.settled_ids: Set[str] = set()
+        self.status = ""
+        self.created = ""
+        self.touched = float("-inf")
+        """When it was last heard of (monotonic)."""
+        self.version = 0
+        self._order: Optional[Order] = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it can still trade, as far as is known."""
+        return self.status in OPEN
+
+    def merge(self, report: Report, now: float) -> None:
+        """Take over what a report says."""
+        self.version += 1
+        self._order, self.touched = None, now
+        fills = report.get("exec_type") == "trade" and isinstance(report.get("exec_id"), str)
+        if fills:
+            self.fills[report["exec_id"]] = Fill(
+                _number(report.get("last_qty")), _number(report.get("cost")), _fees(report.get("fees"))
+            )
+        for name, value in report.items():
+            if value is not None and name not in _OF_A_FILL:
+                self.fields[name] = value
+        status = report.get("order_status")
+        if isinstance(status, str) and status:
+            self.status = status
+        if not self.created and isinstance(report.get("timestamp"), str):
+            self.created = report["timestamp"]
+
+    def settle(self, entry: Report, now: float) -> None:
+        """Take over what REST says of it, which is complete."""
+        self.version += 1
+        self._order, self.touched = None, now
+        filled = _number(entry.get("vol_exec"))
+        words = str(entry.get("status", ""))
+        self.status = _REST_STATUS.get(words, words) or UNKNOWN
+        if words == "open":
+            self.status = "partially_filled" if filled else "new"
+        descr = entry.get("descr")
+        descr = descr if isinstance(descr, Mapping) else {}
+        found = {
+            "order_qty": _number(entry.get("vol")),
+            "cum_qty": filled,
+            "cum_cost": _number(entry.get("cost")),
+            "avg_price": _number(entry.get("price")),
+            "side": descr.get("type"),
+            "order_type": descr.get("ordertype"),
+            "cl_ord_id": entry.get("cl_ord_id"),
+            "order_userref": entry.get("userref"),
+            "reason": entry.get("reason"),
+        }
+        if "limit" in str(descr.get("ordertype")) and _number(descr.get("price")):
+            found["limit_price"] = _number(descr.get("price"))
+        self.fields.update({name: value for name, value in found.items() if value is not None})
+        trades = entry.get("trades")
+        self.settled_ids = set(trades) if isinstance(trades, list) else set(self.fills)
+        quote = next((asset for fill in self.fills.values() for asset, _ in fill.fees), "")
+        self.settled = Fill(
+            filled,
+            _number(entry.get("cost")),
+            ((quote or _quote(self.fields), _number(entry.get("fee"))),),
+        )
+
+    def _counted(self) -> List[Fill]:
+        later = [fill for exec_id, fill in self.fills.items() if exec_id not in self.settled_ids]
+        return [*([self.settled] if self.settled is not None else []), *later]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the known fills make up all that has been filled."""
+        return sum((fill.qty for fill in self._counted()), Decimal(0)) >= self._filled()
+
+    def _filled(self) -> Decimal:
+        known = sum((fill.qty for fill in self._counted()), Decimal(0))
+        return max(_number(self.fields.get("cum_qty")), known)
+
+    def order(self) -> Order:
+        """Its state now, as users see it."""
+        if self._order is None:
+            self._order = self._make()
+        return self._order
+
+    def _make(self) -> Order:
+        fields, filled, counted = self.fields, self._filled(), self._counted()
+        fees: Dict[str, Decimal] = {}
+        for fill in counted:
+            for asset, qty in fill.fees:
+                fees[asset] = fees.get(asset, Decimal(0)) + qty
+        average = fields.get("avg_price") or None
+        if filled and (average is None or _number(fields.get("cum_qty")) != filled):
+            cost = sum((fill.cost for fill in counted), Decimal(0))
+            average = cost / filled
+        userref = fields.get("order_userref")
+        return Order(
+            order_id=self.order_id,
+            cl_ord_id=_text(fields.get("cl_ord_id")),
+            order_userref=userref if isinstance(userref, int) and userref else None,
+            symbol=_text(fields.get("symbol")) or "",
+            side=_text(fields.get("side")) or "",
+            order_type=_text(fields.get("order_type")) or "",
+            status=self.status,
+            qty=_optional(fields.get("order_qty")),
+            filled=filled,
+            limit_price=_optional(fields.get("limit_price")),
+            average_price=_optional(average),
+            fee=sum(fees.values(), Decimal(0)),
+            fees=tuple(sorted(fees.items())),
+            reason=_text(fields.get("reason")) or "",
+            created=self.created,
+            updated=_text(fields.get("timestamp")) or "",
+            raw=dict(fields),
+        )
+
+
+class Orders(Table):
+    """All orders that are open or have ended lately."""
+
+    def __init__(self) -> None:
+        super().__init__("orders")
+        self.records: Dict[str, Record] = {}
+        self.diffs: Deque[Diff] = deque(maxlen=KEPT_DIFFS)
+        self.recent: Deque[Report] = deque(maxlen=KEPT_FILLS)
+        """The last fills, as reported."""
+        self.unsettled: Dict[str, int] = {}
+        """Orders that the exchange must be asked about, with their version when this was found out."""
+        self.strange = 0
+        """Reports without an order id, or of a shape that cannot be used; they are left out."""
+        self._closed: Dict[str, None] = {}
+
+    def take(self, reports: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
+        """See :meth:`Table.take`."""
+        if not snapshot:
+            for report in reports:
+                self._merge(report, now)
+            self.version += 1
+            return
+        since, reason = self.since, self.reason
+        before = [name for name, record in self.records.items() if record.open]
+        known = set(self.records)
+        told = {str(report["order_id"]) for report in reports if report.get("order_id")}
+        states = {name: self.records[name].order() for name in before}
+        for report in reports:
+            self._merge(report, now)
+        missing = []
+        for name in before:
+            record = self.records[name]
+            if name not in told and record.touched < asked_at:
+                record.status = UNKNOWN
+                record.version += 1
+                record._order = None
+                missing.append(name)
+            if record.status == UNKNOWN or not record.complete:
+                self.unsettled[name] = record.version
+        for name in (told - known) & set(
+            self.records
+        ):  # ended before we came, and told by some of its fills only
+            if self.records[name].status in CLOSED and "order_qty" not in self.records[name].fields:
+                self.unsettled[name] = self.records[name].version
+        if since is not None:
+            changed = [name for name in states if name in told and _differs(states[name], self.records[name])]
+            appeared = [name for name in told if name not in known]
+            self.diffs.append(
+                Diff("orders", reason, since, now, tuple(appeared), tuple(changed), tuple(missing))
+            )
+
+    def _merge(self, report: Report, now: float) -> None:
+        order_id = report.get("order_id")
+        if not isinstance(order_id, str) or not order_id:
+            self.strange += 1
+            return
+        record = self.records.get(order_id)
+        if record is None:
+            record = self.records[order_id] = Record(order_id)
+        try:
+            record.merge(report, now)
+        except (ValueError, TypeError, ArithmeticError):
+            self.strange += 1
+            return
+        if report.get("exec_type") == "trade" and report not in self.recent:
+            self.recent.append(report)
+        self._remember(record)
+
+    def acknowledged(self, order_id: str, fields: Report, now: float) -> None:
+        """The exchange has taken an order; its reports may still be on their way, or have come first."""
+        record = self.records.get(order_id)
+        if record is None:
+            record = self.records[order_id] = Record(order_id)
+            record.status = "pending_new"
+            record.version += 1
+        record.touched = now
+        for name, value in fields.items():
+            record.fields.setdefault(name, value)
+        record._order = None
+        self.version += 1
+
+    def settle(
+        self, order_id: str, entry: Optional[Report], now: float, symbol: Optional[str] = None
+    ) -> None:
+        """What the exchange says of an order that was unsettled; None if it said nothing useful."""
+        version = self.unsettled.pop(order_id, None)
+        record = self.records.get(order_id)
+        if entry is None:
+            return
+        if record is None:
+            record = self.records[order_id] = Record(order_id)
+        elif version is not None and record.version != version:
+            return  # it was heard of meanwhile, which is later than the answer
+        if symbol:
+            record.fields.setdefault("symbol", symbol)
+        record.settle(entry, now)
+        self._remember(record)
+        self.version += 1
+
+    def find(self, name: Any) -> Optional[Record]:
+        """An order by its ``order_id``, else the latest one with this ``cl_ord_id``."""
+        record = self.records.get(name)
+        if record is not None:
+            return record
+        found = [one for one in self.records.values() if one.fields.get("cl_ord_id") == name]
+        return found[-1] if found else None
+
+    def with_userref(self, userref: int) -> List[Record]:
+        """All orders with this ``order_userref``."""
+        return [one for one in self.records.values() if one.fields.get("order_userref") == userref]
+
+    def _remember(self, record: Record) -> None:
+        if record.status not in CLOSED:
+            return
+        self._closed.pop(record.order_id, None)
+        self._closed[record.order_id] = None
+        while len(self._closed) > KEPT_CLOSED:
+            oldest = next(iter(self._closed))
+            del self._closed[oldest]
+            self.records.pop(oldest, None)
+
+
+class Balances(Table):
+    """The total of every asset."""
+
+    def __init__(self) -> None:
+        super().__init__("balance")
+        self.totals: Dict[str, Decimal] = {}
+        self.diffs: Deque[Diff] = deque(maxlen=KEPT_DIFFS)
+        self.strange = 0
+
+    def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
+        """Apply a message; each item states a new total."""
+        found: Dict[str, Decimal] = {}
+        for item in items:
+            asset, balance = item.get("asset"), item.get("balance")
+            if not isinstance(asset, str) or not isinstance(balance, (Decimal, int)):
+                self.strange += 1
+                continue
+            found[asset] = _number(balance)
+        if snapshot:
+            before, self.totals = self.totals, found
+            if self.since is not None:
+                appeared = tuple(asset for asset in found if asset not in before)
+                changed = tuple(a for a in found if a in before and before[a] != found[a])
+                gone = tuple(asset for asset in before if asset not in found)
+                self.diffs.append(Diff("balance", self.reason, self.since, now, appeared, changed, gone))
+        else:
+            self.totals.update(found)
+        self.version += 1
+
+
+class Account:
+    """The tables of one account."""
+
+    def __init__(self) -> None:
+        self.orders = Orders()
+        self.balances = Balances()
+
+    def snapshot_frame(self, channel: str) -> bytes:
+        """What a further reader of a live subscription begins with, as the exchange would send it."""
+        if channel == "executions":
+            table: Table = self.orders
+            items: List[Report] = [*self.orders.recent]
+            items += [record.fields for record in self.orders.records.values() if record.open]
+        else:
+            table = self.balances
+            items = [
+                {"asset": asset, "asset_class": "currency", "balance": total, "wallets": []}
+                for asset, total in self.balances.totals.items()
+            ]
+        sequence = table.expected - 1
+        return encode({"channel": channel, "type": "snapshot", "data": items, "sequence": sequence})
+
+    def table(self, channel: str, params: Mapping[str, Any]) -> Optional[Table]:
+        """The table that a subscription with these parameters keeps up to date, if it does."""
+        whole = params.get("snapshot", True) and params.get("users") is None
+        if channel == "executions" and whole and params.get("snap_orders", True):
+            return self.orders if params.get("order_status", True) else None
+        if channel == "balances" and whole:
+            return self.balances
+        return None
+
+
+_OF_A_FILL = frozenset(
+    "exec_id trade_id last_qty last_price cost liquidity_ind fees fee_usd_equiv margin_borrow".split()
+)
+
+
+def _differs(before: Order, record: Record) -> bool:
+    after = record.order()
+    return any(
+        getattr(before, name) != getattr(after, name)
+        for name in ("status", "qty", "filled", "limit_price", "fee")
+    )
+
+
+def _number(value: Any) -> Decimal:
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else Decimal(0)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if isinstance(value, str):
+        try:
+            return _number(Decimal(value))
+        except InvalidOperation:
+            return Decimal(0)
+    return Decimal(0)
+
+
+def _optional(value: Any) -> Optional[Decimal]:
+    return None if value is None else _number(value)
+
+
+def _text(value: Any) -> Optional[str]:
+    return value if isinstance(value, str) and value else None
+
+
+def _fees(fees: Any) -> Tuple[Tuple[str, Decimal], ...]:
+    if not isinstance(fees, list):
+        return ()
+    return tuple(
+        (str(fee.get("asset", "")), _number(fee.get("qty"))) for fee in fees if isinstance(fee, Mapping)
+    )
+
+
+def _quote(fields: Report) -> str:
+    return str(fields.get("symbol", "")).partition("/")[2]

@@ -1,0 +1,90 @@
+"""When to renew the dead man's switch, and when to raise the alarm. Times are monotonic seconds.
+
+Source: Kraken, "cancel_after" page: the exchange cancels all orders of the account ``timeout`` seconds after
+the last ``cancel_all_orders_after``; recommended are 60 s, renewed every 15 to 30 s; 0 disarms.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from .events import Request
+from .messages import error_text
+
+
+class DeadMan:
+    """The renewals of one switch.
+
+    Args:
+        timeout: seconds after which the exchange cancels, if not renewed.
+        stuck_after: stop renewing when :meth:`feed` was not called for so long; None to renew anyway.
+        now: the owner is alive now.
+    """
+
+    def __init__(self, timeout: int, stuck_after: Optional[float], now: float) -> None:
+        self.timeout = timeout
+        self.stuck_after = stuck_after
+        self.failure = ""
+        """Why the last renewal failed; empty while all is well."""
+        self.alarmed = False
+        """Whether the alarm of this episode was raised."""
+        self._interval = timeout / 3
+        self._fed_at = now
+        self._asked_at = float("-inf")
+        self._armed_at: Optional[float] = None
+        self._request: Optional[Request] = None
+
+    def feed(self, now: float) -> None:
+        """The owner is alive."""
+        self._fed_at = now
+
+    def stuck(self, now: float) -> bool:
+        """Whether the owner has not been heard of for too long."""
+        return self.stuck_after is not None and now - self._fed_at > self.stuck_after
+
+    def due(self, now: float) -> bool:
+        """Whether a renewal should go out now."""
+        if self.stuck(now):
+            return False
+        wait = self._interval if not self.failure else min(1.0, self._interval)
+        return now - self._asked_at >= wait
+
+    def asked(self, request: Request, now: float) -> None:
+        """A renewal was sent."""
+        self._request, self._asked_at = request, now
+
+    def begin(self, sent_at: float) -> None:
+        """It was armed by hand at ``sent_at``; the first renewal is due an interval later."""
+        self._asked_at = sent_at
+
+    def armed(self, sent_at: float) -> None:
+        """The exchange confirmed a renewal that was sent at ``sent_at``."""
+        self._armed_at, self.failure, self.alarmed = sent_at, "", False
+
+    def look(self) -> None:
+        """Take note of the reply to the last renewal, if it has come."""
+        request = self._request
+        if request is None or not request.done:
+            return
+        self._request = None
+        if request.lost is not None:
+            self.failure = request.lost
+        elif request.replies and request.replies[0].envelope.success is True:
+            self.armed(request.sent_at)
+        else:
+            self.failure = error_text(request.replies[0].envelope.error) if request.replies else "no reply"
+
+    def left(self, now: float) -> float:
+        """Seconds until the exchange cancels everything."""
+        return 0.0 if self._armed_at is None else max(0.0, self._armed_at + self.timeout - now)
+
+    def alarm(self, now: float) -> Optional[str]:
+        """What is wrong, once per episode: a third of the time before the orders go."""
+        if self._armed_at is None or self.alarmed or self.left(now) > self._interval:
+            return None
+        self.alarmed = True
+        why = "its owner is stuck" if self.stuck(now) else self.failure or "renewals are not confirmed"
+        return (
+            f"the dead man's switch is not being renewed ({why}): the exchange cancels all orders in "
+            f"{self.left(now):.0f} s"
+        )

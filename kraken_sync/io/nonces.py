@@ -1,0 +1,86 @@
+"""Nonces that only rise: across threads, and across processes that name the same file.
+
+Source: Kraken, "Spot REST Authentication": a strictly increasing unsigned 64-bit integer per API key. A
+number taken earlier must also arrive earlier, so whoever takes one sends its request before the next one is
+given out.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Iterator, Optional, Union
+
+from ..errors import ReplyTimeout
+
+_RETRY = 0.01
+
+
+class Nonces:
+    """The nonces of one API key, in nanoseconds since the epoch.
+
+    Args:
+        path: a file that several processes share for one key; None for this process alone.
+        clock: the wall clock, in nanoseconds; it may jump back.
+    """
+
+    def __init__(self, path: Union[str, Path, None] = None, clock: Callable[[], int] = time.time_ns) -> None:
+        self._path = None if path is None else Path(path).expanduser()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = 0
+        if self._path is not None and os.name == "nt":
+            raise ValueError("nonce_file needs file locks that this system does not have")
+
+    def next(self) -> int:
+        """A nonce alone, for who sends it in some other way."""
+        with self.taken(None) as nonce:
+            return nonce
+
+    @contextmanager
+    def taken(self, deadline: Optional[float]) -> Iterator[int]:
+        """A nonce, and everybody else's turn only after the block.
+
+        Raises:
+            ReplyTimeout: it was not our turn before ``deadline`` (monotonic); nothing was sent.
+        """
+        left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._lock.acquire(timeout=left):
+            raise ReplyTimeout("not sent: other private requests were in the way for too long")
+        try:
+            if self._path is None:
+                yield self._raise(self._last)
+            else:
+                with _locked(self._path, deadline) as file:
+                    text = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+                    nonce = self._raise(int(text) if text.isdigit() else 0)
+                    os.pwrite(file, f"{nonce:<32}".encode(), 0)
+                    yield nonce
+        finally:
+            self._lock.release()
+
+    def _raise(self, last: int) -> int:
+        self._last = max(self._last + 1, last + 1, self._clock())
+        return self._last
+
+
+@contextmanager
+def _locked(path: Path, deadline: Optional[float]) -> Iterator[int]:
+    import fcntl
+
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise ReplyTimeout("not sent: another process held the nonce file for too long") from None
+                time.sleep(_RETRY)
+        yield file
+    finally:
+        os.close(file)

@@ -1,0 +1,217 @@
+"""A connection that needs a token: fetched before every connect, and again when the exchange refuses it.
+
+Source: Kraken, "Spot Websockets Authentication": a token must be used within 15 minutes of its creation; it
+does not expire while a connection with a subscription made with it is kept; if it dies all the same, a new
+one is the cure.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+from ..core.channels import Ask, check
+from ..core.credentials import permission_for
+from ..core.limits import Timing
+from ..core.secret import Secret
+from ..core.subscriptions import Call
+from ..errors import (
+    ClientClosed,
+    ConnectFailed,
+    KrakenError,
+    OrderRejected,
+    PermissionRefused,
+    RateLimited,
+    RestRefused,
+    SubscriptionRefused,
+)
+from .connection import Connection
+from .dial import Target
+from .errands import Errands
+from .rest import Rest
+from .streams import Stream
+
+log = logging.getLogger("kraken_sync")
+
+UNUSED_FOR = 840.0
+"""Seconds for which a token that was never used may still be; the exchange allows 900."""
+ASKED_AT_ONCE = 50
+SETTLE_RETRIES = (0.2, 1.0, 5.0, 30.0, 60.0)
+"""Seconds between attempts to ask what became of orders; the last one repeats."""
+
+
+class PrivateConnection(Connection):
+    """A connection to a private host. See :class:`Line` for the other arguments.
+
+    Args:
+        rest: fetches tokens, and tells what became of orders.
+        errands: where that is done.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Target,
+        timing: Timing,
+        context: Optional[ssl.SSLContext],
+        taps: List[Stream],
+        wake_watchdog: Callable[[], None],
+        *,
+        rest: Rest,
+        errands: Errands,
+    ) -> None:
+        super().__init__(name, target, timing, context, taps, wake_watchdog, private=True)
+        self._rest = rest
+        self._errands = errands
+        self._unused: Optional[Secret] = None
+        self._unused_until = 0.0
+        self._token_not_before = 0.0
+        self._settle_not_before = 0.0
+        self._settle_failures = 0
+        self._keeps_orders = False
+        self.on_alarm: Optional[Callable[[str], None]] = None
+        """Told, on the errands' thread, that the dead man's switch is not being renewed."""
+
+    # -- tokens ------------------------------------------------------------------------------
+
+    def _prepare(self, deadline: float) -> None:
+        now = time.monotonic()
+        if self._unused is None or now > self._unused_until:
+            try:
+                self._unused = self._fetch(deadline)
+            except (RestRefused, RateLimited) as error:
+                raise ConnectFailed(f"no WebSocket token: {error}", step="token") from error
+            except ClientClosed:
+                raise
+            except KrakenError as error:
+                if getattr(error, "permanent", False):
+                    raise
+                raise ConnectFailed(f"no WebSocket token: {error}", step="token") from error
+            self._unused_until = now + UNUSED_FOR
+        with self.changed:
+            self.session.use_token(self._unused, time.monotonic())
+
+    def _came_up(self) -> None:
+        self._unused = None  # from here on it is used
+        super()._came_up()
+
+    def _fetch(self, deadline: Optional[float]) -> Secret:
+        token = self._rest.ws_token(deadline)["token"]
+        assert isinstance(token, Secret)
+        return token
+
+    def renew_token(self, deadline: Optional[float]) -> None:
+        """Have another token than the one that was refused. Blocks.
+
+        Raises:
+            KrakenError: there is none to be had.
+        """
+        with self.changed:
+            if self.session.token is not None or not self.session.open:
+                return
+        token = self._fetch(deadline)
+        with self.changed:
+            if self.session.wants_token:
+                self.session.use_token(token, time.monotonic())
+            self.changed.notify_all()
+        self.pump()
+
+    def _with_token(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        params = message.get("params")
+        if not isinstance(params, Mapping) or "token" in params:
+            return message
+        return {**message, "params": {**params, "token": self.session.token}}
+
+    # -- what is kept ------------------------------------------------------------------------
+
+    def keep_orders(self) -> None:
+        """Keep the account's orders up to date from now on, if the key may see them. Does not block."""
+        if self._keeps_orders:
+            return
+        self._keeps_orders = True
+        ask = check({"channel": "executions"})
+        with self.changed:
+            if not self.session.subscribe_table(ask).refused:
+                self._holds.add(ask.keys()[0], None, "orders")
+        self.pump()
+
+    def subscribe(self, ask: Ask, deadline: Optional[float], **how: Any) -> Call:
+        """As :meth:`Connection.subscribe`.
+
+        Raises:
+            PermissionRefused: the API key may not see this channel.
+        """
+        try:
+            return super().subscribe(ask, deadline, **how)
+        except SubscriptionRefused as error:
+            if not error.error.startswith("EGeneral:Permission denied"):
+                raise
+            channel = ask.channel.name
+            raise PermissionRefused(
+                f"subscribe to {channel}", error.error, permission_for(channel), req_id=error.req_id
+            ) from error
+
+    # -- the watchdog's visit ----------------------------------------------------------------
+
+    def check(self, now: float, judge: bool) -> None:
+        """As :meth:`Line.check`; and a token that is missing, orders that are unsettled, an alarm."""
+        with self.changed:
+            wants_token = self.session.wants_token and now >= self._token_not_before
+            unsettled = bool(self.session.account.orders.unsettled) and now >= self._settle_not_before
+            alarm = self.session.switch.alarm(now) if self.session.switch is not None else None
+        if wants_token:
+            self._errands.add(f"token of {self.name}", self._renew)
+        if unsettled and self.session.open:
+            self._errands.add("unsettled orders", self._settle)
+        if alarm is not None:
+            log.critical("%s", alarm)
+            if self.on_alarm is not None:
+                on_alarm, text = self.on_alarm, alarm
+                self._errands.add("alarm", lambda: on_alarm(text))
+        super().check(now, judge)
+
+    def _renew(self) -> None:
+        try:
+            self.renew_token(time.monotonic() + self.timing.connect_timeout)
+        except KrakenError as error:
+            if getattr(error, "permanent", False):
+                self.give_up(error)
+                return
+            log.warning("no WebSocket token: %s", error)
+            self._token_not_before = time.monotonic() + max(1.0, self.timing.maintenance_retry)
+
+    # -- orders of which something is missing ------------------------------------------------
+
+    def _settle(self) -> None:
+        """Ask the exchange what became of orders that a snapshot left open."""
+        orders = self.session.account.orders
+        with self.changed:
+            names = list(orders.unsettled)[:ASKED_AT_ONCE]
+        if not names:
+            return
+        try:
+            found = self.query_orders(names, time.monotonic() + self.timing.connect_timeout)
+        except KrakenError as error:
+            waits = SETTLE_RETRIES
+            wait = waits[min(self._settle_failures, len(waits) - 1)]
+            self._settle_failures += 1
+            self._settle_not_before = time.monotonic() + wait
+            if isinstance(error, (PermissionRefused, OrderRejected)):
+                self._settle_not_before = float("inf")
+            log.warning("%d orders are not settled: %s", len(names), error)
+            return
+        self._settle_failures = 0
+        now = time.monotonic()
+        with self.changed:
+            for name in names:
+                orders.settle(name, found.get(name), now)
+            self.changed.notify_all()
+        log.info("asked what became of %d orders", len(names))
+
+    def query_orders(self, names: List[str], deadline: Optional[float]) -> Dict[str, Any]:
+        """What REST says of these orders, by id."""
+        params = {"txid": ",".join(names), "trades": True}
+        result = self._rest.request("POST", "/0/private/QueryOrders", params, deadline=deadline)
+        return result if isinstance(result, dict) else {}

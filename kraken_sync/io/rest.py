@@ -1,0 +1,424 @@
+"""Kraken's REST API: signed and public requests, each within one deadline. The only importer of requests.
+
+One session, no redirects, the exchange's errors as ours. ``requests`` knows only a timeout per read, so a
+peer that drips its answer would be waited for without end: a timer cuts the connection of a request at its
+deadline.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple, Union
+from urllib.parse import urlencode, urlsplit
+
+from ..core.credentials import Credentials, permission_for
+from ..core.secret import Secret
+from ..core.signing import sign
+from ..errors import (
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    CredentialsInvalid,
+    CredentialsMissing,
+    KrakenError,
+    PermissionRefused,
+    RateLimited,
+    ReplyTimeout,
+    RestRefused,
+)
+from .nonces import Nonces
+
+MAX_BODY = 256 * 1024 * 1024
+_PIECE = 64 * 1024
+_INVALID = ("EAPI:Invalid key", "EAPI:Invalid signature", "EAuth:Account")
+_LIMITED = (
+    "EAPI:Rate limit",
+    "EAuth:Rate limit",
+    "EAuth:Too many",
+    "EService: Throttled",
+    "EService:Throttled",
+    "EGeneral:Temporary lockout",
+)
+_local = threading.local()
+
+Params = Mapping[str, Any]
+
+
+class _Call:
+    """One request under way, which another thread can cut."""
+
+    def __init__(self) -> None:
+        self.connection: Any = None
+        self.why = ""
+
+    def cut(self, why: str) -> None:
+        """End it now: the thread that waits for it gets an error."""
+        self.why = why
+        sock = getattr(self.connection, "sock", None)
+        if sock is None:
+            return
+        try:
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the base class: see GuardedSocket.abort
+        except (OSError, TypeError):
+            pass
+
+
+class Rest:
+    """The REST side of one client. Any thread; private requests go out one after the other.
+
+    Args:
+        url: such as ``https://api.kraken.com``, without a path.
+        credentials: the API key, or None.
+        nonces: where its nonces come from.
+    """
+
+    def __init__(self, url: str, credentials: Optional[Credentials], nonces: Nonces) -> None:
+        self.url = _checked(url)
+        self.credentials = credentials
+        self.nonces = nonces
+        self._session: Any = None
+        self._lock = threading.Lock()
+        self._calls: Set[_Call] = set()
+        self._closed = False
+        self._token: Optional[threading.Event] = None
+        self._last_token: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Rest {self.url}>"
+
+    def request(
+        self,
+        method: str,
+        uri: str,
+        params: Optional[Params] = None,
+        *,
+        deadline: Optional[float],
+        auth: bool = True,
+        do_json: bool = False,
+        return_raw: bool = False,
+        query_str: Optional[str] = None,
+        extra_params: Union[str, Params, None] = None,
+    ) -> Any:
+        """Send a request and return the exchange's ``result``. See :meth:`SpotWSClient.request`."""
+        method = method.upper()
+        if not uri.startswith("/"):
+            raise ValueError(f"uri must be a path such as '/0/public/Time', not {uri!r:.80}")
+        body = dict(params or {})
+        if extra_params is not None:
+            body.update(json.loads(extra_params) if isinstance(extra_params, str) else extra_params)
+        if not auth:
+            return self._send(method, uri, body, deadline, do_json, return_raw, query_str, {})
+        if self.credentials is None:
+            raise CredentialsMissing(missing(f"REST {uri}"))
+        try:
+            return self._signed(method, uri, body, deadline, do_json, return_raw, query_str)
+        except RestRefused as error:
+            if not error.error.startswith("EAPI:Invalid nonce"):
+                raise
+        # it was refused, so it had no effect: once more, with a later number
+        return self._signed(method, uri, body, deadline, do_json, return_raw, query_str)
+
+    def _signed(
+        self,
+        method: str,
+        uri: str,
+        params: Dict[str, Any],
+        deadline: Optional[float],
+        do_json: bool,
+        return_raw: bool,
+        query_str: Optional[str],
+    ) -> Any:
+        assert self.credentials is not None
+        with self.nonces.taken(deadline) as nonce:
+            body = {**params, "nonce": str(nonce)}
+            query = _query(method, params, query_str)
+            signed = sign(f"{uri}{query}", str(nonce), _encoded(body, do_json), self.credentials.secret)
+            headers = {"API-Key": self.credentials.key, "API-Sign": Secret(signed)}
+            return self._send(method, uri, body, deadline, do_json, return_raw, query_str, headers, query)
+
+    def _send(
+        self,
+        method: str,
+        uri: str,
+        params: Dict[str, Any],
+        deadline: Optional[float],
+        do_json: bool,
+        return_raw: bool,
+        query_str: Optional[str],
+        headers: Mapping[str, Secret],
+        query: Optional[str] = None,
+    ) -> Any:
+        if query is None:
+            query = _query(method, params, query_str)
+        in_url = method in ("GET", "DELETE")
+        kind = "application/json" if do_json else "application/x-www-form-urlencoded"
+        data = b"" if in_url else _encoded(params, do_json)
+        response, text = self._exchange(
+            method,
+            f"{self.url}{uri}{'?' + query if query else ''}",
+            data,
+            {"Content-Type": f"{kind}; charset=utf-8"} if data else {},
+            headers,
+            deadline,
+            uri,
+        )
+        if return_raw and response.status_code < 300 and not text.startswith(b'{"error":["E'):
+            return response
+        return _result(uri, response.status_code, text)
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        data: bytes,
+        headers: Dict[str, str],
+        hidden: Mapping[str, Secret],
+        deadline: Optional[float],
+        what: str,
+    ) -> Tuple[Any, bytes]:
+        """Send, and read the whole answer."""
+        import requests
+
+        session, failure = self._open(), None
+        with self._limited(deadline) as call:
+            try:
+                left = None if deadline is None else max(0.01, deadline - time.monotonic())
+                response = session.request(
+                    method,
+                    url,
+                    data=data or None,
+                    headers={**headers, **{name: secret.reveal() for name, secret in hidden.items()}},
+                    timeout=left,
+                    allow_redirects=False,
+                    stream=True,
+                )
+                for name in hidden:
+                    response.request.headers.pop(name, None)
+                return response, _read(response)
+            except (requests.RequestException, OSError, ValueError) as error:
+                failure = _translated(error, call, what, url)
+        raise failure  # outside, so that no frame of requests with its headers hangs on it
+
+    @contextmanager
+    def _limited(self, deadline: Optional[float]) -> Iterator[_Call]:
+        call, timer = _Call(), None
+        with self._lock:
+            if self._closed:
+                raise ClientClosed("the client is closed; start() opens it again")
+            self._calls.add(call)
+        _local.call = call
+        if deadline is not None:
+            timer = threading.Timer(
+                max(0.0, deadline - time.monotonic()), call.cut, ["no complete answer in time"]
+            )
+            timer.daemon, timer.name = True, "kraken-sync-rest-deadline"
+            timer.start()
+        try:
+            yield call
+        finally:
+            if timer is not None:
+                timer.cancel()
+            _local.call = None
+            with self._lock:
+                self._calls.discard(call)
+
+    # -- tokens ------------------------------------------------------------------------------
+
+    def ws_token(self, deadline: Optional[float]) -> Dict[str, Any]:
+        """A fresh WebSocket token and its lifetime: ``{"token": Secret, "expires": 900}``.
+
+        Callers that come while one is being fetched share it.
+        """
+        with self._lock:
+            flying, mine = self._token, threading.Event()
+            if flying is None:
+                self._token = mine
+        if flying is not None:
+            if not flying.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                raise ReplyTimeout("no WebSocket token in time")
+            outcome = self._last_token
+        else:
+            outcome = ConnectionLost("fetching the WebSocket token was interrupted")
+            try:
+                outcome = self._fetch_token(deadline)
+            finally:
+                self._last_token = outcome
+                with self._lock:
+                    self._token = None
+                mine.set()
+        if isinstance(outcome, BaseException):
+            raise copy.copy(outcome).with_traceback(None)
+        return dict(outcome)
+
+    def _fetch_token(self, deadline: Optional[float]) -> Union[Dict[str, Any], KrakenError]:
+        try:
+            result = self.request("POST", "/0/private/GetWebSocketsToken", deadline=deadline)
+            return {**result, "token": Secret(result["token"])}
+        except KrakenError as error:
+            return error
+        except Exception as error:
+            return ConnectionLost(f"the exchange's answer has no token: {type(error).__name__}")
+
+    # -- life --------------------------------------------------------------------------------
+
+    def reopen(self) -> None:
+        """After :meth:`close`, allow requests again."""
+        with self._lock:
+            self._closed = False
+
+    def close(self) -> None:
+        """End everything under way; its callers get an error."""
+        with self._lock:
+            self._closed = True
+            calls, session, self._session = list(self._calls), self._session, None
+        for call in calls:
+            call.cut("the client is closed")
+        if session is not None:
+            session.close()
+
+    def _open(self) -> Any:
+        with self._lock:
+            if self._session is None:
+                self._session = _new_session()
+            return self._session
+
+
+def missing(what: str) -> str:
+    """What to say to who has no API key."""
+    return (
+        f"{what} needs an API key: pass key= and secret= to the client, or set KRAKEN_API_KEY and "
+        "KRAKEN_API_SECRET in the environment"
+    )
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not parts.hostname or parts.scheme not in ("https", "http"):
+        raise ValueError(f"{url!r} is not a URL such as 'https://api.kraken.com'")
+    if parts.scheme == "http" and not local:
+        raise ValueError(f"{url!r} would send signed requests in clear; use https://")
+    return url.rstrip("/")
+
+
+def _query(method: str, params: Params, query_str: Optional[str]) -> str:
+    pieces: List[str] = []
+    if method in ("GET", "DELETE") and params:
+        pieces.append(urlencode({k: v for k, v in params.items() if v is not None}, doseq=True))
+    return "&".join([*pieces, *([query_str] if query_str else [])])
+
+
+def _encoded(params: Params, do_json: bool) -> bytes:
+    given = {name: value for name, value in params.items() if value is not None}
+    if do_json:
+        return json.dumps(given).encode()
+    return urlencode(
+        {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()},
+        doseq=True,
+    ).encode()
+
+
+def _read(response: Any) -> bytes:
+    pieces, size = [], 0
+    for piece in response.iter_content(_PIECE):
+        size += len(piece)
+        if size > MAX_BODY:
+            raise ValueError("the answer is too big")
+        pieces.append(piece)
+    response._content = text = b"".join(pieces)  # so that a raw response has its content
+    return text
+
+
+def _result(uri: str, status: int, text: bytes) -> Any:
+    try:
+        envelope = json.loads(text)
+        errors = envelope.get("error") or []
+    except (ValueError, AttributeError):
+        words = text[:120].decode("utf-8", "replace").strip()
+        where = "a redirect, which is not followed" if 300 <= status < 400 else f"{words!r}"
+        error = f"HTTP {status}: {where}"
+        raise RestRefused(
+            uri, [error], status=status, text=f"{uri}: no answer of the exchange ({error})"
+        ) from None
+    errors = [str(one) for one in ([errors] if isinstance(errors, str) else errors)]
+    failures = [one for one in errors if not one.startswith("W")]
+    if not failures and status < 400:
+        return envelope.get("result")
+    raise _refused(uri, failures or [f"HTTP {status}"], status)
+
+
+def _refused(uri: str, errors: List[str], status: int) -> KrakenError:
+    first = errors[0]
+    if first.startswith(_INVALID):
+        hint = {
+            "EAPI:Invalid key": "the exchange does not know this API key",
+            "EAPI:Invalid signature": "the secret does not belong to this API key",
+        }.get(first, "the account cannot be used")
+        return CredentialsInvalid(f"{uri}: {first}: {hint}")
+    if first.startswith(("EGeneral:Permission denied", "EAccount:Invalid permissions")):
+        return PermissionRefused(uri, first, permission_for(uri))
+    if first.startswith(_LIMITED):
+        return RateLimited(uri, first)
+    return RestRefused(uri, errors, status=status, text=f"{uri} was refused: {'; '.join(errors)}")
+
+
+def _translated(error: BaseException, call: _Call, what: str, url: str) -> KrakenError:
+    """Our error for one of requests', which holds the request and so is not kept."""
+    import requests
+
+    host = urlsplit(url).hostname
+    if call.why == "the client is closed":
+        return ClientClosed(f"{what}: the client was closed meanwhile")
+    words = str(error).replace("HTTPConnectionPool", "").replace("HTTPSConnectionPool", "")
+    if isinstance(error, requests.exceptions.SSLError):
+        return ConnectFailed(
+            f"{host}: TLS failed: {words:.200}", step="tls", permanent="certificate" in words
+        )
+    if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in words:
+        step = "resolve" if "resolve" in words or "getaddrinfo" in words else "connect"
+        return ConnectFailed(f"{host} cannot be reached ({words[-120:]}). Are you online?", step=step)
+    if call.why or isinstance(error, requests.exceptions.Timeout):
+        return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}")
+    return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {words:.200}")
+
+
+def _new_session() -> Any:
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3 import connection, connectionpool
+
+    def known(kind: Any) -> Any:
+        """``kind``, telling the call that uses it."""
+
+        class Known(kind):  # type: ignore[misc]
+            def request(self, *args: Any, **kwargs: Any) -> Any:
+                call = getattr(_local, "call", None)
+                if call is not None:
+                    call.connection = self
+                return super().request(*args, **kwargs)
+
+        return Known
+
+    def pool(kind: Any, connection_kind: Any) -> Any:
+        return type(kind.__name__, (kind,), {"ConnectionCls": known(connection_kind)})
+
+    pools = {
+        "http": pool(connectionpool.HTTPConnectionPool, connection.HTTPConnection),
+        "https": pool(connectionpool.HTTPSConnectionPool, connection.HTTPSConnection),
+    }
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+    session = requests.Session()
+    session.headers["User-Agent"] = "kraken-sync"
+    for prefix in ("https://", "http://"):
+        session.mount(prefix, Adapter(max_retries=0))
+    return session

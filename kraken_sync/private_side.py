@@ -1,0 +1,126 @@
+"""A client's REST calls, and the live account."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any, Dict, Mapping, Optional, Union
+
+from .account_view import Balance, Orders
+from .core.secret import Secret
+from .history import History
+from .io.deadline import deadline_of
+from .io.private import PrivateConnection
+from .lifecycle import Lifecycle
+
+
+class PrivateSide(Lifecycle):
+    """REST, tokens, orders and balances of a client."""
+
+    def request(
+        self,
+        method: str,
+        uri: str,
+        params: Optional[Mapping[str, Any]] = None,
+        timeout: Optional[float] = 10.0,
+        *,
+        auth: bool = True,
+        do_json: bool = False,
+        return_raw: bool = False,
+        query_str: Optional[str] = None,
+        extra_params: Union[str, Mapping[str, Any], None] = None,
+    ) -> Any:
+        """Send a REST request and return the exchange's ``result``. Blocks up to ``timeout`` seconds in all.
+
+        Private requests go out one after the other, each with a nonce higher than the last. Nothing is ever
+        sent twice, but for a request that was refused for its nonce. Needs no started client.
+
+        Args:
+            method: ``"GET"``, ``"POST"``, ...
+            uri: the path, such as ``"/0/private/Balance"``.
+            params: parameters, without the nonce.
+            timeout: seconds for everything together, None for ever.
+            auth: sign it.
+            do_json: send the parameters as JSON instead of a form.
+            return_raw: return the ``requests.Response``, for zip exports and the like.
+            query_str: added to the query as it stands.
+            extra_params: further parameters, as a dict or as JSON text.
+
+        Raises:
+            RestRefused: with the exchange's words; ``CredentialsInvalid``, ``PermissionRefused``,
+            ``RateLimited``
+                for what they name.
+            CredentialsMissing: ``auth`` without an API key.
+            ReplyTimeout: no complete answer in time; a request that changes something may have been carried
+            out. ConnectFailed, ConnectionLost: no connection, or none any more.
+        """
+        self._guard_fork()
+        if auth:
+            self._credentials(f"REST {uri}")
+        return self._rest.request(
+            method,
+            uri,
+            params,
+            deadline=deadline_of(timeout),
+            auth=auth,
+            do_json=do_json,
+            return_raw=return_raw,
+            query_str=query_str,
+            extra_params=extra_params,
+        )
+
+    def get_ws_token(self, timeout: Optional[float] = 10.0) -> Dict[str, Any]:
+        """A fresh WebSocket token, as ``{"token": str, "expires": 900}``. Callers at the same time share one.
+
+        The client fetches its own; this is for messages of your own.
+
+        Raises:
+            As :meth:`request`.
+        """
+        self._guard_fork()
+        self._credentials("get_ws_token()")
+        result = self._rest.ws_token(deadline_of(timeout))
+        token = result["token"]
+        return {**result, "token": token.reveal() if isinstance(token, Secret) else token}
+
+    def get_nonce(self) -> str:
+        """A nonce higher than every one before it, from the same source as this client's own requests."""
+        return str(self._rest.nonces.next())
+
+    @property
+    def return_unique_id(self) -> str:
+        """A random id, 32 hexadecimal digits."""
+        return uuid.uuid4().hex
+
+    @property
+    def rest(self) -> History:
+        """Public REST: what was before the stream. See :class:`History`."""
+        return History(self)
+
+    # -- account -----------------------------------------------------------------------------
+
+    @property
+    def orders(self) -> Orders:
+        """The account's orders, live. See :class:`Orders`."""
+        return Orders(lambda timeout: self._private("client.orders", timeout))
+
+    @property
+    def balance(self) -> Balance:
+        """The account's balances, live. See :class:`Balance`."""
+
+        def held(timeout: Optional[float]) -> Mapping[str, Any]:
+            result = self.request("POST", "/0/private/BalanceEx", timeout=timeout)
+            return result if isinstance(result, dict) else {}
+
+        return Balance(lambda timeout: self._private("client.balance", timeout), held)
+
+    def _server_time(self, line: PrivateConnection, deadline: Optional[float]) -> float:
+        """The exchange's time in seconds since the epoch, as its last replies had it; asks if there is
+        none."""
+        with line.changed:
+            known = line.session.clock.known
+        if not known:
+            line.request({"method": "ping"}, deadline)
+        with line.changed:
+            moment = line.session.clock.read(time.monotonic())
+        return time.time() if moment is None else moment

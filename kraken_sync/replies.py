@@ -1,0 +1,31 @@
+"""What the replies to a trading request say."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+from .core.credentials import permission_for
+from .core.events import Reply, Request
+from .core.messages import error_text
+from .errors import OrderRejected
+
+
+def rejected(method: str, error: str, params: Mapping[str, Any]) -> OrderRejected:
+    """The error for a refusal in the exchange's words."""
+    hint = ""
+    if error.startswith("EGeneral:Permission denied"):
+        hint = f"The API key needs the permission {permission_for(method)!r}"
+    name = params.get("cl_ord_id")
+    return OrderRejected(method, error, cl_ord_id=name if isinstance(name, str) else None, hint=hint)
+
+
+def refusal(request: Request) -> Optional[str]:
+    """Why the request as a whole was refused, if it was."""
+    if len(request.replies) != 1 or request.expected != 1:
+        return error_of(request.replies[0]) if request.refused else None
+    return error_of(request.replies[0])
+
+
+def error_of(reply: Reply) -> Optional[str]:
+    """The error of a reply; None if it says that all is well."""
+    return None if reply.envelope.success is True else error_text(reply.envelope.error)

@@ -1,0 +1,628 @@
+"""Orders: three outcomes, three errors.
+
+A request for the exchange's trading engine ends as its reply, as :class:`OrderRejected`, as
+:class:`OrderNotSent` (certainly nothing reached the exchange) or as :class:`OrderOutcomeUnknown`. No order
+is ever sent twice.
+
+Source: Kraken, the pages of the trading methods; "Spot Client Order Identifiers"; "Spot Error Messages".
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+
+from .cancels import Cancels
+from .core.events import Request
+from .core.order_params import WITH_DEADLINE, Number, named_order, prepared
+from .core.pair_rules import PairRules, of_asset_pair
+from .core.subscriptions import SESSION_ERRORS
+from .core.symbols import spelled
+from .core.times import parse_time, time_text
+from .dead_mans_switch import DeadMansSwitch
+from .errors import (
+    ConnectFailed,
+    ConnectionLost,
+    KrakenError,
+    OrderNotSent,
+    OrderOutcomeUnknown,
+    ReplyTimeout,
+)
+from .io.deadline import deadline_of, time_left
+from .io.private import PrivateConnection
+from .order_gate import OrderGate
+from .private_side import PrivateSide
+from .reconcile import Reconciler, name_of
+from .reconciled import Reconciled
+from .replies import refusal, rejected
+from .symbol_lookup import TABLE_LIFETIME, SymbolLookup
+from .trading_rate import RateMirror
+
+log = logging.getLogger("kraken_sync")
+
+Json = Dict[str, Any]
+OneOrMany = Union[str, Sequence[str], None]
+
+ORDER_DEADLINE = 5.0
+"""Seconds after which the engine refuses an order that says nothing else; the exchange's own default."""
+MAX_UNKNOWN = 10_000
+AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
+"""Failures of which the exchange itself does not know whether the request was carried out."""
+
+
+class Unknown:
+    """A request whose outcome is unknown, and what may still tell it."""
+
+    def __init__(self, error: OrderOutcomeUnknown, request: Request, params: Mapping[str, Any]) -> None:
+        self.error = error
+        self.request = request
+        self.params = params
+
+
+class Trading(PrivateSide):
+    """The trading methods of a client."""
+
+    _lookup: SymbolLookup
+    _unknown: Dict[Union[str, int], Unknown]
+    _order_gate: OrderGate
+    _rate: RateMirror
+
+    # -- placing and changing ----------------------------------------------------------------
+
+    def add_order(
+        self,
+        *,
+        symbol: str,
+        side: str,
+        order_type: str,
+        order_qty: Optional[Number] = None,
+        limit_price: Optional[Number] = None,
+        limit_price_type: Optional[str] = None,
+        triggers: Optional[Mapping[str, Any]] = None,
+        time_in_force: Optional[str] = None,
+        expire_time: Optional[str] = None,
+        effective_time: Optional[str] = None,
+        deadline: Union[str, float, None] = None,
+        cl_ord_id: Optional[str] = None,
+        order_userref: Optional[int] = None,
+        post_only: Optional[bool] = None,
+        reduce_only: Optional[bool] = None,
+        margin: Optional[bool] = None,
+        display_qty: Optional[Number] = None,
+        fee_preference: Optional[str] = None,
+        stp_type: Optional[str] = None,
+        cash_order_qty: Optional[Number] = None,
+        sender_sub_id: Optional[str] = None,
+        conditional: Optional[Mapping[str, Any]] = None,
+        validate: Optional[bool] = None,
+        no_mpp: Optional[bool] = None,
+        timeout: Optional[float] = 10.0,
+    ) -> Json:
+        """Place an order, and block until the exchange has taken or refused it.
+
+        Numbers (Decimal, int, str, float) go out exactly as given, after a check against the pair's grid and
+        minimums. The symbol must be the exchange's own (``"BTC/USD"``): for orders nothing is guessed.
+
+        Args:
+            symbol: the pair.
+            side: ``buy`` or ``sell``.
+            order_type: ``limit``, ``market``, ``iceberg``, ``stop-loss``, ``stop-loss-limit``,
+            ``take-profit``,
+                ``take-profit-limit``, ``trailing-stop``, ``trailing-stop-limit``, ``settle-position``.
+            order_qty: in base currency.
+            limit_price: in quote currency, for the limit types.
+            limit_price_type: ``static``, ``pct`` or ``quote``, for ``trailing-stop-limit``.
+            triggers: ``price``, and perhaps ``reference`` (``last``, ``index``) and ``price_type``.
+            time_in_force: ``gtc`` (default), ``gtd`` (with ``expire_time``), ``ioc``.
+            expire_time: RFC 3339, at most a month ahead.
+            effective_time: RFC 3339, for a scheduled order.
+            deadline: after it the engine refuses the order: seconds from now (0.5 to 60, by the exchange's
+                clock), or RFC 3339; 5 seconds if not given.
+            cl_ord_id: your own id; a UUID is made up if neither this nor ``order_userref`` is given.
+            order_userref: your own number; excludes ``cl_ord_id``.
+            post_only: cancel it instead of taking liquidity.
+            reduce_only: only reduce a margin position.
+            margin: trade on margin.
+            display_qty: the visible part of an iceberg, at least 1/15 of ``order_qty``.
+            fee_preference: ``base`` or ``quote``.
+            stp_type: against trading with yourself: ``cancel_newest`` (default), ``cancel_oldest``,
+                ``cancel_both``.
+            cash_order_qty: for market buys, in quote currency instead of ``order_qty``.
+            sender_sub_id: institutional accounts.
+            conditional: a closing order for each fill: ``order_type``, ``limit_price``, ``trigger_price`` and
+                their types.
+            validate: check only; nothing is placed.
+            no_mpp: deprecated by the exchange: no market price protection.
+            timeout: seconds to wait for the reply, None for ever.
+
+        Returns:
+            The reply's ``result``: ``order_id`` and the id you gave or were given.
+
+        Raises:
+            ValueError, TypeError, UnknownSymbol: before anything is sent, with the nearest valid value.
+            OrderRejected: the exchange refused it.
+            OrderNotSent: it certainly did not reach the exchange.
+            OrderOutcomeUnknown: it was sent and no reply came; see :meth:`reconcile`. Never send it again.
+            CredentialsMissing, CredentialsInvalid, PermissionRefused: of the API key; nothing was sent.
+        """
+        given = _given(locals())
+        params = prepared("add_order", given)
+        if "cl_ord_id" not in params and "order_userref" not in params:
+            params["cl_ord_id"] = str(uuid.uuid4())
+        ends = deadline_of(timeout)
+        self._check_numbers(params["symbol"], [params], ends)
+        result: Json = self._result(self._trade("add_order", params, ends), params)
+        self._took(result.get("order_id"), params)
+        return result
+
+    def amend_order(
+        self,
+        *,
+        order_id: Optional[str] = None,
+        cl_ord_id: Optional[str] = None,
+        order_qty: Optional[Number] = None,
+        limit_price: Optional[Number] = None,
+        limit_price_type: Optional[str] = None,
+        display_qty: Optional[Number] = None,
+        trigger_price: Optional[Number] = None,
+        trigger_price_type: Optional[str] = None,
+        post_only: Optional[bool] = None,
+        deadline: Union[str, float, None] = None,
+        symbol: Optional[str] = None,
+        timeout: Optional[float] = 10.0,
+    ) -> Json:
+        """Change an order in place, and block until the exchange has answered.
+
+        Name it by ``order_id`` or ``cl_ord_id``. ``order_qty`` is the new total: below what is filled
+        already the rest is canceled. ``symbol`` is needed for pairs that are not crypto only. See
+        :meth:`add_order` for the other parameters and for what is raised.
+
+        Returns:
+            The reply's ``result``: ``amend_id`` and the id that was used.
+        """
+        params = prepared("amend_order", _given(locals()))
+        ends = deadline_of(timeout)
+        known = self._known(named_order(params))
+        pair = params.get("symbol") or (known.symbol if known is not None else None)
+        if pair:
+            order_type = known.order_type if known is not None else "limit"
+            self._check_numbers(pair, [{"order_type": order_type, **params}], ends)
+        amended: Json = self._result(self._trade("amend_order", params, ends), params)
+        return amended
+
+    def edit_order(
+        self,
+        *,
+        order_id: str,
+        symbol: str,
+        order_qty: Optional[Number] = None,
+        limit_price: Optional[Number] = None,
+        triggers: Optional[Mapping[str, Any]] = None,
+        display_qty: Optional[Number] = None,
+        fee_preference: Optional[str] = None,
+        post_only: Optional[bool] = None,
+        reduce_only: Optional[bool] = None,
+        order_userref: Optional[int] = None,
+        deadline: Union[str, float, None] = None,
+        validate: Optional[bool] = None,
+        no_mpp: Optional[bool] = None,
+        timeout: Optional[float] = 10.0,
+    ) -> Json:
+        """Cancel an order and place a changed one instead; :meth:`amend_order` is the better way.
+
+        The exchange refuses it for orders with a ``cl_ord_id``, which this client gives to every order that
+        has no ``order_userref``. See :meth:`add_order` for the parameters and for what is raised.
+
+        Returns:
+            The reply's ``result``: the new ``order_id`` and ``original_order_id``.
+        """
+        params = prepared("edit_order", _given(locals()))
+        ends = deadline_of(timeout)
+        known = self._known(order_id)
+        order_type = known.order_type if known is not None else "limit"
+        self._check_numbers(symbol, [{"order_type": order_type, **params}], ends)
+        result: Json = self._result(self._trade("edit_order", params, ends), params)
+        self._took(result.get("order_id"), params)
+        return result
+
+    def batch_add(
+        self,
+        *,
+        symbol: str,
+        orders: Sequence[Mapping[str, Any]],
+        deadline: Union[str, float, None] = None,
+        validate: Optional[bool] = None,
+        timeout: Optional[float] = 10.0,
+    ) -> List[Json]:
+        """Place 2 to 15 orders of one pair with one message.
+
+        ``orders`` are dicts of :meth:`add_order`'s parameters, without ``symbol``, ``deadline``,
+        ``validate``. Each gets a ``cl_ord_id`` if it has neither that nor an ``order_userref``. See
+        :meth:`add_order` for the rest.
+
+        Returns:
+            One entry per order, in their order: ``order_id`` and your ids, or ``error`` in the exchange's
+            words if this one alone was refused (for lack of funds, say).
+        """
+        params = prepared("batch_add", _given(locals()))
+        for order in params["orders"]:
+            if "cl_ord_id" not in order and "order_userref" not in order:
+                order["cl_ord_id"] = str(uuid.uuid4())
+        ends = deadline_of(timeout)
+        self._check_numbers(symbol, params["orders"], ends)
+        entries = self._result(self._trade("batch_add", params, ends), params)
+        results: List[Json] = []
+        for order, entry in zip(params["orders"], entries if isinstance(entries, list) else []):
+            ids = {name: order[name] for name in ("cl_ord_id", "order_userref") if name in order}
+            result = {**ids, **entry} if isinstance(entry, dict) else {**ids, "error": str(entry)}
+            results.append(result)
+            if "error" not in result:
+                self._took(result.get("order_id"), {**order, "symbol": symbol})
+        return results
+
+    # -- canceling ---------------------------------------------------------------------------
+
+    def cancel_order(
+        self,
+        *,
+        order_id: OneOrMany = None,
+        cl_ord_id: OneOrMany = None,
+        order_userref: Union[int, Sequence[int], None] = None,
+        timeout: Optional[float] = 10.0,
+    ) -> Any:
+        """Cancel orders, and block until it is known what became of each.
+
+        A cancel may be repeated without harm. If its reply is lost the executions are looked at, and it is
+        sent once more; only then is the outcome unknown. An ``order_userref`` may name any number of orders:
+        what it did is confirmed from the executions.
+
+        Returns:
+            For one id the reply's ``result``. For several, or for ``order_userref``, one entry per order:
+            its id, and ``error`` if it was not canceled.
+
+        Raises:
+            OrderRejected: the one order cannot be canceled (``EOrder:Unknown order``: it is not open any
+            more). OrderNotSent, OrderOutcomeUnknown: as :meth:`add_order`.
+        """
+        params = prepared("cancel_order", _given(locals()))
+        return self._cancels().cancel_order(params, deadline_of(timeout), timeout)
+
+    def cancel_all(self, *, timeout: Optional[float] = 10.0) -> Json:
+        """Cancel every open order of the account, triggered or not.
+
+        Returns:
+            ``{"count": n}``.
+
+        Raises:
+            As :meth:`cancel_order`.
+        """
+        result: Json = self._result(self._trade("cancel_all", {}, deadline_of(timeout)), {})
+        return result
+
+    def cancel_all_orders_after(self, *, timeout: int, reply_timeout: Optional[float] = 10.0) -> Json:
+        """Arm the exchange's dead man's switch: all orders are canceled ``timeout`` seconds from now.
+
+        Every call starts the time anew; 0 disarms. It is for the whole account. :meth:`dead_mans_switch`
+        renews it for you. (``timeout`` is the exchange's parameter; ``reply_timeout`` is how long to wait
+        for the reply.)
+
+        Returns:
+            ``currentTime`` and ``triggerTime``.
+
+        Raises:
+            As :meth:`cancel_order`.
+        """
+        params = prepared("cancel_all_orders_after", {"timeout": timeout})
+        ends = deadline_of(reply_timeout)
+        result: Json = self._result(self._trade("cancel_all_orders_after", params, ends), params)
+        return result
+
+    def batch_cancel(
+        self,
+        *,
+        orders: OneOrMany = None,
+        cl_ord_id: OneOrMany = None,
+        timeout: Optional[float] = 10.0,
+    ) -> List[Json]:
+        """Cancel 2 to 50 orders with one message. ``orders`` are order ids.
+
+        The exchange answers only how many it canceled; what became of each is taken from the executions.
+
+        Returns:
+            One entry per id: the id, and ``status`` as far as it is known (``canceled``, ``filled``, ... or
+            ``unknown``).
+
+        Raises:
+            As :meth:`cancel_order`.
+        """
+        params = prepared("batch_cancel", _given(locals()))
+        return self._cancels().batch_cancel(params, deadline_of(timeout))
+
+    # -- after a lost reply, and before trouble ----------------------------------------------
+
+    def reconcile(
+        self,
+        order: Union[str, int, OrderOutcomeUnknown],
+        *,
+        deadline: Union[str, float, None] = None,
+        timeout: Optional[float] = 30.0,
+    ) -> Reconciled:
+        """Find out what became of an order whose reply was lost, and block until that is known.
+
+        Asks the executions, then REST (open and closed orders); never sends anything that changes something.
+
+        Args:
+            order: the :class:`OrderOutcomeUnknown`, or a ``cl_ord_id``, an ``order_id`` or an
+            ``order_userref``. deadline: when the order could be taken at the latest (RFC 3339, or seconds
+            since the epoch), for an
+                order that this client did not send.
+            timeout: seconds, None for ever. An order that is nowhere is known to be nowhere only after its
+                deadline (5 seconds after it was sent, if not said otherwise).
+
+        Returns:
+            The outcome (live, filled, canceled, never arrived, still unknown), and the order if there is
+            one. For an amend or a cancel it is the state of the order that was to be changed.
+
+        Raises:
+            CredentialsMissing: there is no API key.
+            ClientClosed: the client is closed.
+        """
+        return Reconciler(self, name_of(order), deadline).run(timeout)
+
+    @property
+    def unresolved(self) -> List[OrderOutcomeUnknown]:
+        """The requests whose outcome is unknown, oldest first; :meth:`reconcile` takes them off the list."""
+        found = {id(one.error): one.error for one in list(self._unknown.values())}
+        return list(found.values())
+
+    def dead_mans_switch(
+        self,
+        timeout: int = 60,
+        *,
+        stuck_after: Optional[float] = None,
+        on_failure: Optional[Callable[[str], Any]] = None,
+    ) -> DeadMansSwitch:
+        """A context manager: if this program dies, the exchange cancels all orders ``timeout`` seconds later.
+
+        Args:
+            timeout: whole seconds; it is renewed three times as often.
+            stuck_after: stop renewing when ``feed()`` was not called for so many seconds, for owners that
+            may hang. on_failure: called with a sentence, on a thread of its own, when renewals fail.
+        """
+        return DeadMansSwitch(self, timeout, stuck_after, on_failure)
+
+    @property
+    def order_gate(self) -> OrderGate:
+        """What holds back orders while the feed is down. See :class:`OrderGate`."""
+        return self._order_gate
+
+    @property
+    def trading_rate(self) -> RateMirror:
+        """How much of the exchange's trading rate is used up. See :class:`RateMirror`."""
+        return self._rate
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _cancels(self) -> Cancels:
+        return Cancels(self)
+
+    def _trade(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        ends: Optional[float],
+        replies: Optional[int] = 1,
+        done: Callable[[], bool] = lambda: False,
+        *,
+        req_id: Optional[int] = None,
+        plain: bool = False,
+    ) -> Request:
+        """Send a trading request and wait for its replies; ``ends`` is a monotonic deadline.
+
+        ``plain`` parameters get no deadline of ours.
+
+        Raises:
+            OrderNotSent, OrderOutcomeUnknown: see the module.
+        """
+        line = self._trading_line(method, ends)
+        for attempt in (1, 2):
+            self._order_gate.pass_through(method, params, line, ends)
+            message: Json = {"method": method, "params": params}
+            if req_id is not None:
+                message["req_id"] = req_id
+            request = self._send_once(line, message, ends, replies, done, plain)
+            error = refusal(request)
+            if error is None or not error.startswith(SESSION_ERRORS) or attempt == 2:
+                break
+            # the token had died, so nothing was done: have a new one, and ask once more
+            try:
+                line.renew_token(ends)
+            except KrakenError as failure:
+                raise OrderNotSent(method, f"{error}, and no new token: {failure}") from failure
+        self._rate.charge(method, params, line)
+        return request
+
+    def _trading_line(self, method: str, ends: Optional[float]) -> PrivateConnection:
+        try:
+            line = self._private(method, time_left(ends))
+        except (ConnectFailed, ConnectionLost, ReplyTimeout) as error:
+            raise OrderNotSent(method, str(error)) from error
+        line.keep_orders()
+        return line
+
+    def _send_once(
+        self,
+        line: PrivateConnection,
+        message: Dict[str, Any],
+        ends: Optional[float],
+        replies: Optional[int],
+        done: Callable[[], bool],
+        plain: bool,
+    ) -> Request:
+        method, params = message["method"], message["params"]
+        request, sent_at, engine_deadline = Request(method, replies), time.time(), None
+        try:
+            if method in WITH_DEADLINE and not plain:
+                params = self._with_deadline(line, params, ends)
+            if method in WITH_DEADLINE:
+                engine_deadline = parse_time(params.get("deadline"))
+            line.ask({**message, "params": params}, request, ends, done)
+        except BaseException as error:
+            if not request.sent:
+                line.forget(request)
+                if isinstance(error, (ConnectionLost, ReplyTimeout)):
+                    raise OrderNotSent(method, str(error)) from error
+                raise
+            reason = str(error) or type(error).__name__
+            unknown = self._lose(method, params, request, reason, sent_at, engine_deadline)
+            if isinstance(error, KrakenError):
+                raise unknown from error
+            log.warning("%s", unknown)  # a Ctrl-C, say: the id must not be lost with it
+            raise
+        error_words = refusal(request)
+        if request.complete and not (error_words or "").startswith(AMBIGUOUS):
+            return request
+        with line.changed:
+            if done():
+                return request
+        if error_words and request.complete:
+            reason = f"the exchange says {error_words!r}, which may mean anything"
+        elif request.lost is not None:
+            reason = f"the connection ended before the reply: {request.lost}"
+        else:
+            reason = f"no reply within {time.monotonic() - request.sent_at:.1f} s"
+        raise self._lose(method, params, request, reason, sent_at, engine_deadline)
+
+    def _lose(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        request: Request,
+        reason: str,
+        sent_at: float,
+        deadline: Optional[float],
+    ) -> OrderOutcomeUnknown:
+        """Remember a request whose outcome is unknown, and make its error."""
+        request.abandoned = True
+        orders = params["orders"] if method == "batch_add" else [params]
+        names = [order["cl_ord_id"] for order in orders if isinstance(order.get("cl_ord_id"), str)]
+        order_id = params.get("order_id") if isinstance(params.get("order_id"), str) else None
+        userref = params.get("order_userref") if isinstance(params.get("order_userref"), int) else None
+        error = OrderOutcomeUnknown(
+            method,
+            reason,
+            cl_ord_ids=names,
+            order_id=order_id,
+            order_userref=userref,
+            sent_at=sent_at,
+            deadline=deadline,
+        )
+        for name in (*names, order_id, userref):
+            if name is not None:
+                self._unknown[name] = Unknown(error, request, params)
+        while len(self._unknown) > MAX_UNKNOWN:
+            del self._unknown[next(iter(self._unknown))]
+        return error
+
+    def _known_again(self, error: OrderOutcomeUnknown) -> None:
+        """The outcome of a request is known after all."""
+        for name in (*error.cl_ord_ids, error.order_id, error.order_userref):
+            if name is not None:
+                self._unknown.pop(name, None)
+
+    def _with_deadline(
+        self, line: PrivateConnection, params: Mapping[str, Any], ends: Optional[float]
+    ) -> Dict[str, Any]:
+        """``params`` with the engine's deadline as the exchange's clock has it."""
+        given = params.get("deadline", ORDER_DEADLINE)
+        if isinstance(given, str):
+            return dict(params)
+        try:
+            now = self._server_time(line, ends)
+        except (ConnectionLost, ReplyTimeout) as error:
+            raise ConnectionLost(f"the exchange's clock could not be read: {error}", sent=False) from error
+        return {**params, "deadline": time_text(now + float(given))}
+
+    def _result(self, request: Request, params: Mapping[str, Any]) -> Any:
+        """The one reply's ``result``. Raises OrderRejected."""
+        error = refusal(request)
+        if error is not None:
+            raise rejected(request.method, error, params)
+        message = self._decode(request.replies[0].frame)
+        result = message.get("result")
+        if result is None:  # batch_cancel was once answered without one
+            result = {"count": message["orders_cancelled"]} if "orders_cancelled" in message else {}
+        return result
+
+    def _took(self, order_id: Any, params: Mapping[str, Any]) -> None:
+        """An order was acknowledged: it is in ``client.orders`` from now on."""
+        engine = self._engine
+        line = engine.lines.get("private") if engine is not None else None
+        if not isinstance(order_id, str) or line is None or params.get("validate"):
+            return
+        kept = ("symbol", "side", "order_type", "order_qty", "limit_price", "cl_ord_id", "order_userref")
+        fields = {name: params[name] for name in kept if name in params}
+        with line.changed:
+            line.session.account.orders.acknowledged(order_id, fields, time.monotonic())
+            line.changed.notify_all()
+        self._rate.placed(order_id, str(params.get("symbol", "")))
+
+    def _known(self, name: Optional[str]) -> Any:
+        """The order of this id, as far as it is known here."""
+        engine = self._engine
+        line = engine.lines.get("private") if engine is not None else None
+        if name is None or line is None:
+            return None
+        with line.changed:
+            record = line.session.account.orders.find(name)
+            return record.order() if record is not None and record.fields.get("symbol") else None
+
+    def _check_numbers(self, symbol: str, orders: Sequence[Mapping[str, Any]], ends: Optional[float]) -> None:
+        rules = self._rules(symbol, ends)
+        for order in orders:
+            if rules is not None:
+                rules.check(order)
+
+    def _rules(self, symbol: str, ends: Optional[float]) -> Optional[PairRules]:
+        """The pair's rules; None if they cannot be had, and the exchange must judge.
+
+        Raises:
+            UnknownSymbol: the exchange has no such pair.
+        """
+        if self._lookup.age > TABLE_LIFETIME:
+            try:
+                self._fetch_rules(ends)
+            except KrakenError as error:
+                log.warning("orders are not checked before sending: no table of pairs (%s)", error)
+        return self._lookup.rules(symbol)
+
+    def _fetch_rules(self, ends: Optional[float]) -> None:
+        if "public" in self._targets:
+            self._lookup.table(self._public(time_left(ends)), ends, fresh=True)
+        if self._lookup.age < TABLE_LIFETIME:
+            return
+        found: Dict[str, PairRules] = {}
+        for entry in self.rest.asset_pairs(timeout=time_left(ends)).values():
+            name = str(entry.get("wsname", ""))
+            symbol = spelled(name) or _modern(name)
+            found[symbol] = of_asset_pair(symbol, entry)
+        self._lookup.learn(found)
+
+
+def _given(arguments: Mapping[str, Any]) -> Dict[str, Any]:
+    """The exchange's parameters among a method's arguments."""
+    given = {name: value for name, value in arguments.items() if name not in ("self", "timeout")}
+    deadline = given.get("deadline")
+    if isinstance(deadline, (int, float)) and not isinstance(deadline, bool):
+        if not 0.5 <= deadline <= 60:
+            raise ValueError(f"deadline must be 0.5 to 60 seconds from now, not {deadline}")
+    elif deadline is not None and parse_time(deadline) is None:
+        raise ValueError(f"deadline must be seconds from now or RFC 3339 in UTC, not {deadline!r:.80}")
+    return given
+
+
+def _modern(name: str) -> str:
+    renamed = {"XBT": "BTC", "XDG": "DOGE"}
+    return "/".join(renamed.get(code, code) for code in name.split("/"))

@@ -1,0 +1,109 @@
+"""``client.trading_rate``: how far this client has used up the exchange's trading rate, and how long to
+wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from .core.order_params import named_order
+from .core.trading_rate import Tier, TradingRate, cost, tier_of
+from .io.private import PrivateConnection
+
+KEPT = 10_000
+
+
+class RateMirror:
+    """A mirror of the exchange's rate counter, per pair. Any thread.
+
+    It counts what this client sends. Other clients of the account are not seen, unless ``executions`` is
+    subscribed with ``ratecounter=True``: then the exchange's own figures are taken over. The tier is the
+    exchange's word (``maxratecount``) as soon as it is known, until then the one given to the client, or the
+    smallest.
+    """
+
+    def __init__(self, tier: Optional[str] = None) -> None:
+        self._named = tier
+        self._rate = TradingRate(tier_of(tier, None))
+        self._lock = threading.Lock()
+        self._placed: Dict[str, Tuple[str, float]] = {}
+
+    @property
+    def tier(self) -> Tier:
+        """The tier: its ``name``, ``threshold``, ``decay`` a second, and most ``open_orders`` per pair."""
+        return self._rate.tier
+
+    def count(self, symbol: str) -> float:
+        """The counter of a pair, from 0 to the tier's ``threshold``."""
+        with self._lock:
+            return self._rate.count(symbol, time.monotonic())
+
+    def wait_for(
+        self, symbol: str, method: str = "add_order", order_id: Optional[str] = None, count: int = 1
+    ) -> float:
+        """Seconds until a request fits below the threshold; 0 if it does now.
+
+        Args:
+            symbol: the pair.
+            method: such as ``add_order`` or ``amend_order``.
+            order_id: the order to be changed or canceled; young ones cost more.
+            count: how many orders, for ``batch_add`` and ``batch_cancel``.
+        """
+        now = time.monotonic()
+        with self._lock:
+            points = cost(method, self._age(order_id, now), count)
+            return self._rate.wait(symbol, points, now)
+
+    def charge(self, method: str, params: Mapping[str, Any], line: PrivateConnection) -> None:
+        """A request was sent."""
+        now = time.monotonic()
+        with line.changed:
+            limit = line.session.max_rate_count
+            line.session.on_reports = self._told
+        with self._lock:
+            if limit is not None and limit != self._rate.tier.threshold:
+                self._rate.tier = tier_of(self._named, limit)
+            for symbol, points in self._points(method, params, now):
+                self._rate.charge(symbol, points, now)
+            name = named_order(params)
+            if method in ("amend_order", "edit_order") and name in self._placed:
+                self._placed[name] = (self._placed[name][0], now)
+
+    def placed(self, order_id: str, symbol: str) -> None:
+        """An order was taken; its age counts from now."""
+        with self._lock:
+            self._placed[order_id] = (symbol, time.monotonic())
+            while len(self._placed) > KEPT:
+                del self._placed[next(iter(self._placed))]
+
+    def _points(self, method: str, params: Mapping[str, Any], now: float) -> List[Tuple[str, float]]:
+        symbol = params.get("symbol")
+        if method == "batch_add":
+            return [(str(symbol), cost(method, count=len(params["orders"])))]
+        names: List[Any] = []
+        for key in ("order_id", "cl_ord_id", "orders"):
+            value = params.get(key)
+            names += value if isinstance(value, list) else [value] if value else []
+        if method == "add_order" or (symbol and not names):
+            return [(str(symbol), cost(method))]
+        found = []
+        for name in names:
+            pair = self._placed.get(name, (symbol, 0.0))[0]
+            if pair:
+                found.append((str(pair), cost(method, self._age(name, now))))
+        return found
+
+    def _age(self, name: Any, now: float) -> Optional[float]:
+        placed = self._placed.get(name)
+        return now - placed[1] if placed is not None else None
+
+    def _told(self, reports: List[Dict[str, Any]], now: float) -> None:
+        for report in reports:
+            value = report.get("ratecount", report.get("rate_count", report.get("ratecounter")))
+            if isinstance(value, int) and isinstance(report.get("symbol"), str):
+                with self._lock:
+                    self._rate.told(report["symbol"], value, now)
+
+    def __repr__(self) -> str:
+        return f"<trading rate {self.tier.name}: {self.tier.threshold} points, {self.tier.decay} a second>"
