@@ -896,7 +896,7 @@ def test_frames_gone_while_a_book_is_awaited(client: SpotWSClient, exchange: Sim
     exchange.faults.no_snapshot[S] = 1
     frames = client.subscribe({**BOOK, "depth": 10})
     waiting = background(client.book, S, timeout=WAIT)
-    eventually(lambda: len(client._engine.public._holds._tokens.get(Key("book", S), ())) == 1)  # type: ignore[union-attr]
+    eventually(lambda: len(client._engine.lines["public"]._holds._tokens.get(Key("book", S), ())) == 1)  # type: ignore[union-attr]
     frames.unsubscribe()
     waiting["thread"].join(WAIT)
 

@@ -46,7 +46,7 @@ def cost(method: str, age: Optional[float] = None, count: int = 1) -> float:
     """What a request costs for ``count`` orders; ``age`` is the seconds since creation or the last amend.
 
     >>> cost("add_order"), cost("cancel_order", 3), cost("batch_add", count=4), cost("amend_order", 12)
-    (1, 8, 2.0, 2)
+    (1.0, 8, 2.0, 2)
     """
     by_age = _BY_AGE.get("cancel_order" if method == "batch_cancel" else method, ())
     extra = 0.0
