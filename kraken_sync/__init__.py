@@ -16,6 +16,7 @@ import logging
 from .client import SpotWSClient
 from .core.book import BookState
 from .core.limits import Timing
+from .core.order import Order
 from .core.snapshot import BookSnapshot, Level
 from .errors import (
     AccountNotLive,
@@ -44,6 +45,7 @@ from .errors import (
 from .io.budget import set_connection_budget
 from .lifecycle import WSState
 from .order_book import OrderBook
+from .reconciled import Outcome, Reconciled
 from .subscription import Subscription
 from .version import __version__
 
@@ -60,7 +62,10 @@ __all__ = [
     "ForkedClient",
     "KrakenError",
     "Level",
+    "Order",
     "OrderBook",
+    "Outcome",
+    "Reconciled",
     "OrderEnded",
     "OrderNotSent",
     "OrderOutcomeUnknown",

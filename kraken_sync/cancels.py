@@ -109,8 +109,8 @@ class Cancels:
         ends: Optional[float],
     ) -> Any:
         error = refusal(request)
-        if error is not None and (single or (request.replies and len(request.replies) < len(targets))):
-            raise rejected("cancel_order", error, params)
+        if error is not None:
+            raise rejected("cancel_order", error, _named(targets[0]) if single else params)
         if userrefs:
             self._wait_gone(line, targets, ends)
             return self._seen(line, targets, False)

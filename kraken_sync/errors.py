@@ -32,7 +32,7 @@ Each class carries its data as attributes, so that nobody has to parse the text.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type
 
 __all__ = [
     "AccountNotLive",
@@ -61,7 +61,17 @@ __all__ = [
 
 
 class KrakenError(Exception):
-    """Root of all errors of this library."""
+    """Root of all errors of this library. All of them can be copied and pickled."""
+
+    def __reduce__(self) -> Any:
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: Type[KrakenError], args: Tuple[Any, ...], state: Dict[str, Any]) -> KrakenError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class ConnectFailed(KrakenError, ConnectionError):

@@ -33,11 +33,15 @@ Name = Union[str, int]
 class Reconciler:
     """One call of :meth:`Trading.reconcile`."""
 
-    def __init__(self, client: Trading, name: Name, deadline: Union[str, float, None]) -> None:
+    def __init__(
+        self, client: Trading, order: Union[Name, OrderOutcomeUnknown], deadline: Union[str, float, None]
+    ) -> None:
         self._client = client
-        self._name = name
+        self._name = name = name_of(order)
         self._unknown: Optional[Unknown] = client._unknown.get(name)
         error = self._unknown.error if self._unknown is not None else None
+        if isinstance(order, OrderOutcomeUnknown):
+            error = order
         self._deadline = error.deadline if error is not None else None
         if deadline is not None:
             self._deadline = parse_time(deadline) if isinstance(deadline, str) else float(deadline)
@@ -130,6 +134,7 @@ class Reconciler:
 
     def _over_rest(self, line: PrivateConnection, ends: Optional[float]) -> Optional[Reconciled]:
         entries: Dict[str, Any] = {}
+        asked_at = time.monotonic()
         ids = [name for name in self._names if isinstance(name, str) and _order_id(name)]
         if ids:
             entries.update(_known_only(line, ids, ends))
@@ -151,7 +156,7 @@ class Reconciler:
             orders = line.session.account.orders
             for order_id, entry in entries.items():
                 symbol = self._fields(self._unknown).get("symbol") if self._unknown is not None else None
-                orders.settle(order_id, entry, now, symbol)
+                orders.settle(order_id, entry, asked_at, now, symbol)
             line.changed.notify_all()
             records = [orders.records[order_id] for order_id in entries]
             return self._told(records, "REST")

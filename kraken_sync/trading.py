@@ -34,7 +34,7 @@ from .io.deadline import deadline_of, time_left
 from .io.private import PrivateConnection
 from .order_gate import OrderGate
 from .private_side import PrivateSide
-from .reconcile import Reconciler, name_of
+from .reconcile import Reconciler
 from .reconciled import Reconciled
 from .replies import refusal, rejected
 from .symbol_lookup import TABLE_LIFETIME, SymbolLookup
@@ -369,7 +369,7 @@ class Trading(PrivateSide):
             CredentialsMissing: there is no API key.
             ClientClosed: the client is closed.
         """
-        return Reconciler(self, name_of(order), deadline).run(timeout)
+        return Reconciler(self, order, deadline).run(timeout)
 
     @property
     def unresolved(self) -> List[OrderOutcomeUnknown]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 import os
 import threading
 import time
@@ -27,6 +29,14 @@ FAST = Timing(
     retry_cap=0.2,
     maintenance_retry=0.1,
 )
+CANARY_KEY = "CANARYkeyKRAKENSYNCq8w7e6r5t4y3u2i1o0p9"
+CANARY_SECRET = base64.b64encode(
+    b"CANARY secret of kraken_sync: if this text shows up, it is a leak"
+).decode()
+CANARY_TOKEN = "CANARYtokenKRAKENSYNC"
+"""What must never be printed, logged, raised or recorded; see :func:`pytest_runtest_makereport`."""
+CANARIES = (CANARY_KEY, CANARY_SECRET, CANARY_SECRET[:24], "CANARY secret", CANARY_TOKEN)
+
 WAIT = 15.0
 """Seconds after which a test gives up waiting; nothing here takes that long."""
 
@@ -48,7 +58,15 @@ def eventually(condition: Callable[[], Any], what: str = "it") -> Any:
 @pytest.fixture
 def exchange() -> Iterator[Simulator]:
     """A simulated exchange whose market only moves when told to."""
-    with Simulator(seed=11, rate=0, heartbeat_interval=0.25) as simulator:
+    with Simulator(
+        seed=11,
+        rate=0,
+        heartbeat_interval=0.25,
+        key=CANARY_KEY,
+        secret=CANARY_SECRET,
+        tier=None,
+        token_prefix=CANARY_TOKEN,
+    ) as simulator:
         yield simulator
 
 
@@ -59,6 +77,9 @@ def new_client(exchange: Simulator) -> Iterator[Callable[..., SpotWSClient]]:
 
     def make(kind: type = SpotWSClient, **options: Any) -> SpotWSClient:
         options.setdefault("ws_url", exchange.ws_url)
+        options.setdefault("auth_ws_url", exchange.auth_ws_url)
+        options.setdefault("level3_ws_url", exchange.level3_ws_url)
+        options.setdefault("rest_url", exchange.rest_url)
         options.setdefault("timing", FAST)
         client = kind(**options)
         made.append(client)
@@ -73,6 +94,14 @@ def new_client(exchange: Simulator) -> Iterator[Callable[..., SpotWSClient]]:
 def client(new_client: Callable[..., SpotWSClient]) -> SpotWSClient:
     """A started client of ``exchange``."""
     made = new_client()
+    made.start()
+    return made
+
+
+@pytest.fixture
+def trader(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> SpotWSClient:
+    """A started client of ``exchange`` with its API key."""
+    made = new_client(key=exchange.key, secret=exchange.secret)
     made.start()
     return made
 
@@ -98,3 +127,35 @@ def no_leaked_threads() -> Iterator[None]:
     while _ours() - before and time.monotonic() < deadline:
         threading.Event().wait(0.01)
     assert not _ours() - before, "threads were left behind"
+
+
+@pytest.fixture(autouse=True)
+def no_keys_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key of the machine that runs the tests is ever used."""
+    for name in list(os.environ):
+        if (name.startswith("KRAKEN_") and name.endswith("KEY")) or name == "KRAKEN_API_SECRET":
+            monkeypatch.delenv(name)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Everything is logged, so that a leak anywhere is seen."""
+    logging.getLogger().setLevel(logging.DEBUG)
+    logging.getLogger("websockets").setLevel(logging.INFO)  # the simulated exchange may see the keys
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    """A planted secret in the output, the log or the error of any test fails that test."""
+    outcome = yield
+    report = outcome.get_result()
+    texts = [content for _, content in report.sections]
+    if report.longrepr is not None:
+        texts.append(str(report.longrepr))
+    if call.excinfo is not None:
+        texts.append(str(call.excinfo.getrepr(showlocals=True, chain=True)))
+    leaked = [name for name in CANARIES for text in texts if name in text]
+    if leaked and item.get_closest_marker("leaks") is None:
+        report.outcome = "failed"
+        report.longrepr = (
+            f"a planted secret was shown in the {report.when} phase of {item.nodeid}: {leaked[0][:6]}..."
+        )

@@ -139,7 +139,6 @@ class Record:
         self.created = ""
         self.touched = float("-inf")
         """When it was last heard of (monotonic)."""
-        self.version = 0
         self._order: Optional[Order] = None
 
     @property
@@ -149,7 +148,6 @@ class Record:
 
     def merge(self, report: Report, now: float) -> None:
         """Take over what a report says."""
-        self.version += 1
         self._order, self.touched = None, now
         fills = report.get("exec_type") == "trade" and isinstance(report.get("exec_id"), str)
         if fills:
@@ -165,9 +163,18 @@ class Record:
         if not self.created and isinstance(report.get("timestamp"), str):
             self.created = report["timestamp"]
 
+    @property
+    def filled_up(self) -> bool:
+        """Whether it is filled, and all of its fills are known."""
+        known = sum((fill.qty for fill in self._counted()), Decimal(0))
+        return self.status == "filled" and known == _number(self.fields.get("order_qty"))
+
+    def doubt(self) -> None:
+        """It is not known what became of it."""
+        self.status, self._order = UNKNOWN, None
+
     def settle(self, entry: Report, now: float) -> None:
         """Take over what REST says of it, which is complete."""
-        self.version += 1
         self._order, self.touched = None, now
         filled = _number(entry.get("vol_exec"))
         words = str(entry.get("status", ""))
@@ -259,8 +266,10 @@ class Orders(Table):
         self.diffs: Deque[Diff] = deque(maxlen=KEPT_DIFFS)
         self.recent: Deque[Report] = deque(maxlen=KEPT_FILLS)
         """The last fills, as reported."""
-        self.unsettled: Dict[str, int] = {}
-        """Orders that the exchange must be asked about, with their version when this was found out."""
+        self.unsettled: Dict[str, None] = {}
+        """Orders that the exchange must be asked about."""
+        self.silent: Dict[str, float] = {}
+        """Orders that were acknowledged (then), and of which no report has come yet."""
         self.strange = 0
         """Reports without an order id, or of a shape that cannot be used; they are left out."""
         self._closed: Dict[str, None] = {}
@@ -277,23 +286,25 @@ class Orders(Table):
         known = set(self.records)
         told = {str(report["order_id"]) for report in reports if report.get("order_id")}
         states = {name: self.records[name].order() for name in before}
+        whole = {report.get("order_id") for report in reports if report.get("exec_type") != "trade"}
+        touched = {name: self.records[name].touched for name in before}
         for report in reports:
             self._merge(report, now)
         missing = []
         for name in before:
             record = self.records[name]
-            if name not in told and record.touched < asked_at:
-                record.status = UNKNOWN
-                record.version += 1
-                record._order = None
+            if name in whole:
+                if not record.complete:
+                    self.unsettled[name] = None
+            elif name not in told and touched[name] >= asked_at:
+                self.silent[name] = now  # younger than the snapshot, as it seems
+            elif not record.filled_up:  # it has ended, and this does not tell how, or not all of it
+                record.doubt()
                 missing.append(name)
-            if record.status == UNKNOWN or not record.complete:
-                self.unsettled[name] = record.version
-        for name in (told - known) & set(
-            self.records
-        ):  # ended before we came, and told by some of its fills only
-            if self.records[name].status in CLOSED and "order_qty" not in self.records[name].fields:
-                self.unsettled[name] = self.records[name].version
+                self.unsettled[name] = None
+        for name in (told - known) & set(self.records):  # ended before we came: some of its fills are told
+            if self.records[name].status in CLOSED and name not in whole:
+                self.unsettled[name] = None
         if since is not None:
             changed = [name for name in states if name in told and _differs(states[name], self.records[name])]
             appeared = [name for name in told if name not in known]
@@ -309,6 +320,7 @@ class Orders(Table):
         record = self.records.get(order_id)
         if record is None:
             record = self.records[order_id] = Record(order_id)
+        self.silent.pop(order_id, None)
         try:
             record.merge(report, now)
         except (ValueError, TypeError, ArithmeticError):
@@ -324,25 +336,38 @@ class Orders(Table):
         if record is None:
             record = self.records[order_id] = Record(order_id)
             record.status = "pending_new"
-            record.version += 1
-        record.touched = now
+            record.touched = self.silent[order_id] = now
         for name, value in fields.items():
             record.fields.setdefault(name, value)
         record._order = None
         self.version += 1
 
+    def look_for_silent(self, now: float, patience: float) -> None:
+        """An acknowledged order of which nothing is reported may have ended in a gap: have it asked for."""
+        for order_id, moment in list(self.silent.items()):
+            if now - moment > patience and self.live:
+                del self.silent[order_id]
+                if order_id in self.records:
+                    self.unsettled[order_id] = None
+
     def settle(
-        self, order_id: str, entry: Optional[Report], now: float, symbol: Optional[str] = None
+        self,
+        order_id: str,
+        entry: Optional[Report],
+        asked_at: float,
+        now: float,
+        symbol: Optional[str] = None,
     ) -> None:
-        """What the exchange says of an order that was unsettled; None if it said nothing useful."""
-        version = self.unsettled.pop(order_id, None)
+        """What the exchange says of an order, asked at ``asked_at``; None if it said nothing of it."""
         record = self.records.get(order_id)
+        if record is not None and record.touched >= asked_at and record.status != UNKNOWN:
+            return  # it was heard of since; if something is still missing, it is asked for again
+        self.unsettled.pop(order_id, None)
+        self.silent.pop(order_id, None)
         if entry is None:
             return
         if record is None:
             record = self.records[order_id] = Record(order_id)
-        elif version is not None and record.version != version:
-            return  # it was heard of meanwhile, which is later than the answer
         if symbol:
             record.fields.setdefault("symbol", symbol)
         record.settle(entry, now)

@@ -19,7 +19,7 @@ from .limits import Timing
 class Liveness:
     """The two clocks of one connection. ``now`` is monotonic seconds."""
 
-    def __init__(self, timing: Timing, now: float) -> None:
+    def __init__(self, timing: Timing, now: float, *, ask_now: bool = False) -> None:
         self._timing = timing
         self.opened_at = now
         self.frame_at = now
@@ -27,7 +27,7 @@ class Liveness:
         self.rtt: Optional[float] = None
         """Seconds the last answered ping took."""
         self._pings: OrderedDict[int, float] = OrderedDict()
-        self._next_ping = now + timing.ping_interval
+        self._next_ping = now if ask_now else now + timing.ping_interval
         self._asked_at: Optional[float] = None
 
     def life_at(self, now: float, byte_at: float, message_at: Optional[float]) -> float:

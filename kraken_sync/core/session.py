@@ -217,7 +217,7 @@ class Session:
 
     def opened(self, now: float) -> None:
         """A connection is made; the ``status`` message has not come yet."""
-        self.liveness = Liveness(self.timing, now)
+        self.liveness = Liveness(self.timing, now, ask_now=self.private)  # orders need the exchange's clock
         self.counters.connections += 1
         self.server_error = ""
         self._malformed.clear()

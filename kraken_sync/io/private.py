@@ -38,6 +38,8 @@ log = logging.getLogger("kraken_sync")
 UNUSED_FOR = 840.0
 """Seconds for which a token that was never used may still be; the exchange allows 900."""
 ASKED_AT_ONCE = 50
+SILENCE = 2.0
+"""Seconds after which an acknowledged order without any report is asked for."""
 SETTLE_RETRIES = (0.2, 1.0, 5.0, 30.0, 60.0)
 """Seconds between attempts to ask what became of orders; the last one repeats."""
 
@@ -159,6 +161,7 @@ class PrivateConnection(Connection):
         """As :meth:`Line.check`; and a token that is missing, orders that are unsettled, an alarm."""
         with self.changed:
             wants_token = self.session.wants_token and now >= self._token_not_before
+            self.session.account.orders.look_for_silent(now, min(SILENCE, self.timing.ack_timeout))
             unsettled = bool(self.session.account.orders.unsettled) and now >= self._settle_not_before
             alarm = self.session.switch.alarm(now) if self.session.switch is not None else None
         if wants_token:
@@ -191,6 +194,7 @@ class PrivateConnection(Connection):
             names = list(orders.unsettled)[:ASKED_AT_ONCE]
         if not names:
             return
+        asked_at = time.monotonic()
         try:
             found = self.query_orders(names, time.monotonic() + self.timing.connect_timeout)
         except KrakenError as error:
@@ -206,7 +210,7 @@ class PrivateConnection(Connection):
         now = time.monotonic()
         with self.changed:
             for name in names:
-                orders.settle(name, found.get(name), now)
+                orders.settle(name, found.get(name), asked_at, now)
             self.changed.notify_all()
         log.info("asked what became of %d orders", len(names))
 

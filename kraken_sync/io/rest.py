@@ -199,7 +199,10 @@ class Rest:
                 )
                 for name in hidden:
                     response.request.headers.pop(name, None)
-                return response, _read(response)
+                text = _read(response)
+                if call.why:
+                    raise OSError(call.why)  # what was read may be the half that came before the cut
+                return response, text
             except (requests.RequestException, OSError, ValueError) as error:
                 failure = _translated(error, call, what, url)
         raise failure  # outside, so that no frame of requests with its headers hangs on it

@@ -1,0 +1,42 @@
+"""Histories of orders under faults; see ``stress_orders.py``, which runs thousands of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Iterator
+
+import pytest
+from stress_orders import World, every_byte, history, sent_twice
+
+from kraken_sync import set_connection_budget
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """An exchange of its own, behind a line that may be cut."""
+    set_connection_budget(10**9, 600.0)
+    made = World(3)
+    yield made
+    made.close()
+    set_connection_budget()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_histories(seed: int, world: World) -> None:
+    """Whatever breaks: at most one order per call, every outcome true, every unknown reconciled."""
+    counts: Counter = Counter()
+    history(seed, world, counts)
+
+    assert not sent_twice(world)
+    assert counts["histories"] == 1
+
+
+@pytest.mark.timeout(120)
+def test_a_cut_at_every_byte(world: World) -> None:
+    """Of an order's frame, and of what comes back."""
+    counts: Counter = Counter()
+    every_byte(world, counts)
+
+    assert sum(count for name, count in counts.items() if name.startswith(("cut up", "cut down"))) == 720
+    assert counts["cut, reconciled: live"] > 50
+    assert counts["cut, reconciled: never arrived"] > 50

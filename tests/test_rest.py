@@ -1,0 +1,364 @@
+"""REST: signatures, nonces, deadlines, errors."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import socket
+import threading
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Callable, List
+from urllib.parse import parse_qsl
+
+import pytest
+import responses
+from conftest import CANARY_KEY, CANARY_SECRET, WAIT, eventually
+
+from kraken_sync import (
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    CredentialsInvalid,
+    CredentialsMissing,
+    KrakenError,
+    PermissionRefused,
+    RateLimited,
+    ReplyTimeout,
+    RestRefused,
+    SpotWSClient,
+)
+from kraken_sync.core.secret import Secret
+from kraken_sync.core.signing import sign
+from kraken_sync.io.nonces import Nonces
+from kraken_sync.simulator import Simulator
+
+SECRET = Secret("kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg==")
+NONCE = "1616492376594"
+BASE = "https://api.kraken.com"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "signature"),
+    [
+        (
+            "/0/private/AddOrder",
+            "nonce=1616492376594&ordertype=limit&pair=XBTUSD&price=37500&type=buy&volume=1.25",
+            "4/dpxb3iT4tp/ZCVEwSnEsLxx0bqyhLpdfOpc6fn7OR8+UClSV5n9E6aSS8MPtnRfp32bAb0nmbRn6H8ndwLUQ==",
+        ),
+        (
+            "/0/private/GetWebSocketsToken",
+            "nonce=1616492376594",
+            "+mRDmY9Ks0Moc1zjv/BjfvYa98buO0x1yHChZR5onlfAzAUbfIYlLggUZzdQ0RsmXm4Sh+Q8iAIZdo2wSeHeiA==",
+        ),
+        (
+            "/0/private/GetWebSocketsToken",
+            '{"nonce": "1616492376594"}',
+            "gBLQmsySIeAFlvvt9mlmlAW63RSIIiP73oJxeSKMA/AwR0TarFWhYE8/par4GDXODMDNz8oO3byVeZ0KQ1lZ0w==",
+        ),
+    ],
+)
+def test_signatures(path: str, body: str, signature: str) -> None:
+    """Kraken's published vector, and two that were computed from the same rules."""
+    assert sign(path, NONCE, body.encode(), SECRET) == signature
+
+
+def alone(**options: Any) -> SpotWSClient:
+    """A client that is never started."""
+    return SpotWSClient(CANARY_KEY, CANARY_SECRET, **options)
+
+
+@responses.activate
+def test_what_is_signed_is_what_is_sent() -> None:
+    """Form and JSON bodies carry the nonce, and the signature is of the very bytes."""
+    responses.post(f"{BASE}/0/private/Balance", json={"error": [], "result": {"ZUSD": "1.0"}})
+    client = alone()
+    params = {"asset": "XBT", "flag": True, "nothing": None}
+
+    assert client.request("POST", "/0/private/Balance", params) == {"ZUSD": "1.0"}
+    client.request("POST", "/0/private/Balance", params, do_json=True, extra_params='{"more": [1]}')
+
+    form, body = (call.request for call in responses.calls)
+    sent = dict(parse_qsl(form.body.decode()))
+    assert sent == {"asset": "XBT", "flag": "true", "nonce": sent["nonce"]}
+    assert form.headers["Content-Type"].startswith("application/x-www-form-urlencoded")
+    as_json = json.loads(body.body)
+    assert as_json == {"asset": "XBT", "flag": True, "more": [1], "nonce": as_json["nonce"]}
+    assert int(as_json["nonce"]) > int(sent["nonce"])
+    assert params == {"asset": "XBT", "flag": True, "nothing": None}
+    assert "kraken-sync" in form.headers["User-Agent"]
+
+
+@responses.activate
+def test_public_requests_are_not_signed() -> None:
+    """``auth=False`` sends no key, and GET parameters go into the query."""
+    responses.get(f"{BASE}/0/public/OHLC", json={"error": [], "result": {"last": 1}})
+    client = SpotWSClient()
+
+    client.request("GET", "/0/public/OHLC", {"pair": "XBTUSD"}, auth=False, query_str="interval=5")
+    request = responses.calls[0].request
+    assert request.url == f"{BASE}/0/public/OHLC?pair=XBTUSD&interval=5"
+    assert "API-Key" not in request.headers
+    with pytest.raises(CredentialsMissing, match="KRAKEN_API_KEY"):
+        client.request("POST", "/0/private/Balance")
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("errors", "kind", "words"),
+    [
+        (["EAPI:Invalid key"], CredentialsInvalid, "does not know this API key"),
+        (["EAPI:Invalid signature"], CredentialsInvalid, "does not belong"),
+        (["EGeneral:Permission denied"], PermissionRefused, "Funds permissions - Query"),
+        (["EAPI:Rate limit exceeded"], RateLimited, "Rate limit"),
+        (["EService: Throttled: 1799999999"], RateLimited, "Throttled"),
+        (["EQuery:Unknown asset pair", "EGeneral:Other"], RestRefused, "EGeneral:Other"),
+    ],
+)
+def test_errors_are_named(errors: List[str], kind: type, words: str) -> None:
+    """The exchange's errors are ours, whatever the HTTP status."""
+    responses.post(f"{BASE}/0/private/Balance", json={"error": errors}, status=200)
+    with pytest.raises(kind, match=words) as caught:
+        alone().request("POST", "/0/private/Balance")
+
+    assert isinstance(caught.value, KrakenError)
+    assert len(responses.calls) == 1
+
+
+@responses.activate
+def test_a_warning_is_no_error() -> None:
+    """An entry that begins with W does not make a request fail."""
+    responses.post(f"{BASE}/0/private/X", json={"error": ["WGeneral:Careful"], "result": 5})
+
+    assert alone().request("POST", "/0/private/X") == 5
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [(502, "<html>Bad gateway</html>", "502"), (200, "", "HTTP 200"), (200, "[1]", "HTTP 200")],
+)
+def test_no_answer_of_the_exchange(status: int, body: str, words: str) -> None:
+    """An error page, or nothing, is told as what it is."""
+    responses.post(f"{BASE}/0/private/Balance", body=body, status=status)
+    with pytest.raises(RestRefused, match=words) as caught:
+        alone().request("POST", "/0/private/Balance")
+
+    assert caught.value.status == status
+
+
+@responses.activate
+def test_redirects_are_not_followed() -> None:
+    """The key never goes to another host."""
+    elsewhere = responses.post("https://elsewhere.example/", json={"error": [], "result": {}})
+    responses.post(
+        f"{BASE}/0/private/Balance", status=307, headers={"Location": "https://elsewhere.example/"}
+    )
+    with pytest.raises(RestRefused, match="redirect"):
+        alone().request("POST", "/0/private/Balance")
+
+    assert elsewhere.call_count == 0
+
+
+@responses.activate
+def test_an_invalid_nonce_is_tried_once_more() -> None:
+    """It was refused, so it had no effect; a second refusal is told."""
+    responses.post(f"{BASE}/0/private/Balance", json={"error": ["EAPI:Invalid nonce"]})
+    with pytest.raises(RestRefused, match="Invalid nonce"):
+        alone().request("POST", "/0/private/Balance")
+
+    nonces = [int(dict(parse_qsl(call.request.body.decode()))["nonce"]) for call in responses.calls]
+    assert len(nonces) == 2
+    assert nonces[0] < nonces[1]
+
+
+def test_nonces_rise_whatever_the_clock_does() -> None:
+    """The clock jumps back an hour; nonces do not."""
+    times = iter([10**18, 10**18, 10**18 - 3600 * 10**9, 10**18 + 5, 0])
+    nonces = Nonces(clock=lambda: next(times))
+    found = [nonces.next() for _ in range(5)]
+
+    assert found == sorted(set(found))
+
+
+def test_nonces_of_many_threads(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Private requests of many threads all arrive in the order of their nonces."""
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: trader.request("POST", "/0/private/Balance"), range(80)))
+
+    assert len(results) == 80
+    assert all(result["ZUSD"] for result in results)
+
+
+def _many(url: str, path: str, count: int, failures: Any) -> None:
+    client = SpotWSClient(CANARY_KEY, CANARY_SECRET, rest_url=url, nonce_file=path)
+    for _ in range(count):
+        try:
+            client.request("POST", "/0/private/Balance", timeout=30)
+        except KrakenError as error:
+            failures.put(str(error))
+    client.close()
+
+
+def test_nonces_of_several_processes(exchange: Simulator, tmp_path: Path) -> None:
+    """Processes that name the same file never collide."""
+    context = multiprocessing.get_context("spawn")
+    failures: Any = context.Queue()
+    arguments = (exchange.rest_url, str(tmp_path / "nonce"), 100, failures)
+    workers = [context.Process(target=_many, args=arguments) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(50)
+
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert failures.empty(), failures.get()
+
+
+class Talker:
+    """A server that answers every connection with what ``script`` does."""
+
+    def __init__(self, script: Callable[[socket.socket], None]) -> None:
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
+        self.requests = 0
+        self._script = script
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                sock, _ = self.server.accept()
+            except OSError:
+                return
+            self.requests += 1
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                sock.recv(65536)
+                self._script(sock)
+            except OSError:
+                pass
+
+
+def drip(head: bytes) -> Callable[[socket.socket], None]:
+    def script(sock: socket.socket) -> None:
+        sock.sendall(head)
+        for _ in range(2000):
+            sock.sendall(b"x")
+            threading.Event().wait(0.02)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        drip(b"HTTP/1.1 200 OK\r\nX-Long: "),
+        drip(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"),
+        lambda sock: threading.Event().wait(20),
+    ],
+    ids=["headers", "body", "silence"],
+)
+def test_the_deadline_is_for_everything(script: Callable[[socket.socket], None]) -> None:
+    """A peer that drips its answer, or gives none, costs the timeout and no more."""
+    talker = Talker(script)
+    client = alone(rest_url=talker.url)
+    started = time.monotonic()
+    with pytest.raises(ReplyTimeout):
+        client.request("POST", "/0/private/Balance", timeout=0.4)
+
+    assert time.monotonic() - started < 2.0
+    assert talker.requests == 1
+    talker.server.close()
+
+
+def test_closing_ends_a_request() -> None:
+    """``close()`` wakes who waits for REST, and is quick itself."""
+    talker = Talker(lambda sock: threading.Event().wait(20) and None)
+    client, errors = alone(rest_url=talker.url), []
+
+    def ask() -> None:
+        try:
+            client.request("POST", "/0/private/Balance", timeout=None)
+        except KrakenError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    eventually(lambda: talker.requests)
+    started = time.monotonic()
+    client.close()
+    thread.join(WAIT)
+
+    assert time.monotonic() - started < 2
+    assert isinstance(errors[0], (ClientClosed, ConnectionLost))
+    talker.server.close()
+
+
+def test_nobody_there() -> None:
+    """A refused connection names the step."""
+    with pytest.raises(ConnectFailed, match="online"):
+        alone(rest_url="http://127.0.0.1:9").request("POST", "/0/private/Balance", timeout=2)
+
+
+@pytest.mark.parametrize("url", ["http://api.kraken.com", "ftp://127.0.0.1", "api.kraken.com"])
+def test_keys_are_never_sent_in_clear(url: str) -> None:
+    """Only loopback may be without TLS."""
+    with pytest.raises(ValueError, match="https"):
+        SpotWSClient(rest_url=url)
+    with pytest.raises(ValueError, match="wss"):
+        SpotWSClient(auth_ws_url="ws://ws-auth.kraken.com")
+
+
+def test_tokens_are_fetched_once_for_all(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Callers at the same time share one token."""
+    exchange.faults.rest_delay = 0.3
+    with ThreadPoolExecutor(6) as pool:
+        tokens = list(pool.map(lambda _: trader.get_ws_token(), range(6)))
+
+    assert len({token["token"] for token in tokens}) == 1
+    assert tokens[0]["expires"] == 900
+    exchange.faults.rest_delay = 0
+    assert trader.get_ws_token()["token"] != tokens[0]["token"]
+
+
+def test_raw_answers(trader: SpotWSClient, exchange: Simulator) -> None:
+    """An export comes as the bytes of its zip file; an error is an error all the same."""
+    exchange.fund("USD", "12.5")
+    response = trader.request("POST", "/0/private/RetrieveExport", {"id": "X"}, return_raw=True)
+
+    assert "12.5" in zipfile.ZipFile(BytesIO(response.content)).read("ledgers.csv").decode()
+    assert "API-Key" not in response.request.headers
+    with pytest.raises(RestRefused, match="Unknown method"):
+        trader.request("POST", "/0/private/Nothing", return_raw=True)
+
+
+def test_history(trader: SpotWSClient) -> None:
+    """What the stream does not tell, in any spelling of a symbol."""
+    rest = trader.rest
+
+    assert rest.time()["unixtime"] > 10**9
+    assert rest.system_status()["status"] == "online"
+    assert rest.asset_pairs("XBT/USD")["XXBTZUSD"]["wsname"] == "XBT/USD"
+    assert len(rest.asset_pairs()) == 12
+    assert len(rest.ohlc("BTC/USD", 5)["BTC/USD"]) == 40
+    assert len(rest.trades("btc-usd", count=3)["BTC/USD"]) == 3
+    assert len(rest.depth("BTC/USD", 5)["BTC/USD"]["bids"]) == 5
+    assert len(rest.spread("XBT/USD")["BTC/USD"]) == 1
+    with pytest.raises(ValueError, match="interval=2"):
+        rest.ohlc("BTC/USD", 2)
+    with pytest.raises(RestRefused, match="Unknown asset pair"):
+        rest.depth("NO/PAIR")
+
+
+def test_ids_and_nonces(trader: SpotWSClient) -> None:
+    """The seed's helpers."""
+    assert int(trader.get_nonce()) < int(trader.get_nonce())
+    assert len({trader.return_unique_id for _ in range(10)}) == 10
+    assert len(trader.return_unique_id) == 32
