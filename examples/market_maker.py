@@ -57,10 +57,9 @@ class MarketMaker:
             try:
                 if order is None or order.is_done:
                     self.place(side, price)
-                elif order.is_open and order.limit_price is not None:
-                    if abs(order.limit_price - price) > MOVE:
-                        self.client.amend_order(order_id=order.order_id, limit_price=price)
-                        self.counts["amended"] += 1
+                elif order.is_open and abs((order.limit_price or price) - price) > MOVE:
+                    self.client.amend_order(order_id=order.order_id, limit_price=price)
+                    self.counts["amended"] += 1
             except OrderRejected:
                 self.counts["rejected"] += 1  # it was filled meanwhile, say: the next look shows it
             except OrderNotSent:
