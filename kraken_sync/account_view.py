@@ -11,6 +11,7 @@ from .core.account import Diff
 from .core.book import BookState
 from .core.channels import check
 from .core.order import Order
+from .core.subscriptions import Phase
 from .core.symbols import modern_asset
 from .errors import AccountNotLive, ClientClosed, OrderEnded, ReplyTimeout
 from .io.connection import TABLE
@@ -75,7 +76,7 @@ class _View(Mapping[str, Value], Generic[Value]):
         ask = check({"channel": self.channel})
         with line.changed:
             wish = line.session.registry.wishes.get(ask.keys()[0])
-            if wish is not None and wish.table is not None and not wish.leaves_for_good:
+            if wish is not None and wish.table is not None and wish.phase is Phase.LIVE:
                 return
         line.subscribe(ask, deadline, token=self.name, kind=TABLE)
 

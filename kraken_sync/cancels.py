@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .trading import Trading
 
 Json = Dict[str, Any]
+SEEN_WITHIN = 2.0
+"""Seconds to wait for the executions to show what a cancel did."""
 Target = Tuple[str, Any]
 """The kind of an id, such as ``order_id``, and the id."""
 
@@ -33,48 +35,53 @@ class Cancels:
         targets: List[Target] = [
             (kind, name) for kind in ("order_id", "cl_ord_id") for name in params.get(kind, [])
         ]
-        if userrefs:
-            self._client.orders.wait_live(None if ends is None else max(0.0, ends - time.monotonic()))
-            targets += self._matching(line, userrefs)
         single = len(targets) == 1 and not userrefs
+        replies = len(targets)
+        for userref in userrefs:
+            found = self._matching(line, userref, ends)
+            replies += max(1, len(found))
+            targets += found
         halfway = None if ends is None or timeout is None else ends - timeout / 2
-        expected = None if userrefs and targets else max(1, len(targets))
+
+        def confirmed() -> bool:
+            return bool(userrefs and targets) and self._gone(line, targets)
+
         try:
-            confirmed = bool(userrefs and targets)
-            request = self._client._trade(
-                "cancel_order",
-                params,
-                halfway,
-                expected,
-                lambda: confirmed and self._gone(line, targets),
-            )
-            return self._results(line, request, targets, userrefs, params, single, ends)
+            request = self._client._trade("cancel_order", params, halfway, replies, confirmed)
         except OrderOutcomeUnknown as error:
-            self._client._known_again(error)
             lost = error
-        # a cancel has the same effect twice as once: look, and ask again, on the next connection if need be
+        else:
+            return self._results(line, request, targets, userrefs, params, single, ends)
+        # a cancel has the same effect twice as once: look, and ask again, on the next connection perhaps
         if self._gone(line, targets):
+            self._client._known_again(lost)
             return self._seen(line, targets, single)
         try:
             request = self._client._trade(
-                "cancel_order", params, ends, expected, lambda: self._gone(line, targets)
+                "cancel_order", params, ends, replies, lambda: self._gone(line, targets)
             )
         except OrderNotSent:
             raise lost from None
-        error_words = refusal(request)
-        if self._gone(line, targets) or (error_words and self._wait_gone(line, targets, ends)):
-            return self._seen(line, targets, single)
-        return self._results(line, request, targets, userrefs, params, single, ends)
+        except OrderOutcomeUnknown:
+            self._client._known_again(lost)  # the second one stands for both
+            raise
+        self._client._known_again(lost)
+        if request.refused and not (refusal(request) or "").startswith("EOrder:Unknown order"):
+            return self._results(line, request, targets, userrefs, params, single, ends)
+        # what is unknown now may have been canceled by the first try: it is not open, anyway
+        self._wait_gone(line, targets, None if ends is None else min(ends, time.monotonic() + SEEN_WITHIN))
+        return self._seen(line, targets, single)
 
-    def _matching(self, line: PrivateConnection, userrefs: List[int]) -> List[Target]:
+    def _matching(self, line: PrivateConnection, userref: int, ends: Optional[float]) -> List[Target]:
+        """The open orders with this userref, as far as the executions tell."""
+        left = None if ends is None else max(0.0, ends - time.monotonic()) / 2
+        try:
+            self._client.orders.wait_live(left)
+        except KrakenError:
+            return []  # they cannot be seen (now): the cancel goes out all the same
         with line.changed:
             orders = line.session.account.orders
-            return [
-                ("order_id", record.order_id)
-                for userref in userrefs
-                for record in orders.with_userref(userref)
-                if record.open
-            ]
+            return [("order_id", one.order_id) for one in orders.with_userref(userref) if one.open]
 
     def _record(self, line: PrivateConnection, target: Target) -> Optional[Record]:
         return line.session.account.orders.find(target[1])
@@ -113,7 +120,8 @@ class Cancels:
             raise rejected("cancel_order", error, _named(targets[0]) if single else params)
         if userrefs:
             self._wait_gone(line, targets, ends)
-            return self._seen(line, targets, False)
+            told = [self._client._decode(reply.frame) for reply in request.replies]
+            return self._seen(line, targets, False) or [one["result"] for one in told if one.get("result")]
         if single:
             return self._client._decode(request.replies[0].frame).get("result") or dict([targets[0]])
         return _matched(targets, [self._client._decode(reply.frame) for reply in request.replies])
@@ -131,8 +139,17 @@ class Cancels:
         line = client._trading_line("batch_cancel", ends)
         targets: List[Target] = [("order_id", name) for name in params.get("orders", [])]
         targets += [("cl_ord_id", name) for name in params.get("cl_ord_id", [])]
-        request = client._trade("batch_cancel", params, ends)
-        client._result(request, params)
+        halfway = None if ends is None else (time.monotonic() + ends) / 2
+        try:
+            request = client._trade("batch_cancel", params, halfway)
+        except OrderOutcomeUnknown as error:
+            client._known_again(error)
+            try:
+                request = client._trade("batch_cancel", params, ends, 1, lambda: self._gone(line, targets))
+            except OrderNotSent:
+                raise error from None
+        if request.replies:
+            client._result(request, params)
         with line.changed:
             known = [target for target in targets if self._record(line, target) is not None]
             watched = line.session.account.orders.live

@@ -17,6 +17,7 @@ from .core.channels import Ask
 from .core.credentials import credentials_of
 from .core.limits import Timing
 from .core.messages import FrameDecoder, ParseFloat, error_text
+from .core.secret import Secret
 from .core.symbols import SymbolTable
 from .errors import (
     BookNotLive,
@@ -108,6 +109,8 @@ class SpotWSClient(Trading):
         order_gate: str = "refuse",
         tier: Optional[str] = None,
     ) -> None:
+        hidden = Secret(key or ""), Secret(secret or "")
+        key = secret = ""  # nothing that shows the locals of this frame may show them
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
         for handler in (callback, type(self).on_message):
@@ -124,9 +127,9 @@ class SpotWSClient(Trading):
         }
         if not no_public:
             targets[PUBLIC] = self._resolve(ws_url, self.WS_URL)
-        rest = Rest(rest_url or self.REST_URL, credentials_of(key, secret), Nonces(nonce_file))
+        rest = Rest(rest_url or self.REST_URL, credentials_of(*hidden), Nonces(nonce_file))
         super().__init__(targets, timing, ssl_context, FrameDecoder(parse_float), rest)
-        self._unknown = {}
+        self._unknown = []
         self._order_gate = OrderGate(order_gate)
         self._rate = RateMirror(tier)
         self._callback = callback

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .core.dead_man import DeadMan
-from .errors import KrakenError
+from .errors import KrakenError, OrderOutcomeUnknown
 from .io.private import PrivateConnection
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ class DeadMansSwitch:
                 raise ValueError(
                     "this client has a dead man's switch already, and it is for the whole account"
                 )
-        sent_at = time.monotonic()
-        self._client.cancel_all_orders_after(timeout=self._timeout)
+        sent_at = self._arm()
         switch = DeadMan(self._timeout, self._stuck_after, time.monotonic())
         switch.armed(sent_at)
         switch.begin(sent_at)
@@ -78,6 +77,25 @@ class DeadMansSwitch:
             line.on_alarm = self._on_failure
         self._line, self._switch = line, switch
         return self
+
+    def _arm(self) -> float:
+        """Arm it; returns when the request was sent. A lost reply is asked for once more: it does no harm."""
+        sent_at = time.monotonic()
+        try:
+            self._client.cancel_all_orders_after(timeout=self._timeout)
+            return sent_at
+        except OrderOutcomeUnknown as error:
+            self._client._known_again(error)
+        sent_at = time.monotonic()
+        try:
+            self._client.cancel_all_orders_after(timeout=self._timeout)
+        except KrakenError:
+            log.critical(
+                "the dead man's switch may be armed, and nobody renews it: all orders may go in %d s",
+                self._timeout,
+            )
+            raise
+        return sent_at
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         line, switch = self._line, self._switch

@@ -32,7 +32,7 @@ Each class carries its data as attributes, so that nobody has to parse the text.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, Union
 
 __all__ = [
     "AccountNotLive",
@@ -253,9 +253,9 @@ class OrderOutcomeUnknown(KrakenError):
     Attributes:
         method: such as ``"add_order"``.
         cl_ord_id: the client's id of the order; the first one of a batch.
-        cl_ord_ids: all of them.
         order_id: the exchange's id, if the request named one.
         order_userref: the number that was sent instead of a ``cl_ord_id``.
+        names: every id of every order that the request was about.
         sent_at: seconds since the epoch, by this machine's clock.
         deadline: seconds since the epoch, by the exchange's clock, after which the engine refuses it; None
             for a request without one.
@@ -268,22 +268,24 @@ class OrderOutcomeUnknown(KrakenError):
         reason: str,
         *,
         cl_ord_ids: Sequence[str] = (),
-        order_id: Optional[str] = None,
-        order_userref: Optional[int] = None,
+        order_ids: Sequence[str] = (),
+        order_userrefs: Sequence[int] = (),
         sent_at: float,
         deadline: Optional[float] = None,
     ) -> None:
-        named = cl_ord_ids[0] if cl_ord_ids else order_id or order_userref
+        self.names: Tuple[Union[str, int], ...] = (*cl_ord_ids, *order_ids, *order_userrefs)
+        how = f"client.reconcile({self.names[0]!r}) finds out what became of it" if self.names else ""
+        if len(self.names) > 1:
+            how = "client.reconcile() of each of error.names finds out what became of it"
         super().__init__(
             f"{method} was sent, but its outcome is unknown ({reason}). Do not send it again: "
-            f"client.reconcile({named!r}) finds out what became of it"
+            f"{how or 'client.orders shows what became of it'}"
         )
         self.method = method
         self.reason = reason
-        self.cl_ord_ids = tuple(cl_ord_ids)
-        self.cl_ord_id = self.cl_ord_ids[0] if self.cl_ord_ids else None
-        self.order_id = order_id
-        self.order_userref = order_userref
+        self.cl_ord_id = cl_ord_ids[0] if cl_ord_ids else None
+        self.order_id = order_ids[0] if order_ids else None
+        self.order_userref = order_userrefs[0] if order_userrefs else None
         self.sent_at = sent_at
         self.deadline = deadline
 

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .core.credentials import Credentials, from_environment
 from .core.limits import Timing
+from .core.secret import Secret
 from .errors import ClientClosed, CredentialsMissing, ForkedClient
 from .io.connection import Connection
 from .io.deadline import deadline_of
@@ -61,6 +62,11 @@ class Messages(Stream):
 class Lifecycle:
     """What every client has. The running parts are an :class:`Engine`, one from start to close."""
 
+    _engine: Optional[Engine] = None
+    _past: Optional[Engine] = None
+    _closed = False
+    _targets: Dict[str, Target] = {}
+
     def __init__(
         self,
         targets: Dict[str, Target],
@@ -77,9 +83,8 @@ class Lifecycle:
         self._decode = decode
         self._life = threading.RLock()
         """Held for a moment while starting and closing; never while anything is waited for."""
-        self._engine: Optional[Engine] = None
-        self._past: Optional[Engine] = None
-        """What was closed last, for its figures."""
+        self._engine = None
+        self._past = None  # what was closed last, for its figures
         self._closed = False
         self._messages: Optional[Stream] = None
         self._origin = _caller()
@@ -211,7 +216,7 @@ class Lifecycle:
     def _credentials(self, what: str) -> Credentials:
         """The API key: given to the constructor, or in the environment."""
         if self._rest.credentials is None:
-            self._rest.credentials = from_environment(os.environ)
+            self._rest.credentials = from_environment(lambda name: Secret(os.environ.get(name, "")))
         if self._rest.credentials is None:
             raise CredentialsMissing(missing(what))
         return self._rest.credentials

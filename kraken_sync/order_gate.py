@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any, List, Mapping, Optional
 
-from .core.book import BookState
 from .core.order_gate import ADDING, closed_for
 from .errors import KrakenError, OrderNotSent
 from .io.private import PrivateConnection
@@ -14,6 +13,10 @@ from .order_book import OrderBook
 POLICIES = ("refuse", "hold", "open")
 LOOK = 0.02
 """Seconds between two looks while an order is held."""
+
+
+class GateShut(OrderNotSent):
+    """The gate was shut at the last moment; seen only inside this package."""
 
 
 class OrderGate:
@@ -55,7 +58,7 @@ class OrderGate:
             shut = closed_for(method, params, session.system)
             if shut is not None:
                 return shut
-            blind = orders.state in (BookState.STALE, BookState.RESYNCING)
+            blind = bool(orders.generation) and not orders.live
             if method in ADDING and blind:
                 return f"client.orders is {orders.state} ({orders.reason})"
         if method not in ADDING:
@@ -64,6 +67,14 @@ class OrderGate:
             if str(book.state) != "LIVE":
                 return f"the book {book.symbol} is {book.state}"
         return None
+
+    def check(self, method: str, params: Mapping[str, Any], line: PrivateConnection) -> None:
+        """Raise GateShut if the request may not go out at this very moment."""
+        if self.policy == "open":
+            return
+        why = self.why_shut(method, params, line)
+        if why is not None:
+            raise GateShut(method, why)
 
     def pass_through(
         self, method: str, params: Mapping[str, Any], line: PrivateConnection, ends: Optional[float]

@@ -1,31 +1,40 @@
 """Finding out what became of a request whose reply was lost.
 
-First the reply, if it came late; then the executions, whose snapshot has the open orders and the last 50
-fills; then REST. That there never was such an order is said only when the engine cannot take it any more:
-its deadline has passed on the exchange's clock, and the exchange was asked after that.
+The executions are looked at (their snapshot has the open orders and the last 50 fills), then REST, and the
+reply if it came late. That there never was such an order is said only when the engine cannot take it any
+more: its deadline has passed on the exchange's clock, whose reading may be wrong by as much as it is known
+to be, and the exchange was asked after that. Orders that had the same name before are never taken for the
+lost one.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
 from .core.account import Record
 from .core.order import CLOSED, OPEN
+from .core.order_params import decimal_of
 from .core.times import parse_time
 from .errors import ClientClosed, KrakenError, OrderOutcomeUnknown, PermissionRefused
 from .io.deadline import deadline_of
 from .io.private import PrivateConnection
 from .reconciled import Outcome, Reconciled
 from .replies import error_of
+from .unknown import Unknown
 
 if TYPE_CHECKING:
-    from .trading import Trading, Unknown
+    from .trading import Trading
 
 MARGIN = 1.0
 """Seconds after the deadline before a missing order counts as missing."""
 PAUSE = 0.25
+MUCH_DOUBT = 0.25
+"""Seconds by which the reading of the exchange's clock may be wrong before it is read again."""
+EARLIER = 2.0
+"""An order this many seconds older than its request is another one of the same name."""
 AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
+ADDS = ("add_order", "batch_add")
 
 Name = Union[str, int]
 
@@ -38,14 +47,14 @@ class Reconciler:
     ) -> None:
         self._client = client
         self._name = name = name_of(order)
-        self._unknown: Optional[Unknown] = client._unknown.get(name)
+        self._unknown: Optional[Unknown] = _remembered(client._unknown, order, name)
         error = self._unknown.error if self._unknown is not None else None
         if isinstance(order, OrderOutcomeUnknown):
             error = order
+        self._method = error.method if error is not None else "add_order"
         self._deadline = error.deadline if error is not None else None
         if deadline is not None:
             self._deadline = parse_time(deadline) if isinstance(deadline, str) else float(deadline)
-        self._sent_at = error.sent_at if error is not None else 0.0
         self._names: List[Name] = [name]
         self._why = "nothing was found yet"
 
@@ -56,7 +65,7 @@ class Reconciler:
             found = self._attempt(ends)
             if found is not None:
                 if self._unknown is not None and found.outcome is not Outcome.STILL_UNKNOWN:
-                    self._client._unknown.pop(self._name, None)
+                    self._client._known_again(self._unknown.error)
                 return found
             left = PAUSE if ends is None else min(PAUSE, ends - time.monotonic())
             if left <= 0:
@@ -65,14 +74,11 @@ class Reconciler:
 
     def _attempt(self, ends: Optional[float]) -> Optional[Reconciled]:
         rejected = self._late_reply()
-        if rejected is not None:
-            return rejected
         try:
-            line = self._client._private(
-                "reconcile()", None if ends is None else max(0.0, ends - time.monotonic())
-            )
+            left = None if ends is None else max(0.0, ends - time.monotonic())
+            line = self._client._private("reconcile()", left)
             line.keep_orders()
-            asked_at = self._client._server_time(line, ends)
+            passed, how_far = self._deadline_passed(line, ends)
             found = self._in_executions(line) or self._over_rest(line, ends)
         except PermissionRefused as error:
             return Reconciled(Outcome.STILL_UNKNOWN, None, str(error))
@@ -82,55 +88,112 @@ class Reconciler:
             self._why = f"the exchange could not be asked: {error}"
             return None
         if found is not None:
-            return found
+            return self._judged(found, line, passed, how_far)
+        if rejected is not None:
+            return Reconciled(Outcome.NEVER_ARRIVED, None, f"the exchange rejected it: {rejected}")
         if self._deadline is None:
             self._why = "there is no such order so far, and no deadline after which there cannot be one"
             return None
-        if asked_at > self._deadline + MARGIN:
+        if passed:
             return Reconciled(
                 Outcome.NEVER_ARRIVED,
                 None,
                 "its deadline has passed, and neither executions nor REST know it",
             )
-        self._why = f"there is no such order so far; its deadline is {self._deadline - asked_at:.1f} s ahead"
+        self._why = f"there is no such order so far; {how_far}"
         return None
 
-    def _late_reply(self) -> Optional[Reconciled]:
-        """What a reply that came after all says."""
+    def _deadline_passed(self, line: PrivateConnection, ends: Optional[float]) -> Tuple[bool, str]:
+        """Whether the engine cannot take the request any more, certainly, by the exchange's clock."""
+        with line.changed:
+            doubt = line.session.clock.doubt
+        if doubt > MUCH_DOUBT:
+            line.request({"method": "ping"}, ends)
+        now = self._client._server_time(line, ends)
+        with line.changed:
+            doubt = line.session.clock.doubt
+        if self._deadline is None:
+            return False, "it has no deadline"
+        left = self._deadline + MARGIN + doubt - now
+        return left < 0, f"its deadline is {left:.1f} s ahead"
+
+    def _judged(
+        self, found: Reconciled, line: PrivateConnection, passed: bool, how_far: str
+    ) -> Optional[Reconciled]:
+        """For an amend or an edit: has it had its effect, and if not, can it still have it?"""
+        if self._method == "edit_order" and found.outcome is Outcome.CANCELED and self._unknown is not None:
+            return self._replacement(line, self._unknown) or (
+                Reconciled(
+                    Outcome.STILL_UNKNOWN,
+                    found.order,
+                    "the order is canceled, and which one replaces it cannot be told; look at client.orders",
+                )
+                if passed
+                else None
+            )
+        if self._method not in ("amend_order", "edit_order") or found.outcome is not Outcome.LIVE:
+            return found
+        if passed or self._has_effect(found):
+            return found
+        self._why = f"the order is live and not changed so far; {how_far}"
+        return None
+
+    def _has_effect(self, found: Reconciled) -> bool:
+        if self._unknown is None or found.order is None:
+            return True
+        wanted = self._unknown.params
+        checks = (("order_qty", found.order.qty), ("limit_price", found.order.limit_price))
+        return self._method == "amend_order" and all(
+            value == decimal_of(name, wanted[name]) for name, value in checks if wanted.get(name) is not None
+        )
+
+    def _replacement(self, line: PrivateConnection, unknown: Unknown) -> Optional[Reconciled]:
+        wanted = unknown.params
+        with line.changed:
+            records = [
+                record
+                for order_id, record in line.session.account.orders.records.items()
+                if order_id not in unknown.before
+                and record.fields.get("symbol") == wanted.get("symbol")
+                and not self._earlier(parse_time(record.created))
+            ]
+            return self._told(records, "the executions") if len(records) == 1 else None
+
+    def _late_reply(self) -> Optional[str]:
+        """What a reply that came after all says: the order's id is noted, an error is returned."""
         unknown = self._unknown
         if unknown is None or not unknown.request.replies:
             return None
         reply = unknown.request.replies[0]
         error = error_of(reply)
         if error is not None:
-            if error.startswith(AMBIGUOUS) or unknown.request.method != "add_order":
-                return None
-            return Reconciled(Outcome.NEVER_ARRIVED, None, f"the exchange rejected it: {error}")
+            return None if error.startswith(AMBIGUOUS) or self._method not in ADDS else error
         result = self._client._decode(reply.frame).get("result")
         for entry in result if isinstance(result, list) else [result]:
             if isinstance(entry, dict) and self._name in (entry.get("cl_ord_id"), entry.get("order_userref")):
-                if isinstance(entry.get("order_id"), str):
-                    self._client._took(entry["order_id"], self._fields(unknown))
-                    self._names.append(entry["order_id"])
-                elif "error" in entry:
-                    reason = f"the exchange rejected it: {entry['error']}"
-                    return Reconciled(Outcome.NEVER_ARRIVED, None, reason)
+                order_id = entry.get("order_id")
+                if isinstance(order_id, str) and order_id not in self._names:
+                    self._names.append(order_id)
+                elif order_id is None and "error" in entry:
+                    return str(entry["error"])
         return None
-
-    def _fields(self, unknown: Unknown) -> Dict[str, Any]:
-        orders = unknown.params.get("orders", [unknown.params])
-        own = [one for one in orders if self._name in (one.get("cl_ord_id"), one.get("order_userref"))]
-        return {"symbol": unknown.params.get("symbol"), **(own[0] if own else {})}
 
     def _in_executions(self, line: PrivateConnection) -> Optional[Reconciled]:
         with line.changed:
             orders = line.session.account.orders
             if not orders.live:
                 return None
-            records = [orders.find(name) for name in self._names if isinstance(name, str)]
-            if isinstance(self._name, int):
-                records += [one for one in orders.with_userref(self._name) if self._since(one.created)]
-            return self._told([record for record in records if record is not None], "the executions")
+            found: Dict[str, Record] = {}
+            for order_id, record in orders.records.items():
+                named = self._names.count(order_id) or record.fields.get("cl_ord_id") in self._names
+                if named or record.fields.get("order_userref") == self._name:
+                    found[order_id] = record
+            records = [
+                record
+                for order_id, record in found.items()
+                if order_id not in orders.silent and not self._another(order_id, parse_time(record.created))
+            ]
+            return self._told(records, "the executions")
 
     def _over_rest(self, line: PrivateConnection, ends: Optional[float]) -> Optional[Reconciled]:
         entries: Dict[str, Any] = {}
@@ -144,39 +207,50 @@ class Reconciler:
         for endpoint, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
             if entries:
                 break
-            extra = {"start": int(self._sent_at) - 60} if key == "closed" and self._sent_at else {}
-            params = {**named, **extra, "trades": True}
+            params = {**named, "trades": True}
             result = self._client._rest.request("POST", f"/0/private/{endpoint}", params, deadline=ends)
             found = result.get(key) if isinstance(result, dict) else None
             for order_id, entry in (found or {}).items():
-                if self._meant(entry):
+                if self._meant(order_id, entry):
                     entries[order_id] = entry
         now = time.monotonic()
+        symbol = self._unknown.params.get("symbol") if self._unknown is not None else None
         with line.changed:
             orders = line.session.account.orders
             for order_id, entry in entries.items():
-                symbol = self._fields(self._unknown).get("symbol") if self._unknown is not None else None
                 orders.settle(order_id, entry, asked_at, now, symbol)
             line.changed.notify_all()
-            records = [orders.records[order_id] for order_id in entries]
+            records = [orders.records[order_id] for order_id in entries if order_id in orders.records]
             return self._told(records, "REST")
 
-    def _meant(self, entry: Any) -> bool:
+    def _meant(self, order_id: str, entry: Any) -> bool:
         """Whether REST's answer is really about the order; it may ignore a filter that it does not know."""
         if not isinstance(entry, dict):
             return False
+        opened = entry.get("opentm")
+        if self._another(order_id, float(opened) if isinstance(opened, (int, float)) else None):
+            return False
         if isinstance(self._name, int):
-            opened = entry.get("opentm")
-            young = not isinstance(opened, (int, float)) or opened >= self._sent_at - 60
-            return bool(entry.get("userref") == self._name and young)
+            return bool(entry.get("userref") == self._name)
         return _plain(str(entry.get("cl_ord_id") or "")) == _plain(str(self._name))
 
-    def _since(self, created: str) -> bool:
-        moment = parse_time(created)
-        return moment is None or moment >= self._sent_at - 60
+    def _another(self, order_id: str, created: Optional[float]) -> bool:
+        """Whether an order that has the name was there before the lost one."""
+        unknown = self._unknown
+        if unknown is None or self._method not in ADDS or order_id in self._names:
+            return False
+        return order_id in unknown.before or self._earlier(created)
+
+    def _earlier(self, created: Optional[float]) -> bool:
+        sent_at = self._unknown.sent_at if self._unknown is not None else None
+        return sent_at is not None and created is not None and created < sent_at - EARLIER
 
     def _told(self, records: List[Record], where: str) -> Optional[Reconciled]:
-        """The outcome, if one of these is the order. Called under the lock."""
+        """The outcome that an order's state means. Called under the lock."""
+        if len(records) > 1 and isinstance(self._name, int):
+            ids = ", ".join(record.order_id for record in records[:5])
+            reason = f"{len(records)} orders have this order_userref since then: {ids}"
+            return Reconciled(Outcome.STILL_UNKNOWN, None, reason)
         for record in reversed(records):
             order = record.order()
             if record.status in OPEN:
@@ -186,6 +260,31 @@ class Reconciler:
             if record.status in CLOSED:
                 return Reconciled(Outcome.CANCELED, order, f"{where} have it {record.status}")
         return None
+
+
+def name_of(order: Union[Name, OrderOutcomeUnknown]) -> Name:
+    """The name by which an order is looked for."""
+    if not isinstance(order, OrderOutcomeUnknown):
+        if isinstance(order, bool) or not isinstance(order, (str, int)):
+            raise TypeError(f"reconcile() takes an OrderOutcomeUnknown or an id, not {order!r:.80}")
+        return order
+    if len(order.names) > 1:
+        raise ValueError(f"{order.method} was about several orders: reconcile each of error.names")
+    if not order.names:
+        raise ValueError(f"{order.method} is about no single order; look at client.orders")
+    return order.names[0]
+
+
+def _remembered(
+    known: List[Unknown], order: Union[Name, OrderOutcomeUnknown], name: Name
+) -> Optional[Unknown]:
+    """What is remembered of the request: of this very one, or of the first one with this name."""
+    if isinstance(order, OrderOutcomeUnknown):
+        for one in known:
+            if one.error is order or (one.error.names, one.error.sent_at) == (order.names, order.sent_at):
+                return one
+        return None
+    return next((one for one in known if name in one.error.names), None)
 
 
 def _known_only(line: PrivateConnection, ids: List[str], ends: Optional[float]) -> Dict[str, Any]:
@@ -206,15 +305,3 @@ def _order_id(name: str) -> bool:
 
 def _plain(name: str) -> str:
     return name.replace("-", "").lower() if len(name) in (32, 36) else name
-
-
-def name_of(order: Union[Name, OrderOutcomeUnknown]) -> Name:
-    """The name by which an order is looked for."""
-    if not isinstance(order, OrderOutcomeUnknown):
-        return order
-    if len(order.cl_ord_ids) > 1:
-        raise ValueError("this was a batch: reconcile each of error.cl_ord_ids")
-    name = order.cl_ord_id or order.order_id or order.order_userref
-    if name is None:
-        raise ValueError(f"{order.method} is about no single order; look at client.orders")
-    return name

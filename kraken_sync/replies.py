@@ -28,4 +28,6 @@ def refusal(request: Request) -> Optional[str]:
 
 def error_of(reply: Reply) -> Optional[str]:
     """The error of a reply; None if it says that all is well."""
-    return None if reply.envelope.success is True else error_text(reply.envelope.error)
+    if reply.envelope.success is True:
+        return None
+    return "no reason given" if reply.envelope.error is None else error_text(reply.envelope.error)

@@ -32,13 +32,14 @@ from .errors import (
 )
 from .io.deadline import deadline_of, time_left
 from .io.private import PrivateConnection
-from .order_gate import OrderGate
+from .order_gate import GateShut, OrderGate
 from .private_side import PrivateSide
 from .reconcile import Reconciler
 from .reconciled import Reconciled
 from .replies import refusal, rejected
 from .symbol_lookup import TABLE_LIFETIME, SymbolLookup
 from .trading_rate import RateMirror
+from .unknown import Unknown, names_of
 
 log = logging.getLogger("kraken_sync")
 
@@ -48,24 +49,17 @@ OneOrMany = Union[str, Sequence[str], None]
 ORDER_DEADLINE = 5.0
 """Seconds after which the engine refuses an order that says nothing else; the exchange's own default."""
 MAX_UNKNOWN = 10_000
+RULES_TIMEOUT = 3.0
+"""Seconds for which an order waits for the table of pairs at most; without it the exchange judges alone."""
 AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
 """Failures of which the exchange itself does not know whether the request was carried out."""
-
-
-class Unknown:
-    """A request whose outcome is unknown, and what may still tell it."""
-
-    def __init__(self, error: OrderOutcomeUnknown, request: Request, params: Mapping[str, Any]) -> None:
-        self.error = error
-        self.request = request
-        self.params = params
 
 
 class Trading(PrivateSide):
     """The trading methods of a client."""
 
     _lookup: SymbolLookup
-    _unknown: Dict[Union[str, int], Unknown]
+    _unknown: List[Unknown]
     _order_gate: OrderGate
     _rate: RateMirror
 
@@ -252,15 +246,33 @@ class Trading(PrivateSide):
                 order["cl_ord_id"] = str(uuid.uuid4())
         ends = deadline_of(timeout)
         self._check_numbers(symbol, params["orders"], ends)
-        entries = self._result(self._trade("batch_add", params, ends), params)
+        entries = self._entries(self._trade("batch_add", params, ends), params)
         results: List[Json] = []
-        for order, entry in zip(params["orders"], entries if isinstance(entries, list) else []):
+        for order, entry in zip(params["orders"], entries):
             ids = {name: order[name] for name in ("cl_ord_id", "order_userref") if name in order}
             result = {**ids, **entry} if isinstance(entry, dict) else {**ids, "error": str(entry)}
             results.append(result)
             if "error" not in result:
                 self._took(result.get("order_id"), {**order, "symbol": symbol})
         return results
+
+    def _entries(self, request: Request, params: Mapping[str, Any]) -> List[Any]:
+        """What a batch's reply says of each order. It may have failed for one and succeeded for others."""
+        result = self._decode(request.replies[0].frame).get("result")
+        if isinstance(result, list) and len(result) == len(params["orders"]):
+            return result
+        error = refusal(request)
+        if error is not None and not result:
+            raise rejected("batch_add", error, params)
+        names = names_of(params)
+        raise OrderOutcomeUnknown(
+            "batch_add",
+            f"the reply does not name every order: {result!r:.200}",
+            cl_ord_ids=names.cl_ord_ids,
+            order_userrefs=names.userrefs,
+            sent_at=time.time(),
+            deadline=parse_time(params.get("deadline")),
+        )
 
     # -- canceling ---------------------------------------------------------------------------
 
@@ -374,8 +386,7 @@ class Trading(PrivateSide):
     @property
     def unresolved(self) -> List[OrderOutcomeUnknown]:
         """The requests whose outcome is unknown, oldest first; :meth:`reconcile` takes them off the list."""
-        found = {id(one.error): one.error for one in list(self._unknown.values())}
-        return list(found.values())
+        return [one.error for one in list(self._unknown)]
 
     def dead_mans_switch(
         self,
@@ -427,12 +438,11 @@ class Trading(PrivateSide):
             OrderNotSent, OrderOutcomeUnknown: see the module.
         """
         line = self._trading_line(method, ends)
+        message: Json = {"method": method, "params": params}
+        if req_id is not None:
+            message["req_id"] = req_id
         for attempt in (1, 2):
-            self._order_gate.pass_through(method, params, line, ends)
-            message: Json = {"method": method, "params": params}
-            if req_id is not None:
-                message["req_id"] = req_id
-            request = self._send_once(line, message, ends, replies, done, plain)
+            request = self._let_through(line, message, ends, replies, done, plain)
             error = refusal(request)
             if error is None or not error.startswith(SESSION_ERRORS) or attempt == 2:
                 break
@@ -441,8 +451,26 @@ class Trading(PrivateSide):
                 line.renew_token(ends)
             except KrakenError as failure:
                 raise OrderNotSent(method, f"{error}, and no new token: {failure}") from failure
-        self._rate.charge(method, params, line)
         return request
+
+    def _let_through(
+        self,
+        line: PrivateConnection,
+        message: Json,
+        ends: Optional[float],
+        replies: Optional[int],
+        done: Callable[[], bool],
+        plain: bool,
+    ) -> Request:
+        """Send it when the order gate is open; it is asked again at the last moment."""
+        gate, method, params = self._order_gate, message["method"], message["params"]
+        while True:
+            gate.pass_through(method, params, line, ends)
+            try:
+                return self._send_once(line, message, ends, replies, done, plain)
+            except GateShut as shut:
+                if gate.policy != "hold":
+                    raise OrderNotSent(method, shut.reason) from None
 
     def _trading_line(self, method: str, ends: Optional[float]) -> PrivateConnection:
         try:
@@ -463,74 +491,67 @@ class Trading(PrivateSide):
     ) -> Request:
         method, params = message["method"], message["params"]
         request, sent_at, engine_deadline = Request(method, replies), time.time(), None
+        with line.changed:
+            before = frozenset(line.session.account.orders.records)
+            by_their_clock = line.session.clock.read(time.monotonic())
+
+        def lost(reason: str) -> OrderOutcomeUnknown:
+            request.abandoned = True
+            names = names_of(params)
+            error = OrderOutcomeUnknown(
+                method,
+                reason,
+                cl_ord_ids=names.cl_ord_ids,
+                order_ids=names.order_ids,
+                order_userrefs=names.userrefs,
+                sent_at=sent_at,
+                deadline=engine_deadline,
+            )
+            self._unknown.append(Unknown(error, request, params, by_their_clock, before))
+            del self._unknown[:-MAX_UNKNOWN]
+            return error
+
         try:
             if method in WITH_DEADLINE and not plain:
                 params = self._with_deadline(line, params, ends)
             if method in WITH_DEADLINE:
                 engine_deadline = parse_time(params.get("deadline"))
-            line.ask({**message, "params": params}, request, ends, done)
+            line.ask(
+                {**message, "params": params},
+                request,
+                ends,
+                done,
+                lambda: self._order_gate.check(method, params, line),
+            )
         except BaseException as error:
             if not request.sent:
                 line.forget(request)
                 if isinstance(error, (ConnectionLost, ReplyTimeout)):
                     raise OrderNotSent(method, str(error)) from error
                 raise
-            reason = str(error) or type(error).__name__
-            unknown = self._lose(method, params, request, reason, sent_at, engine_deadline)
+            unknown = lost(str(error) or type(error).__name__)
             if isinstance(error, KrakenError):
                 raise unknown from error
             log.warning("%s", unknown)  # a Ctrl-C, say: the id must not be lost with it
             raise
-        error_words = refusal(request)
-        if request.complete and not (error_words or "").startswith(AMBIGUOUS):
+        finally:
+            if request.sent:
+                self._rate.charge(method, params, line)
+        refused = refusal(request)
+        if request.complete and not (refused or "").startswith(AMBIGUOUS):
             return request
         with line.changed:
             if done():
                 return request
-        if error_words and request.complete:
-            reason = f"the exchange says {error_words!r}, which may mean anything"
-        elif request.lost is not None:
-            reason = f"the connection ended before the reply: {request.lost}"
-        else:
-            reason = f"no reply within {time.monotonic() - request.sent_at:.1f} s"
-        raise self._lose(method, params, request, reason, sent_at, engine_deadline)
-
-    def _lose(
-        self,
-        method: str,
-        params: Mapping[str, Any],
-        request: Request,
-        reason: str,
-        sent_at: float,
-        deadline: Optional[float],
-    ) -> OrderOutcomeUnknown:
-        """Remember a request whose outcome is unknown, and make its error."""
-        request.abandoned = True
-        orders = params["orders"] if method == "batch_add" else [params]
-        names = [order["cl_ord_id"] for order in orders if isinstance(order.get("cl_ord_id"), str)]
-        order_id = params.get("order_id") if isinstance(params.get("order_id"), str) else None
-        userref = params.get("order_userref") if isinstance(params.get("order_userref"), int) else None
-        error = OrderOutcomeUnknown(
-            method,
-            reason,
-            cl_ord_ids=names,
-            order_id=order_id,
-            order_userref=userref,
-            sent_at=sent_at,
-            deadline=deadline,
-        )
-        for name in (*names, order_id, userref):
-            if name is not None:
-                self._unknown[name] = Unknown(error, request, params)
-        while len(self._unknown) > MAX_UNKNOWN:
-            del self._unknown[next(iter(self._unknown))]
-        return error
+        if refused and request.complete:
+            raise lost(f"the exchange says {refused!r}, which may mean anything")
+        if request.lost is not None:
+            raise lost(f"the connection ended before the reply: {request.lost}")
+        raise lost(f"no reply within {time.monotonic() - request.sent_at:.1f} s")
 
     def _known_again(self, error: OrderOutcomeUnknown) -> None:
         """The outcome of a request is known after all."""
-        for name in (*error.cl_ord_ids, error.order_id, error.order_userref):
-            if name is not None:
-                self._unknown.pop(name, None)
+        self._unknown = [one for one in self._unknown if one.error is not error]
 
     def _with_deadline(
         self, line: PrivateConnection, params: Mapping[str, Any], ends: Optional[float]
@@ -567,7 +588,7 @@ class Trading(PrivateSide):
         with line.changed:
             line.session.account.orders.acknowledged(order_id, fields, time.monotonic())
             line.changed.notify_all()
-        self._rate.placed(order_id, str(params.get("symbol", "")))
+        self._rate.placed(str(params.get("symbol", "")), order_id, params.get("cl_ord_id"))
 
     def _known(self, name: Optional[str]) -> Any:
         """The order of this id, as far as it is known here."""
@@ -599,8 +620,12 @@ class Trading(PrivateSide):
         return self._lookup.rules(symbol)
 
     def _fetch_rules(self, ends: Optional[float]) -> None:
-        if "public" in self._targets:
-            self._lookup.table(self._public(time_left(ends)), ends, fresh=True)
+        soon = time.monotonic() + RULES_TIMEOUT
+        ends = soon if ends is None else min(soon, ends)
+        engine = self._engine
+        public = engine.lines.get("public") if engine is not None else None
+        if public is not None and public.session.open:
+            self._lookup.table(public, ends, fresh=True)
         if self._lookup.age < TABLE_LIFETIME:
             return
         found: Dict[str, PairRules] = {}

@@ -23,6 +23,8 @@ class RateMirror:
     smallest.
     """
 
+    _rate = TradingRate(tier_of(None, None))
+
     def __init__(self, tier: Optional[str] = None) -> None:
         self._named = tier
         self._rate = TradingRate(tier_of(tier, None))
@@ -70,10 +72,12 @@ class RateMirror:
             if method in ("amend_order", "edit_order") and name in self._placed:
                 self._placed[name] = (self._placed[name][0], now)
 
-    def placed(self, order_id: str, symbol: str) -> None:
-        """An order was taken; its age counts from now."""
+    def placed(self, symbol: str, *names: Any) -> None:
+        """An order was taken; its age counts from now. ``names`` are all its ids."""
         with self._lock:
-            self._placed[order_id] = (symbol, time.monotonic())
+            for name in names:
+                if name is not None:
+                    self._placed[name] = (symbol, time.monotonic())
             while len(self._placed) > KEPT:
                 del self._placed[next(iter(self._placed))]
 

@@ -68,6 +68,7 @@ def exchange() -> Iterator[Simulator]:
         token_prefix=CANARY_TOKEN,
     ) as simulator:
         yield simulator
+        assert not simulator.errors
 
 
 @pytest.fixture

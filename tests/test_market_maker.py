@@ -15,7 +15,7 @@ from kraken_sync import SpotWSClient, set_connection_budget
 from kraken_sync.simulator import Simulator
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-from market_maker import MarketMaker  # noqa: E402
+from market_maker import MarketMaker
 
 
 @pytest.mark.timeout(150)
@@ -23,16 +23,17 @@ def test_a_minute_of_quotes_under_disconnects() -> None:
     """Cuts, lost replies, holes, dying tokens; at the end orders and balances equal the ledger."""
     rng, stop = random.Random(7), threading.Event()
     set_connection_budget(10**6)
-    with Simulator(
-        seed=9, rate=400, tier=None, key=CANARY_KEY, secret=CANARY_SECRET
-    ) as exchange, SpotWSClient(
-        exchange.key,
-        exchange.secret,
-        ws_url=exchange.ws_url,
-        auth_ws_url=exchange.auth_ws_url,
-        rest_url=exchange.rest_url,
-        timing=FAST,
-    ) as client:
+    with (
+        Simulator(seed=9, rate=400, tier=None, key=CANARY_KEY, secret=CANARY_SECRET) as exchange,
+        SpotWSClient(
+            exchange.key,
+            exchange.secret,
+            ws_url=exchange.ws_url,
+            auth_ws_url=exchange.auth_ws_url,
+            rest_url=exchange.rest_url,
+            timing=FAST,
+        ) as client,
+    ):
 
         def nemesis() -> None:
             while not stop.wait(rng.uniform(0.5, 3)):

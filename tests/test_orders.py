@@ -238,7 +238,7 @@ def test_every_order_type(trader: SpotWSClient, exchange: Simulator) -> None:
         {
             "order_type": "limit",
             "limit_price": 90000,
-            "conditional": {"order_type": "limit", "limit_price": 1},
+            "conditional": {"order_type": "limit", "limit_price": 1000},
         },
     ]
     for order in orders:
@@ -532,11 +532,11 @@ def test_a_batch_whose_reply_is_lost(trader: SpotWSClient, exchange: Simulator) 
     order = {key: value for key, value in FAR.items() if key != "symbol"}
     with pytest.raises(OrderOutcomeUnknown) as caught:
         trader.batch_add(symbol=S, orders=[order, order], timeout=0.3)
-    assert len(caught.value.cl_ord_ids) == 2
+    assert len(caught.value.names) == 2
     with pytest.raises(ValueError, match="each of"):
         trader.reconcile(caught.value)
 
-    assert {trader.reconcile(name).outcome for name in caught.value.cl_ord_ids} == {Outcome.LIVE}
+    assert {trader.reconcile(name).outcome for name in caught.value.names} == {Outcome.LIVE}
 
 
 def test_not_sent(trader: SpotWSClient, exchange: Simulator) -> None:

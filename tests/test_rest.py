@@ -138,16 +138,22 @@ def test_a_warning_is_no_error() -> None:
 
 @responses.activate
 @pytest.mark.parametrize(
-    ("status", "body", "words"),
-    [(502, "<html>Bad gateway</html>", "502"), (200, "", "HTTP 200"), (200, "[1]", "HTTP 200")],
+    ("status", "body", "kind", "words"),
+    [
+        (502, "<html>Bad gateway</html>", RestRefused, "502.*Bad gateway"),
+        (500, '{"result": {"token": "abc"', RestRefused, "HTTP 500"),
+        (200, "", ConnectionLost, "no whole answer"),
+        (200, "[1]", ConnectionLost, "no whole answer"),
+        (200, '{"result": {"token": "abc"', ConnectionLost, "26 bytes"),
+    ],
 )
-def test_no_answer_of_the_exchange(status: int, body: str, words: str) -> None:
-    """An error page, or nothing, is told as what it is."""
+def test_no_answer_of_the_exchange(status: int, body: str, kind: type, words: str) -> None:
+    """An error page is told as what it is; half an answer may mean anything, and is not repeated."""
     responses.post(f"{BASE}/0/private/Balance", body=body, status=status)
-    with pytest.raises(RestRefused, match=words) as caught:
+    with pytest.raises(kind, match=words) as caught:
         alone().request("POST", "/0/private/Balance")
 
-    assert caught.value.status == status
+    assert "abc" not in str(caught.value)
 
 
 @responses.activate
@@ -225,6 +231,7 @@ class Talker:
         self.server = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
         self.requests = 0
+        self.heard = b""
         self._script = script
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -240,7 +247,7 @@ class Talker:
     def _serve(self, sock: socket.socket) -> None:
         with sock:
             try:
-                sock.recv(65536)
+                self.heard += sock.recv(65536)
                 self._script(sock)
             except OSError:
                 pass
@@ -307,6 +314,36 @@ def test_nobody_there() -> None:
         alone(rest_url="http://127.0.0.1:9").request("POST", "/0/private/Balance", timeout=2)
 
 
+@pytest.mark.parametrize("how", ["late", "closed"])
+def test_nothing_leaves_after_the_end(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name takes longer to resolve than the call may take: the request is not sent after all."""
+    talker = Talker(lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+    client, resolve, asked = alone(rest_url=talker.url), socket.getaddrinfo, threading.Event()
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        asked.set()
+        threading.Event().wait(0.6)
+        return resolve(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    if how == "closed":
+        threading.Timer(0.2, client.close).start()
+    with pytest.raises((ReplyTimeout, ClientClosed)):
+        client.request("POST", "/0/private/AddOrder", timeout=0.3 if how == "late" else 5)
+
+    assert asked.is_set()
+    assert talker.requests == 0 or not talker.heard
+    talker.server.close()
+
+
+def test_no_proxy_sees_the_key(monkeypatch: pytest.MonkeyPatch, exchange: Simulator) -> None:
+    """The environment's proxies are for others."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+    assert alone(rest_url=exchange.rest_url).request("POST", "/0/private/Balance")["ZUSD"]
+
+
 @pytest.mark.parametrize("url", ["http://api.kraken.com", "ftp://127.0.0.1", "api.kraken.com"])
 def test_keys_are_never_sent_in_clear(url: str) -> None:
     """Only loopback may be without TLS."""
@@ -355,6 +392,26 @@ def test_history(trader: SpotWSClient) -> None:
         rest.ohlc("BTC/USD", 2)
     with pytest.raises(RestRefused, match="Unknown asset pair"):
         rest.depth("NO/PAIR")
+
+
+def test_whoever_has_time_left_fetches_the_token(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Sharing a fetch does not mean sharing its deadline."""
+    exchange.faults.rest_delay = 0.6
+    with ThreadPoolExecutor(2) as pool:
+        short = pool.submit(trader.get_ws_token, 0.2)
+        eventually(lambda: trader._rest._token)
+        long = pool.submit(trader.get_ws_token, WAIT)
+        with pytest.raises(ReplyTimeout):
+            short.result(WAIT)
+        assert long.result(WAIT)["expires"] == 900
+
+
+def test_half_a_key() -> None:
+    """One part alone is a mistake, and so is a key with a line break in it."""
+    with pytest.raises(CredentialsMissing, match="secret is missing"):
+        SpotWSClient(CANARY_KEY)
+    with pytest.raises(CredentialsInvalid, match="characters"):
+        SpotWSClient("two\nlines", CANARY_SECRET)
 
 
 def test_ids_and_nonces(trader: SpotWSClient) -> None:

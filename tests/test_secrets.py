@@ -133,7 +133,20 @@ def test_a_bad_secret_is_not_repeated(key: str, secret: str, kind: type) -> None
     with pytest.raises(kind) as caught:
         SpotWSClient(key, secret)
 
+    ours = "".join(part for part in shown(caught.value).split("  File ") if "test_secrets.py" not in part)
+    assert secret[:24] not in ours
     assert not leaks(str(caught.value) + repr(caught.value))
+
+
+@pytest.mark.parametrize("options", [{"ws_url": "junk"}, {"order_gate": "x"}, {"tier": "x"}, {"timing": 1}])
+def test_a_constructor_that_fails_shows_nothing(options: dict) -> None:
+    """Not even with the locals of its frames, and the half-built client can be shown."""
+    try:
+        SpotWSClient(CANARY_KEY, CANARY_SECRET, **options)
+    except (ValueError, TypeError) as error:
+        frames = shown(error)
+    assert not leaks(frames.split("line")[-1])
+    assert not leaks("".join(part for part in frames.split("  File ") if "test_secrets.py" not in part))
 
 
 def test_secrets_do_not_travel() -> None:

@@ -158,6 +158,8 @@ class Record:
             if value is not None and name not in _OF_A_FILL:
                 self.fields[name] = value
         status = report.get("order_status")
+        if status not in CLOSED:  # the reason of an amend is not why the order ended
+            self.fields.pop("reason", None)
         if isinstance(status, str) and status:
             self.status = status
         if not self.created and isinstance(report.get("timestamp"), str):
@@ -175,6 +177,8 @@ class Record:
 
     def settle(self, entry: Report, now: float) -> None:
         """Take over what REST says of it, which is complete."""
+        if self.status in CLOSED and entry.get("status") in ("open", "pending"):
+            return  # an order that has ended does not come back; REST may lag behind
         self._order, self.touched = None, now
         filled = _number(entry.get("vol_exec"))
         words = str(entry.get("status", ""))
@@ -194,8 +198,10 @@ class Record:
             "order_userref": entry.get("userref"),
             "reason": entry.get("reason"),
         }
-        if "limit" in str(descr.get("ordertype")) and _number(descr.get("price")):
-            found["limit_price"] = _number(descr.get("price"))
+        kind = str(descr.get("ordertype"))
+        limit = _number(descr.get("price2" if kind.endswith("-limit") else "price"))
+        if "limit" in kind and limit > 0:
+            found["limit_price"] = limit
         self.fields.update({name: value for name, value in found.items() if value is not None})
         trades = entry.get("trades")
         self.settled_ids = set(trades) if isinstance(trades, list) else set(self.fills)
@@ -294,16 +300,17 @@ class Orders(Table):
         for name in before:
             record = self.records[name]
             if name in whole:
-                if not record.complete:
-                    self.unsettled[name] = None
-            elif name not in told and touched[name] >= asked_at:
+                continue
+            if name not in told and touched[name] >= asked_at:
                 self.silent[name] = now  # younger than the snapshot, as it seems
             elif not record.filled_up:  # it has ended, and this does not tell how, or not all of it
                 record.doubt()
                 missing.append(name)
                 self.unsettled[name] = None
-        for name in (told - known) & set(self.records):  # ended before we came: some of its fills are told
-            if self.records[name].status in CLOSED and name not in whole:
+        for name in told & set(self.records):
+            record = self.records[name]
+            before_us = name not in known and record.status in CLOSED and name not in whole
+            if before_us or not record.complete:  # some of its fills are told, others may be missing
                 self.unsettled[name] = None
         if since is not None:
             changed = [name for name in states if name in told and _differs(states[name], self.records[name])]

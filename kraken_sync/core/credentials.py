@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Optional
+from typing import Callable, Mapping, NamedTuple, Optional
 
+from ..errors import CredentialsInvalid, CredentialsMissing
 from .secret import Secret
 from .signing import check_secret
 
-KEY_VARIABLES = ("KRAKEN_API_KEY", "KRAKEN_SPOT_API_KEY")
-SECRET_VARIABLES = ("KRAKEN_API_SECRET", "KRAKEN_SPOT_SECRET_KEY")
+VARIABLES = (("KRAKEN_API_KEY", "KRAKEN_API_SECRET"), ("KRAKEN_SPOT_API_KEY", "KRAKEN_SPOT_SECRET_KEY"))
+"""Pairs of environment variables, the first that is there counts."""
 
 _WEBSOCKETS = "WebSocket interface - On"
 _QUERY = "Orders and trades - Query open orders & trades"
@@ -45,15 +46,20 @@ class Credentials(NamedTuple):
     secret: Secret
 
 
-def credentials_of(key: str, secret: str) -> Optional[Credentials]:
+def credentials_of(key: Secret, secret: Secret) -> Optional[Credentials]:
     """Checked credentials; None if both are missing.
 
     Raises:
-        CredentialsInvalid: the secret cannot be one.
+        CredentialsMissing: one of the two is missing.
+        CredentialsInvalid: the key or the secret cannot be one.
     """
-    if not (key and secret):
+    if not key and not secret:
         return None
-    found = Credentials(Secret(key.strip()), Secret(secret.strip()))
+    if not (key and secret):
+        raise CredentialsMissing(f"an API key has two parts, and the {'secret' if key else 'key'} is missing")
+    found = Credentials(Secret(key.reveal().strip()), Secret(secret.reveal().strip()))
+    if not all("!" <= letter <= "~" for letter in found.key.reveal()):
+        raise CredentialsInvalid("the API key has characters that none has; copy it again, in one line")
     check_secret(found.secret)
     return found
 
@@ -63,8 +69,11 @@ def permission_for(what: str) -> str:
     return _NEEDED.get(what.rpartition("/")[2], f"for {what}")
 
 
-def from_environment(environment: Mapping[str, str]) -> Optional[Credentials]:
-    """Credentials from ``KRAKEN_API_KEY`` and ``KRAKEN_API_SECRET``, if both are set."""
-    key = next((environment[name] for name in KEY_VARIABLES if environment.get(name)), "")
-    secret = next((environment[name] for name in SECRET_VARIABLES if environment.get(name)), "")
-    return credentials_of(key, secret)
+def from_environment(lookup: Callable[[str], Secret]) -> Optional[Credentials]:
+    """Credentials from ``KRAKEN_API_KEY`` and ``KRAKEN_API_SECRET`` (or the names python-kraken-sdk
+    reads)."""
+    for names in VARIABLES:
+        key, secret = (lookup(name) for name in names)
+        if key or secret:
+            return credentials_of(key, secret)
+    return None

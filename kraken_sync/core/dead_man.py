@@ -6,7 +6,7 @@ the last ``cancel_all_orders_after``; recommended are 60 s, renewed every 15 to 
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import List, Optional
 
 from .events import Request
 from .messages import error_text
@@ -32,7 +32,8 @@ class DeadMan:
         self._fed_at = now
         self._asked_at = float("-inf")
         self._armed_at: Optional[float] = None
-        self._request: Optional[Request] = None
+        self._requests: List[Request] = []
+        self._failures = 0
 
     def feed(self, now: float) -> None:
         """The owner is alive."""
@@ -46,12 +47,15 @@ class DeadMan:
         """Whether a renewal should go out now."""
         if self.stuck(now):
             return False
-        wait = self._interval if not self.failure else min(1.0, self._interval)
+        wait = self._interval
+        if self.failure:
+            wait = min(wait, 2.0 ** min(self._failures - 1, 10))
         return now - self._asked_at >= wait
 
     def asked(self, request: Request, now: float) -> None:
         """A renewal was sent."""
-        self._request, self._asked_at = request, now
+        self._requests.append(request)
+        self._asked_at = now
 
     def begin(self, sent_at: float) -> None:
         """It was armed by hand at ``sent_at``; the first renewal is due an interval later."""
@@ -59,20 +63,19 @@ class DeadMan:
 
     def armed(self, sent_at: float) -> None:
         """The exchange confirmed a renewal that was sent at ``sent_at``."""
-        self._armed_at, self.failure, self.alarmed = sent_at, "", False
+        self._armed_at = max(sent_at, self._armed_at or sent_at)
+        self.failure, self.alarmed, self._failures = "", False, 0
 
     def look(self) -> None:
-        """Take note of the reply to the last renewal, if it has come."""
-        request = self._request
-        if request is None or not request.done:
-            return
-        self._request = None
-        if request.lost is not None:
-            self.failure = request.lost
-        elif request.replies and request.replies[0].envelope.success is True:
-            self.armed(request.sent_at)
-        else:
-            self.failure = error_text(request.replies[0].envelope.error) if request.replies else "no reply"
+        """Take note of the replies to renewals that have come."""
+        done = [request for request in self._requests if request.done]
+        self._requests = [request for request in self._requests if not request.done]
+        for request in done:
+            if request.replies and request.replies[0].envelope.success is True:
+                self.armed(request.sent_at)
+                continue
+            self._failures += 1
+            self.failure = request.lost or error_text(request.replies[0].envelope.error)
 
     def left(self, now: float) -> float:
         """Seconds until the exchange cancels everything."""

@@ -12,6 +12,9 @@ from typing import Any, Mapping, Optional
 
 from .order_params import LIMIT_TYPES, decimal_of
 
+LARGEST = Decimal("1e17")
+"""No price and no quantity is larger; beyond this the arithmetic here is not exact."""
+
 
 @dataclass(frozen=True)
 class PairRules:
@@ -42,7 +45,10 @@ class PairRules:
         if order.get("trigger_price_type", "static") == "static":
             self._check_price("trigger_price", order.get("trigger_price"))
         qty = order.get("order_qty")
-        if qty is not None and not (qty == 0 and order.get("order_type") == "settle-position"):
+        closing = (
+            order.get("order_type") == "settle-position" or order.get("margin") or order.get("reduce_only")
+        )
+        if qty is not None and not (qty == 0 and closing):  # 0 closes a position of whatever size
             self._check_qty(qty, order)
         self._check_step("display_qty", order.get("display_qty"), self.qty_increment)
 
@@ -54,7 +60,11 @@ class PairRules:
         self._check_step(name, price, self.price_increment)
 
     def _check_step(self, name: str, value: Optional[Decimal], step: Optional[Decimal]) -> None:
-        if value is None or step is None or value % step == 0:
+        if value is None or step is None:
+            return
+        if abs(value) > LARGEST:
+            raise ValueError(f"{name}={value:g} is too large")
+        if value % step == 0:
             return
         near = max(step, nearest_step(value, step))
         raise ValueError(

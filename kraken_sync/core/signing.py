@@ -40,6 +40,7 @@ def _decoded(secret: Secret) -> bytes:
     try:
         return base64.b64decode(secret.reveal(), validate=True)
     except (binascii.Error, ValueError):
-        raise CredentialsInvalid(
-            "the API secret is not what Kraken gave you: it is base64 text of 88 characters. Copy all of it"
-        ) from None
+        pass
+    raise CredentialsInvalid(  # out here, so that no frame that saw the secret hangs on it
+        "the API secret is not what Kraken gave you: it is base64 text of 88 characters. Copy all of it"
+    )

@@ -305,6 +305,7 @@ class Registry:
             if wish.phase is Phase.WANTED:
                 if not wish.on_wire:
                     wish.data_at = None
+                wish.acked_at = None
                 wish.phase, wish.on_wire = Phase.ASKED, True
 
     # -- input -------------------------------------------------------------------------------
@@ -355,9 +356,13 @@ class Registry:
         wish.asked_id = None
         if not success and error.startswith(SESSION_ERRORS) and wish.channel.private:
             wish.token_failures += 1
-            if wish.token_failures <= 1:  # a fresh token may help, once
+            if (
+                wish.token_failures <= 1 or not wish.calls
+            ):  # a fresh token may help; callers wait for one only
                 if wish.phase is Phase.ASKED:
                     wish.phase = Phase.WANTED
+                if wish.token_failures > 1:
+                    wish.not_before = now + min(30.0, 2.0 ** (wish.token_failures - 2))
                 return Answer(wish, "retry", error)
         if not success and error.startswith(_TEMPORARY):
             wish.failures += 1

@@ -57,6 +57,11 @@ class ServerClock:
         if self._ahead is None or doubt <= self._doubt + (now - self._heard) * 1e-3:
             self._ahead, self._doubt, self._heard = moment - (sent_at + now) / 2, doubt, now
 
+    @property
+    def doubt(self) -> float:
+        """By how many seconds :meth:`read` may be wrong."""
+        return self._doubt
+
     def read(self, now: float) -> Optional[float]:
         """The exchange's time, in seconds since the epoch; None while it is not known."""
         return None if self._ahead is None else self._ahead + now

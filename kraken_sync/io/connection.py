@@ -142,13 +142,18 @@ class Connection(Line):
         request: Request,
         deadline: Optional[float],
         done: Callable[[], bool] = lambda: False,
+        allowed: Callable[[], None] = lambda: None,
     ) -> None:
         """Send a request, and wait until it is done, ``done()`` says so, or ``deadline`` has passed.
 
-        Whatever this raises, ``request.sent`` tells whether any part of it may have left.
+        ``allowed()`` is asked right before it leaves, and raises if it may not. Whatever this raises,
+        ``request.sent`` tells whether any part of it may have left.
         """
         messages.encode(message)  # what cannot be sent must raise before anything is expected
         with self._sending(deadline) as transport:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise ReplyTimeout("not sent: the time was over before it could be sent")
+            allowed()
             with self.changed:
                 self.session.expect(request, message.get("req_id"), time.monotonic())
                 frame = messages.encode(self._with_token({**message, "req_id": request.req_id}))

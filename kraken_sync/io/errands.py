@@ -56,7 +56,7 @@ class Errands:
                 self._running.add(name)
             try:
                 errand()
-            except Exception:
+            except BaseException:  # nothing may end this thread
                 log.exception("a fault of kraken_sync itself: %s", name)
             finally:
                 with self._lock:

@@ -34,6 +34,8 @@ class Nonces:
         self._last = 0
         if self._path is not None and os.name == "nt":
             raise ValueError("nonce_file needs file locks that this system does not have")
+        if self._path is not None and not self._path.parent.is_dir():
+            raise ValueError(f"nonce_file: there is no directory {self._path.parent}")
 
     def next(self) -> int:
         """A nonce alone, for who sends it in some other way."""
@@ -56,7 +58,10 @@ class Nonces:
             else:
                 with _locked(self._path, deadline) as file:
                     text = os.pread(file, 32, 0).decode("ascii", "replace").strip()
-                    nonce = self._raise(int(text) if text.isdigit() else 0)
+                    last = int(text) if text.isdigit() else 0
+                    if last >= 2**63:
+                        raise ValueError(f"{self._path} holds a number that is no nonce: {text:.40}")
+                    nonce = self._raise(last)
                     os.pwrite(file, f"{nonce:<32}".encode(), 0)
                     yield nonce
         finally:

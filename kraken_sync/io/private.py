@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
@@ -21,7 +22,6 @@ from ..errors import (
     ClientClosed,
     ConnectFailed,
     KrakenError,
-    OrderRejected,
     PermissionRefused,
     RateLimited,
     RestRefused,
@@ -38,6 +38,8 @@ log = logging.getLogger("kraken_sync")
 UNUSED_FOR = 840.0
 """Seconds for which a token that was never used may still be; the exchange allows 900."""
 ASKED_AT_ONCE = 50
+LOCKOUT = 300.0
+"""Seconds to leave the exchange alone after a temporary lockout; it lasts about 15 minutes."""
 SILENCE = 2.0
 """Seconds after which an acknowledged order without any report is asked for."""
 SETTLE_RETRIES = (0.2, 1.0, 5.0, 30.0, 60.0)
@@ -83,14 +85,14 @@ class PrivateConnection(Connection):
         if self._unused is None or now > self._unused_until:
             try:
                 self._unused = self._fetch(deadline)
-            except (RestRefused, RateLimited) as error:
-                raise ConnectFailed(f"no WebSocket token: {error}", step="token") from error
             except ClientClosed:
                 raise
             except KrakenError as error:
                 if getattr(error, "permanent", False):
                     raise
-                raise ConnectFailed(f"no WebSocket token: {error}", step="token") from error
+                raise ConnectFailed(
+                    f"no WebSocket token: {error}", step="token", retry_after=_patience(error)
+                ) from error
             self._unused_until = now + UNUSED_FOR
         with self.changed:
             self.session.use_token(self._unused, time.monotonic())
@@ -170,12 +172,14 @@ class PrivateConnection(Connection):
             self._errands.add("unsettled orders", self._settle)
         if alarm is not None:
             log.critical("%s", alarm)
-            if self.on_alarm is not None:
-                on_alarm, text = self.on_alarm, alarm
-                self._errands.add("alarm", lambda: on_alarm(text))
+            if self.on_alarm is not None:  # the user's code, so on a thread of its own
+                threading.Thread(
+                    target=self.on_alarm, args=(alarm,), name="kraken-sync-alarm", daemon=True
+                ).start()
         super().check(now, judge)
 
     def _renew(self) -> None:
+        self._token_not_before = time.monotonic() + 1.0  # whatever happens, not at every tick
         try:
             self.renew_token(time.monotonic() + self.timing.connect_timeout)
         except KrakenError as error:
@@ -183,7 +187,8 @@ class PrivateConnection(Connection):
                 self.give_up(error)
                 return
             log.warning("no WebSocket token: %s", error)
-            self._token_not_before = time.monotonic() + max(1.0, self.timing.maintenance_retry)
+            pause = max(1.0, self.timing.maintenance_retry, _patience(error))
+            self._token_not_before = time.monotonic() + pause
 
     # -- orders of which something is missing ------------------------------------------------
 
@@ -196,26 +201,54 @@ class PrivateConnection(Connection):
             return
         asked_at = time.monotonic()
         try:
-            found = self.query_orders(names, time.monotonic() + self.timing.connect_timeout)
+            found = self._query_each(names)
         except KrakenError as error:
-            waits = SETTLE_RETRIES
-            wait = waits[min(self._settle_failures, len(waits) - 1)]
-            self._settle_failures += 1
-            self._settle_not_before = time.monotonic() + wait
-            if isinstance(error, (PermissionRefused, OrderRejected)):
+            self._settle_later()
+            if isinstance(error, PermissionRefused):
                 self._settle_not_before = float("inf")
             log.warning("%d orders are not settled: %s", len(names), error)
             return
-        self._settle_failures = 0
         now = time.monotonic()
         with self.changed:
-            for name in names:
-                orders.settle(name, found.get(name), asked_at, now)
+            for name, entry in found.items():
+                orders.settle(name, entry, asked_at, now)
+            left = bool(orders.unsettled)
             self.changed.notify_all()
+        if left:  # not known yet, or heard of meanwhile: ask again, but not at once
+            self._settle_later()
+        else:
+            self._settle_failures = 0
         log.info("asked what became of %d orders", len(names))
+
+    def _settle_later(self) -> None:
+        wait = SETTLE_RETRIES[min(self._settle_failures, len(SETTLE_RETRIES) - 1)]
+        self._settle_failures += 1
+        self._settle_not_before = time.monotonic() + wait
+
+    def _query_each(self, names: List[str]) -> Dict[str, Any]:
+        """As :meth:`query_orders`; one id that the exchange does not know spoils not the others."""
+        deadline = time.monotonic() + self.timing.connect_timeout
+        try:
+            return self.query_orders(names, deadline)
+        except RestRefused as error:
+            if not error.error.startswith("EOrder:"):
+                raise
+            if len(names) == 1:
+                return {}
+        found: Dict[str, Any] = {}
+        for name in names:
+            found.update(self._query_each([name]))
+        return found
 
     def query_orders(self, names: List[str], deadline: Optional[float]) -> Dict[str, Any]:
         """What REST says of these orders, by id."""
         params = {"txid": ",".join(names), "trades": True}
         result = self._rest.request("POST", "/0/private/QueryOrders", params, deadline=deadline)
         return result if isinstance(result, dict) else {}
+
+
+def _patience(error: KrakenError) -> float:
+    """Seconds that the exchange asks for before the next try."""
+    if not isinstance(error, RateLimited):
+        return 0.0
+    return LOCKOUT if "lockout" in error.error else 5.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import socket
 import threading
 import time
@@ -35,6 +36,7 @@ from .nonces import Nonces
 
 MAX_BODY = 256 * 1024 * 1024
 _PIECE = 64 * 1024
+LATE = "no complete answer in time"
 _INVALID = ("EAPI:Invalid key", "EAPI:Invalid signature", "EAuth:Account")
 _LIMITED = (
     "EAPI:Rate limit",
@@ -52,9 +54,29 @@ Params = Mapping[str, Any]
 class _Call:
     """One request under way, which another thread can cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: Optional[float]) -> None:
+        self.deadline = deadline
         self.connection: Any = None
         self.why = ""
+        self._ended = threading.Event()
+
+    def check(self) -> None:
+        """Raise OSError if it was cut, or is over; nothing may be sent after that."""
+        if not self.why and self.deadline is not None and time.monotonic() >= self.deadline:
+            self.why = LATE
+        if self.why:
+            raise OSError(self.why)
+
+    def watch(self) -> None:
+        """Cut it at its deadline, and again until it has ended: the socket may not be there yet."""
+        left = 0.0 if self.deadline is None else self.deadline - time.monotonic()
+        if not self._ended.wait(max(0.0, left)):
+            while not self._ended.wait(0.05):
+                self.cut(self.why or LATE)
+
+    def end(self) -> None:
+        """It has ended."""
+        self._ended.set()
 
     def cut(self, why: str) -> None:
         """End it now: the thread that waits for it gets an error."""
@@ -76,6 +98,8 @@ class Rest:
         credentials: the API key, or None.
         nonces: where its nonces come from.
     """
+
+    url = ""
 
     def __init__(self, url: str, credentials: Optional[Credentials], nonces: Nonces) -> None:
         self.url = _checked(url)
@@ -167,9 +191,11 @@ class Rest:
             deadline,
             uri,
         )
-        if return_raw and response.status_code < 300 and not text.startswith(b'{"error":["E'):
-            return response
-        return _result(uri, response.status_code, text)
+        if not return_raw:
+            return _result(uri, response.status_code, text)
+        if response.status_code >= 300 or text[:100].lstrip().startswith(b"{"):
+            _result(uri, response.status_code, text)  # raises what it says
+        return response
 
     def _exchange(
         self,
@@ -184,7 +210,8 @@ class Rest:
         """Send, and read the whole answer."""
         import requests
 
-        session, failure = self._open(), None
+        failure: BaseException
+        session = self._open()
         with self._limited(deadline) as call:
             try:
                 left = None if deadline is None else max(0.01, deadline - time.monotonic())
@@ -199,33 +226,29 @@ class Rest:
                 )
                 for name in hidden:
                     response.request.headers.pop(name, None)
-                text = _read(response)
-                if call.why:
-                    raise OSError(call.why)  # what was read may be the half that came before the cut
+                text = _read(response, call)
+                call.check()  # what was read may be the half that came before the cut
                 return response, text
             except (requests.RequestException, OSError, ValueError) as error:
                 failure = _translated(error, call, what, url)
-        raise failure  # outside, so that no frame of requests with its headers hangs on it
+            except BaseException as error:
+                failure = error
+        raise failure.with_traceback(None)  # out here: no frame that saw the headers hangs on it
 
     @contextmanager
     def _limited(self, deadline: Optional[float]) -> Iterator[_Call]:
-        call, timer = _Call(), None
+        call = _Call(deadline)
         with self._lock:
             if self._closed:
                 raise ClientClosed("the client is closed; start() opens it again")
             self._calls.add(call)
         _local.call = call
         if deadline is not None:
-            timer = threading.Timer(
-                max(0.0, deadline - time.monotonic()), call.cut, ["no complete answer in time"]
-            )
-            timer.daemon, timer.name = True, "kraken-sync-rest-deadline"
-            timer.start()
+            threading.Thread(target=call.watch, name="kraken-sync-rest-deadline", daemon=True).start()
         try:
             yield call
         finally:
-            if timer is not None:
-                timer.cancel()
+            call.end()
             _local.call = None
             with self._lock:
                 self._calls.discard(call)
@@ -245,6 +268,8 @@ class Rest:
             if not flying.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
                 raise ReplyTimeout("no WebSocket token in time")
             outcome = self._last_token
+            if isinstance(outcome, ReplyTimeout):
+                return self.ws_token(deadline)  # whom we waited for had less time than we have
         else:
             outcome = ConnectionLost("fetching the WebSocket token was interrupted")
             try:
@@ -326,9 +351,10 @@ def _encoded(params: Params, do_json: bool) -> bytes:
     ).encode()
 
 
-def _read(response: Any) -> bytes:
+def _read(response: Any, call: _Call) -> bytes:
     pieces, size = [], 0
     for piece in response.iter_content(_PIECE):
+        call.check()
         size += len(piece)
         if size > MAX_BODY:
             raise ValueError("the answer is too big")
@@ -338,17 +364,24 @@ def _read(response: Any) -> bytes:
 
 
 def _result(uri: str, status: int, text: bytes) -> Any:
+    if 300 <= status < 400:
+        raise RestRefused(uri, [f"HTTP {status}: a redirect, which is not followed"], status=status)
     try:
         envelope = json.loads(text)
         errors = envelope.get("error") or []
-    except (ValueError, AttributeError):
-        words = text[:120].decode("utf-8", "replace").strip()
-        where = "a redirect, which is not followed" if 300 <= status < 400 else f"{words!r}"
-        error = f"HTTP {status}: {where}"
+        errors = [str(one) for one in (errors if isinstance(errors, list) else [errors])]
+    except (ValueError, AttributeError, RecursionError):
+        errors = None
+    if errors is None:  # nothing of the text is repeated unless it is a web page: it may hold a token
+        words = text[:120].decode("utf-8", "replace").strip() if text.lstrip().startswith(b"<") else ""
+        if status < 400 and not words:
+            raise ConnectionLost(f"{uri} was sent, but what came back is no whole answer ({len(text)} bytes)")
         raise RestRefused(
-            uri, [error], status=status, text=f"{uri}: no answer of the exchange ({error})"
-        ) from None
-    errors = [str(one) for one in ([errors] if isinstance(errors, str) else errors)]
+            uri,
+            [f"HTTP {status}"],
+            status=status,
+            text=f"{uri}: HTTP {status}, no answer of the exchange {words}",
+        )
     failures = [one for one in errors if not one.startswith("W")]
     if not failures and status < 400:
         return envelope.get("result")
@@ -385,9 +418,19 @@ def _translated(error: BaseException, call: _Call, what: str, url: str) -> Krake
     if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in words:
         step = "resolve" if "resolve" in words or "getaddrinfo" in words else "connect"
         return ConnectFailed(f"{host} cannot be reached ({words[-120:]}). Are you online?", step=step)
+    if isinstance(error, requests.exceptions.InvalidHeader):
+        return CredentialsInvalid("the API key has characters that none has; copy it again")
     if call.why or isinstance(error, requests.exceptions.Timeout):
         return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}")
     return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {words:.200}")
+
+
+def _mine(connection: Any) -> None:
+    """Tell the call of this thread what it uses; raises OSError if the call is over."""
+    call: Optional[_Call] = getattr(_local, "call", None)
+    if call is not None:
+        call.connection = connection
+        call.check()
 
 
 def _new_session() -> Any:
@@ -399,10 +442,13 @@ def _new_session() -> Any:
         """``kind``, telling the call that uses it."""
 
         class Known(kind):  # type: ignore[misc]
+            def connect(self) -> Any:
+                _mine(self)
+                super().connect()
+                _mine(self)
+
             def request(self, *args: Any, **kwargs: Any) -> Any:
-                call = getattr(_local, "call", None)
-                if call is not None:
-                    call.connection = self
+                _mine(self)
                 return super().request(*args, **kwargs)
 
         return Known
@@ -420,7 +466,13 @@ def _new_session() -> Any:
             super().init_poolmanager(*args, **kwargs)
             self.poolmanager.pool_classes_by_scheme = pools
 
-    session = requests.Session()
+    class Session(requests.Session):
+        def get_redirect_target(self, resp: Any) -> None:
+            """None is followed, nor read."""
+
+    session = Session()
+    session.trust_env = False  # no proxy may see the key, and none would keep the deadline
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     session.headers["User-Agent"] = "kraken-sync"
     for prefix in ("https://", "http://"):
         session.mount(prefix, Adapter(max_retries=0))

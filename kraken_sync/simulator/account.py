@@ -11,6 +11,7 @@ from .matching import Order as RestingOrder
 from .matching import text_id
 from .wire import number
 
+MAKER_FEE, TAKER_FEE = Decimal("0.0025"), Decimal("0.0040")
 OPEN = ("pending_new", "new", "partially_filled")
 
 
@@ -47,6 +48,8 @@ class AccountOrder:
     display: Optional[int] = None
     expires: Optional[float] = None
     effective: Optional[float] = None
+    ask: int = 0
+    """The best ask when it was checked; what a market buy costs at least."""
     parent: str = ""
     status: str = "pending_new"
     reason: str = ""
@@ -162,7 +165,7 @@ class Account:
         total = rounded(Decimal(0), asset)
         for order in self.open_orders():
             holds, amount = reserved(order)
-            total += amount if holds == asset else 0
+            total += rounded(amount, asset) if holds == asset else 0
         return total
 
     def free(self, asset: str) -> Decimal:
@@ -174,8 +177,8 @@ def reserved(order: AccountOrder) -> Tuple[str, Decimal]:
     """The asset and the amount that an open order reserves."""
     if order.side == "sell":
         return order.pair.base, order.amount(order.left)
-    price = order.limit if order.limit is not None else order.trigger
-    return order.pair.quote, order.money((price or 0) * order.left)
+    price = order.limit if order.limit is not None else max(order.trigger or 0, order.ask)
+    return order.pair.quote, order.money(price * order.left) * (1 + TAKER_FEE)
 
 
 def rounded(amount: Decimal, asset: str) -> Decimal:

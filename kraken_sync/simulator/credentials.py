@@ -79,7 +79,8 @@ class Credentials:
         expected = base64.b64encode(hmac.new(secret, path.encode() + inner, hashlib.sha512).digest())
         if not hmac.compare_digest(expected, signature.encode()):
             raise Refusal("EAPI:Invalid signature")
-        if not nonce.isdigit() or not key.nonce < int(nonce) < 2**64:
+        number = nonce.isascii() and nonce.isdigit() and len(nonce) <= 20
+        if not number or not key.nonce < int(nonce) < 2**64:
             raise Refusal("EAPI:Invalid nonce")
         key.nonce = int(nonce)
         return key

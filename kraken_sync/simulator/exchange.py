@@ -17,7 +17,7 @@ from .credentials import Credentials
 from .faults import Faults
 from .instruments import INSTRUMENTS, asset_text, assets, pair_text
 from .market import DEPTHS, Market
-from .peers import PRIVATE, PUBLIC, Feed, Peer
+from .peers import LEVEL3, PRIVATE, PUBLIC, Feed, Peer
 from .private_desk import PRIVATE_CHANNELS, TRADING_METHODS, PrivateDesk
 from .tape import INTERVALS
 from .trading import Trading
@@ -100,8 +100,8 @@ class Exchange:
         """Take one request and answer it."""
         peer.heard_at = now
         try:
-            message = json.loads(text, parse_float=Decimal)
-        except ValueError:
+            message = json.loads(text, parse_float=_number, parse_int=_number, parse_constant=_number)
+        except (ValueError, ArithmeticError, RecursionError):
             message = None
         if not isinstance(message, dict):
             self._send(peer, wire.dump({"error": "Malformed request", "success": False}), now)
@@ -162,7 +162,7 @@ class Exchange:
 
     def _subscription(self, peer: Peer, method: str, params: Dict[str, Any], req_id: Any, now: float) -> None:
         channel = params.get("channel")
-        if channel in PRIVATE_CHANNELS and peer.role != PUBLIC:
+        if channel in _HOSTS.get(peer.role, ()):
             self._private_subscription(peer, method, params, req_id, now)
             return
         error = self._bad_params(peer, channel, params)
@@ -180,8 +180,9 @@ class Exchange:
     def _private_subscription(
         self, peer: Peer, method: str, params: Dict[str, Any], req_id: Any, now: float
     ) -> None:
-        for symbol in params.get("symbol", []) if params.get("channel") == "level3" else ():
-            if symbol in self.markets:
+        symbols = params.get("symbol") if params.get("channel") == "level3" else None
+        for symbol in symbols if isinstance(symbols, list) else ():
+            if isinstance(symbol, str) and symbol in self.markets:
                 self.publish_market(self.markets[symbol], now, but=peer)
         self.desk.subscription(peer, method, params, req_id, now)
 
@@ -281,6 +282,8 @@ class Exchange:
     def happen(self, events: int, now: float, symbols: Iterable[str] = ()) -> None:
         """Let so many things happen (in these markets), without publishing them yet."""
         self.trading.begin(now)
+        if self.system != "online":
+            return  # nothing is matched
         chosen = [self.markets[symbol] for symbol in symbols]
         for _ in range(events):
             choice = self._rng.choice(chosen) if chosen else self._rng.choices(self._busy, self._weights)[0]
@@ -309,19 +312,17 @@ class Exchange:
         symbol = market.pair.symbol
         told: Dict[Feed, Tuple[str, ...]] = {}
         for depth, view in market.views.items():
-            bids, asks = view.take()
-            if not (bids or asks) or not self._anybody(Feed("book", symbol, depth)):
+            parts, texts = view.take(), []
+            if not self._anybody(Feed("book", symbol, depth)):
                 continue
-            if self.faults.use(self.faults.skip_update, symbol):
-                continue
-            bad = self.faults.use(self.faults.bad_checksum, symbol)
-            checksum = market.checksum() ^ 1 if bad else None
-            text = market.book_text("update", bids, asks, now, checksum)
-            told[Feed("book", symbol, depth)] = (text,)
+            for bids, asks, checksum in parts:
+                if self.faults.use(self.faults.skip_update, symbol):
+                    continue
+                checksum ^= self.faults.use(self.faults.bad_checksum, symbol)
+                texts.append(market.book_text("update", bids, asks, now, checksum))
+            told[Feed("book", symbol, depth)] = tuple(texts)
         for depth, order_view in market.order_views.items():
-            update = order_view.take(now)
-            if update:
-                told[Feed("level3", symbol, depth)] = (update,)
+            told[Feed("level3", symbol, depth)] = tuple(order_view.take(now))
         trades, market.trades = market.trades, []
         best_changed = market.best_changed()
         if trades:
@@ -361,12 +362,23 @@ class Exchange:
         return [peer for peer in self.peers if not peer.feeds and now - peer.heard_at >= limit]
 
 
+_HOSTS = {PRIVATE: PRIVATE_CHANNELS, LEVEL3: ("level3",)}
+"""The private channels of each host. (Whether ``level3`` is still served beside its own host is not
+known.)"""
 _OPTIONS = {"book": "depth", "ohlc": "interval", "ticker": "event_trigger"}
 _DEFAULTS = {"book": 10, "ohlc": None, "ticker": "trades"}
 _WARNINGS = {
     "ohlc": "timestamp is deprecated, use interval_begin",
     "instrument": "tick_size is deprecated, use price_increment",
 }
+
+
+def _number(text: str) -> Any:
+    """A number of a sane size. Raises ValueError, also for NaN and Infinity."""
+    value = Decimal(text)
+    if not value.is_finite() or len(text) > 40 or abs(value.adjusted()) > 20:
+        raise ValueError(f"not a number that makes sense: {text:.40}")
+    return value if "." in text or "e" in text.lower() else int(text)
 
 
 def _option(channel: Any, params: Dict[str, Any]) -> Any:

@@ -139,9 +139,11 @@ def _check_options(params: Params, kind: str) -> None:
         raise Refusal("EOrder:Reduce only:No position exists")
     if params.get("margin") or kind == "settle-position":
         raise Refusal("EOrder:Cannot open position")  # no simulated pair is marginable
-    for name in ("post_only", "reduce_only", "margin", "validate"):
-        if not isinstance(params.get(name, False), bool):
+    for name in ("post_only", "reduce_only", "margin", "validate", "no_mpp"):
+        if not isinstance(params.get(name) or False, bool):
             raise arguments(name)
+    if not isinstance(params.get("sender_sub_id") or "", str):
+        raise arguments("sender_sub_id")
 
 
 def _set_prices(order: AccountOrder, params: Params, last: int) -> None:
@@ -247,7 +249,7 @@ def _set_times(order: AccountOrder, params: Params, now: float) -> None:
 def conditional_params(order: AccountOrder, qty: Decimal) -> Optional[Dict[str, Any]]:
     """The parameters of the closing order that a fill of ``order`` creates."""
     template = order.params.get("conditional")
-    if not isinstance(template, Mapping):
+    if not isinstance(template, Mapping) or template.get("order_type") is None:
         return None
     params: Dict[str, Any] = {
         "symbol": order.pair.symbol,

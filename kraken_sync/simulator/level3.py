@@ -9,7 +9,7 @@ it.
 from __future__ import annotations
 
 import zlib
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 from .instruments import Instrument
 from .matching import ADD, BUY, SELL, Change, MatchingBook, Order
@@ -24,9 +24,13 @@ class OrderView:
         self._pair = pair
         self.depth = depth
         self._events: Dict[str, List[str]] = {BUY: [], SELL: []}
+        self._parts: List[Tuple[Dict[str, List[str]], int]] = []
+        self._sizes = {side.name: len(side) for side in book.sides.values()}
 
     def note(self, change: Change, order: Order, event: str) -> None:
         """An order has come, changed or gone."""
+        before, after = self._sizes[change.side], len(self._book.sides[change.side])
+        self._sizes[change.side] = after
         if change.rank >= self.depth:
             return
         self._events[change.side].append(self._text(order, event))
@@ -34,14 +38,19 @@ class OrderView:
         if change.total == 0 and len(side) >= self.depth:
             for other in side.queue(side.price_at(self.depth - 1)):
                 self._events[change.side].append(self._text(other, ADD))
+        if after > before and after > self.depth:
+            self._close()  # subscribers cut their book after each message
 
-    def take(self, now: float) -> str:
-        """An update message of everything since the last one, or nothing."""
-        if not (self._events[BUY] or self._events[SELL]):
-            return ""
-        text = self._message("update", self._events, now)
-        self._events = {BUY: [], SELL: []}
-        return text
+    def _close(self) -> None:
+        if self._events[BUY] or self._events[SELL]:
+            self._parts.append((self._events, self.checksum()))
+            self._events = {BUY: [], SELL: []}
+
+    def take(self, now: float) -> List[str]:
+        """Update messages of everything since the last ones."""
+        self._close()
+        parts, self._parts = self._parts, []
+        return [self._message("update", events, now, checksum) for events, checksum in parts]
 
     def snapshot(self, now: float) -> str:
         """All orders in the depth."""
@@ -49,7 +58,7 @@ class OrderView:
         for name, side in self._book.sides.items():
             prices = [price for price, _ in side.top(self.depth)]
             orders[name] = [self._text(order) for price in prices for order in side.queue(price)]
-        return self._message("snapshot", orders, now)
+        return self._message("snapshot", orders, now, self.checksum())
 
     def checksum(self) -> int:
         """CRC32 over all orders of ten levels a side, asks first, each level in the order of its queue."""
@@ -65,9 +74,9 @@ class OrderView:
                         text += number(value, digits).replace(".", "").lstrip("0")
         return zlib.crc32(text.encode("ascii"))
 
-    def _message(self, kind: str, sides: Dict[str, List[str]], now: float) -> str:
+    def _message(self, kind: str, sides: Dict[str, List[str]], now: float, checksum: int) -> str:
         return (
-            f'{{"channel":"level3","type":"{kind}","data":[{{"checksum":{self.checksum()},'
+            f'{{"channel":"level3","type":"{kind}","data":[{{"checksum":{checksum},'
             f'"timestamp":"{timestamp(now, 9)}","symbol":"{self._pair.symbol}",'
             f'"bids":[{",".join(sides[BUY])}],"asks":[{",".join(sides[SELL])}]}}]}}'
         )

@@ -13,6 +13,7 @@ from .matching import BUY, Change, Fill, MatchingBook, Order
 from .tape import Tape, Trade
 
 Level = Tuple[int, int]
+Part = Tuple[List[Level], List[Level], int]
 DEPTHS = (10, 25, 100, 500, 1000)
 
 
@@ -20,17 +21,23 @@ class View:
     """What a subscriber to one depth has not been told yet.
 
     A change inside the depth is told as it happens, never netted. A level that comes into scope because
-    another left is told right after that; a level that is pushed out of the depth is not told.
+    another left is told right after that; a level that is pushed out of the depth is not told, and ends the
+    message, because subscribers cut their book to the depth after each message.
     """
 
-    def __init__(self, book: MatchingBook, depth: int) -> None:
+    def __init__(self, book: MatchingBook, depth: int, checksum: Callable[[], int]) -> None:
         self._book = book
+        self._checksum = checksum
         self.depth = depth
         self.bids: List[Level] = []
         self.asks: List[Level] = []
+        self._parts: List[Part] = []
+        self._sizes = {side.name: len(side) for side in book.sides.values()}
 
     def note(self, change: Change) -> None:
         """A level has changed."""
+        before, after = self._sizes[change.side], len(self._book.sides[change.side])
+        self._sizes[change.side] = after
         if change.rank >= self.depth:
             return
         entries = self.bids if change.side == BUY else self.asks
@@ -39,11 +46,18 @@ class View:
         if change.total == 0 and len(side) >= self.depth:
             price = side.price_at(self.depth - 1)
             entries.append((price, side.total(price)))
+        if after > before and after > self.depth:
+            self._close()
 
-    def take(self) -> Tuple[List[Level], List[Level]]:
-        """What is to be told now: (bids, asks)."""
-        told = (self.bids, self.asks)
-        self.bids, self.asks = [], []
+    def _close(self) -> None:
+        if self.bids or self.asks:
+            self._parts.append((self.bids, self.asks, self._checksum()))
+            self.bids, self.asks = [], []
+
+    def take(self) -> List[Part]:
+        """What is to be told now, one part per message: (bids, asks, checksum)."""
+        self._close()
+        told, self._parts = self._parts, []
         return told
 
 
@@ -55,16 +69,18 @@ class Market:
         self.status = "online"
         self.views: Dict[int, View] = {}
         self.order_views: Dict[int, OrderView] = {}
-        self.on_own_fill: Optional[Callable[[Fill], None]] = None
-        """Told when the market has traded with an order of the account."""
+        self.on_own_fill: Optional[Callable[[Fill, Trade], None]] = None
+        """Told when somebody has traded with an order of the account."""
+        self.taker_kind = "market"
+        """The type of the order that trades now, for the tape."""
+        self.trades: List[Trade] = []
+        """Trades that subscribers have not been told yet."""
         rng = random.Random(f"{seed}/{pair.symbol}")
-        self.book = MatchingBook(self._changed)
+        self.book = MatchingBook(self._changed, self._traded)
         self.book.moment = now
         self._flow = Flow(pair, self.book, rng)
         self.tape = Tape(pair, rng, now)
         self._best = self.best()
-        self.trades: List[Trade] = []
-        """Trades that subscribers have not been told yet."""
 
     def _changed(self, change: Change, order: Order, event: str) -> None:
         for view in self.views.values():
@@ -75,20 +91,18 @@ class Market:
     def event(self, now: float) -> None:
         """Let something happen."""
         self.book.moment = now
-        fills = self._flow.event()
-        self.record(fills, now)
-        for fill in fills:
-            if fill.maker.owner is not None and self.on_own_fill is not None:
-                self.on_own_fill(fill)
+        self._flow.event()
 
-    def record(self, fills: List[Fill], now: float, kind: str = "market") -> None:
-        """Put trades on the tape."""
-        self.trades.extend(self.tape.add(fill, now, kind) for fill in fills)
+    def _traded(self, fill: Fill) -> None:
+        trade = self.tape.add(fill, self.book.moment, self.taker_kind)
+        self.trades.append(trade)
+        if fill.maker.owner is not None and self.on_own_fill is not None:
+            self.on_own_fill(fill, trade)
 
     def view(self, depth: int) -> View:
         """The view of ``depth``, which from now on notes changes."""
         if depth not in self.views:
-            self.views[depth] = View(self.book, depth)
+            self.views[depth] = View(self.book, depth, self.checksum)
         return self.views[depth]
 
     def order_view(self, depth: int) -> OrderView:

@@ -109,16 +109,20 @@ class Side:
 
 
 class MatchingBook:
-    """Both sides. Tells what happens, at the moment it happens, to ``on_change``.
+    """Both sides. Tells what happens, at the moment it happens, to ``on_change`` and ``on_fill``.
 
-    It is called with the change of the level, the order that caused it and ``add``, ``modify`` or ``delete``.
+    The former is called with the change of the level, the order that caused it and ``add``, ``modify`` or
+    ``delete``.
     """
 
-    def __init__(self, on_change: Callable[[Change, Order, str], None]) -> None:
+    def __init__(
+        self, on_change: Callable[[Change, Order, str], None], on_fill: Callable[[Fill], None]
+    ) -> None:
         self.sides = {BUY: Side(BUY), SELL: Side(SELL)}
         self.moment = 0.0
         """The time of what happens next, in seconds since the epoch."""
         self._on_change = on_change
+        self._on_fill = on_fill
         self._last_id = 0
 
     @property
@@ -173,7 +177,9 @@ class MatchingBook:
         if not maker.left:
             side.queue(maker.price).popleft()
         self._on_change(side.change(maker.price, -taken), maker, MODIFY if maker.left else DELETE)
-        return Fill(taker, maker.price, taken, maker)
+        fill = Fill(taker, maker.price, taken, maker)
+        self._on_fill(fill)
+        return fill
 
     def cancel(self, order: Order) -> None:
         """Take an order out of the book."""

@@ -126,8 +126,11 @@ class PrivateDesk:
             require(token.key, _CHANNEL_NEEDS.get(channel, "websockets"))
             symbols = self._symbols(channel, params)
             depth = params.get("depth", 10) if channel == "level3" else None
-            if depth is not None and depth not in ORDER_DEPTHS:
+            if channel == "level3" and (type(depth) is not int or depth not in ORDER_DEPTHS):
                 raise Refusal("Subscription depth not supported")
+            for name in ("snapshot", "snap_orders", "snap_trades", "order_status", "ratecounter", "rebased"):
+                if not isinstance(params.get(name, True), bool):
+                    raise Refusal(f"EGeneral:Invalid arguments:{name}")
         except Refusal as refusal:
             error = str(refusal)
             extra = {"channel": channel, "status": "error"} if error.startswith("ESession") else None
@@ -146,6 +149,8 @@ class PrivateDesk:
         symbols = params.get("symbol")
         if not isinstance(symbols, list) or not all(isinstance(one, str) for one in symbols):
             raise Refusal("Symbol field must be an array")
+        if not symbols:
+            raise Refusal("EGeneral:Invalid arguments:symbol")
         return list(symbols)
 
     def _subscribe(

@@ -70,6 +70,8 @@ class PrivateRest:
             result = endpoint[1](key, params)
         except Refusal as refusal:
             return {"error": [str(refusal)]}
+        except (ValueError, TypeError, ArithmeticError, RecursionError):
+            return {"error": ["EGeneral:Invalid arguments"]}
         return result if isinstance(result, bytes) else {"error": [], "result": result}
 
     def _token(self, key: Key, params: Params) -> Any:
@@ -168,7 +170,8 @@ def _matches(order: AccountOrder, params: Params) -> bool:
 def _order(order: AccountOrder, params: Params) -> Dict[str, Any]:
     pair = order.pair
     name = f"{OLD.get(pair.base, pair.base)}{OLD.get(pair.quote, pair.quote)}"
-    limit = format(order.price(order.limit or 0), "f")
+    limit, trigger = (format(order.price(value or 0), "f") for value in (order.limit, order.trigger))
+    triggered = order.trigger is not None
     found: Dict[str, Any] = {
         "refid": order.parent or None,
         "userref": order.userref,
@@ -180,8 +183,8 @@ def _order(order: AccountOrder, params: Params) -> Dict[str, Any]:
             "pair": name,
             "type": order.side,
             "ordertype": order.kind,
-            "price": limit,
-            "price2": "0",
+            "price": trigger if triggered else limit,
+            "price2": limit if triggered and order.limit is not None else "0",
             "leverage": "none",
             "order": f"{order.side} {order.amount(order.qty)} {name} @ {order.kind} {limit}",
             "close": "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import ssl
 import threading
 import time
@@ -29,6 +30,8 @@ try:
     from websockets.exceptions import ConnectionClosed
 except ImportError as error:  # pragma: no cover
     raise ImportError('the simulator needs websockets: pip install "kraken-sync[simulator]"') from error
+
+log = logging.getLogger("kraken_sync.simulator")
 
 PATHS = {"/v2": PUBLIC, "/auth/v2": PRIVATE, "/l3/v2": LEVEL3}
 SLICE = 0.05
@@ -105,6 +108,8 @@ class Simulator:
         self.seed = seed
         self.rate = rate
         self.faults = Faults()
+        self.errors: List[Exception] = []
+        """Faults of the simulator itself; there should be none."""
         self.connections = 0
         """How many WebSocket connections were ever accepted."""
         self._host = host
@@ -356,13 +361,25 @@ class Simulator:
             async for text in socket:
                 if self.faults.request_delay and role != PUBLIC:
                     await asyncio.sleep(self.faults.request_delay)  # it arrives even if its sender has gone
-                self.exchange.receive(peer, str(text), time.time())
+                self._guarded(self.exchange.receive, peer, str(text), time.time())
         except ConnectionClosed:
             pass
         finally:
             sender.cancel()
             self.exchange.disconnect(peer)
             del self._lines[socket]
+
+    def _go_on(self, events: int, now: float) -> None:
+        self.exchange.happen(events, now)
+        self.exchange.publish(now)
+
+    def _guarded(self, act: Callable[..., None], *arguments: Any) -> None:
+        """A fault of the simulator itself must not end it, and must not be missed."""
+        try:
+            act(*arguments)
+        except Exception as error:
+            self.errors.append(error)
+            log.exception("a fault of the simulator")
 
     async def _live(self) -> None:
         """The market goes on, heartbeats go out, idle connections are closed."""
@@ -373,8 +390,7 @@ class Simulator:
             owed = min(owed + (moment - last) * self.rate, self.rate)
             last = moment
             events, owed = int(owed), owed - int(owed)
-            self.exchange.happen(events, now)
-            self.exchange.publish(now)
+            self._guarded(self._go_on, events, now)
             self.exchange.heartbeat(now, self._heartbeat_interval)
             idle = self.exchange.idle(now, self._idle_timeout)
             for socket, line in list(self._lines.items()):

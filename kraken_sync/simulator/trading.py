@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from . import reports
-from .account import OPEN, Account, AccountOrder, Entry, Trade
+from .account import MAKER_FEE, OPEN, TAKER_FEE, Account, AccountOrder, Entry, Trade
 from .account import reserved as reserved_by
 from .instruments import Instrument
 from .intake import (
@@ -33,9 +33,9 @@ from .market import Market
 from .matching import BUY, Fill, text_id
 from .rate_counter import RateCounters, age_cost
 from .refusal import Refusal
+from .tape import Trade as TapeTrade
 
 Params = Mapping[str, Any]
-MAKER_FEE, TAKER_FEE = Decimal("0.0025"), Decimal("0.0040")
 FUNDS = {
     "USD": "250000",
     "EUR": "50000",
@@ -75,6 +75,8 @@ class Trading:
         self._told = told_report
         self._rng = random.Random(f"orders/{seed}")
         self._now = 0.0
+        self._waiting: List[AccountOrder] = []
+        """Closing orders that fills have created; placed at the next tick, outside of any matching."""
         for market in markets.values():
             market.on_own_fill = self._maker_filled
 
@@ -122,35 +124,45 @@ class Trading:
         self._gate(add=True)
         check_fields(params, _AMEND, "amend_order")
         check_deadline(params, now)
+        for name in ("order_id", "cl_ord_id"):
+            if not isinstance(params.get(name, ""), str):
+                raise arguments(name)
         order = self._find(params)
         pair = order.pair
-        self._charge(pair, 1 + age_cost("amend", now - (order.amended or order.moment)), now)
+        self._check_pair(pair, params)
         qty = qty_units(params["order_qty"], pair) if params.get("order_qty") is not None else order.qty
         limit = order.limit
         if params.get("limit_price") is not None:
             if order.limit is None:
                 raise arguments("limit_price")
             limit = price_units(params["limit_price"], pair)
+        age = now - (order.amended or order.moment)
+        ends = qty <= order.filled
+        self._charge(pair, age_cost("cancel", age) if ends else 1 + age_cost("amend", age), now)
+        trigger, display = order.trigger, order.display
         if params.get("trigger_price") is not None:
-            if order.kind not in TRIGGERED or order.triggered:
+            if order.kind not in TRIGGERED or order.kind in TRAILING or order.triggered:
                 raise arguments("trigger_price")
-            order.trigger = price_units(params["trigger_price"], pair)
+            trigger = price_units(params["trigger_price"], pair)
         if params.get("display_qty") is not None:
-            order.display = qty_units(params["display_qty"], pair, "display_qty")
-        if params.get("post_only") and limit is not None and self._would_take(order, limit):
+            display = qty_units(params["display_qty"], pair, "display_qty")
+            if order.kind != "iceberg" or (qty - order.filled) > display * 15:
+                raise arguments("display_qty")
+        post_only = params.get("post_only") or order.params.get("post_only")
+        if post_only and limit is not None and self._would_take(order, limit):
             raise Refusal("EOrder:Post only order")
-        before, order.qty = order.qty, max(qty, order.filled)
-        if qty > order.filled:
-            try:
+        before, was = order.qty, (order.qty, order.limit, order.trigger)
+        asset, _ = reserved_by(order)
+        order.qty, order.limit, order.trigger = max(qty, order.filled), limit, trigger
+        try:
+            if not ends:
                 check_minimum(order, self._last(pair))
-                extra = self._extra_funds(order, before, limit)
-                if extra > self.account.free(reserved_by(order)[0]):
+                if self.account.free(asset) < 0:  # with what the amended order reserves
                     raise Refusal("EOrder:Insufficient funds")
-            except Refusal:
-                order.qty = before
-                raise
-        order.amended = now
-        order.limit = limit
+        except Refusal:
+            order.qty, order.limit, order.trigger = was
+            raise
+        order.display, order.amended = display, now
         self._told(reports.amended(order, now))
         if qty <= order.filled:
             self._end(order, "canceled", "User requested")
@@ -168,34 +180,41 @@ class Trading:
         old = self._find({"order_id": params.get("order_id")})
         if params.get("symbol") != old.pair.symbol:
             raise Refusal("EQuery:Unknown asset pair")
+        if not isinstance(params.get("order_id"), str):
+            raise arguments("order_id")
         if old.triggered or old.params.get("conditional") or old.cl_ord_id is not None:
             raise Refusal("EOrder:Invalid order")
         self._charge(old.pair, 1 + age_cost("edit", now - (old.amended or old.moment)), now)
         changed = {
             name: value for name, value in params.items() if name not in ("token", "order_id", "validate")
         }
-        changed = {**old.params, "validate": False, **changed}
+        inherited = {name: old.params[name] for name in old.params if name not in ("deadline", "token")}
+        changed = {**inherited, "validate": False, **changed}
         changed.setdefault("order_qty", old.amount(old.qty))
         order = new_order(changed, self._id("O"), self._last(old.pair), now, "edit_order")
         if order.qty < old.filled:
             raise Refusal("EOrder:Invalid order")
         if params.get("validate"):
             return {"original_order_id": old.order_id}
+        self._check_pair(old.pair, changed)
+        self._check_funds(order, [], instead_of=old)
         self._end(old, "canceled", "User requested")
-        self._check_funds(order, [])
         self._accept(order)
         return {"order_id": order.order_id, "original_order_id": old.order_id}
 
     def cancel_targets(self, params: Params) -> List[Params]:
         """One set of parameters for each reply of a ``cancel_order``."""
         check_fields(params, ("order_id", "cl_ord_id", "order_userref", "token"), "cancel_order")
-        for name in ("order_id", "cl_ord_id", "order_userref"):
-            if not isinstance(params.get(name, []), list):
+        for name, kind in (("order_id", str), ("cl_ord_id", str), ("order_userref", int)):
+            values = params.get(name, [])
+            if not isinstance(values, list) or not all(type(one) is kind for one in values):
                 raise arguments(name)
         targets: List[Params] = [{"order_id": one} for one in params.get("order_id", [])]
         targets += [{"cl_ord_id": one} for one in params.get("cl_ord_id", [])]
         for userref in params.get("order_userref", []):
-            matching = [order for order in self.account.open_orders() if order.userref == userref]
+            matching = [
+                order for order in self.account.open_orders() if order.params.get("order_userref") == userref
+            ]
             targets += [{"order_userref": userref, "of": order} for order in matching] or [
                 {"order_userref": userref}
             ]
@@ -208,6 +227,8 @@ class Trading:
         self.begin(now)
         self._gate(add=False)
         order = target.get("of") or self._find(target)
+        if not order.open:
+            raise Refusal("EOrder:Unknown order")
         self._charge_cancel(order, now)
         self._end(order, "canceled", "User requested")
         return {name: value for name, value in target.items() if name != "of"}
@@ -227,7 +248,10 @@ class Trading:
         self._gate(add=False)
         check_fields(params, ("orders", "cl_ord_id", "token"), "batch_cancel")
         ids, own = params.get("orders", []), params.get("cl_ord_id", [])
-        if not isinstance(ids, list) or not isinstance(own, list) or not 2 <= len(ids) + len(own) <= 50:
+        if (
+            not all(isinstance(one, list) and all(isinstance(x, str) for x in one) for one in (ids, own))
+            or not 2 <= len(ids) + len(own) <= 50
+        ):
             raise arguments("orders")
         count = 0
         for order in self.account.open_orders():
@@ -251,10 +275,19 @@ class Trading:
     def tick(self, now: float) -> None:
         """What time and the market's trades have brought: triggers, expiries, the dead man's switch."""
         self.begin(now)
+        while self._waiting:
+            closing = self._waiting.pop(0)
+            try:
+                self._check_funds(closing, [])
+            except Refusal:
+                continue
+            self._accept(closing)
         if self.cancel_at is not None and now >= self.cancel_at and self.system != "maintenance":
             self.cancel_at = None
             for order in self.account.open_orders():
                 self._end(order, "canceled", "CancelAllOrdersAfter Timeout")
+        if self.system != "online":
+            return  # no triggers, no new orders: nothing is matched
         for order in self.account.open_orders():
             if order.expires is not None and now >= order.expires:
                 self._end(order, "expired", "Expired")
@@ -291,6 +324,24 @@ class Trading:
     def _prepare(self, params: Params, now: float, cost: float, before: Sequence[Any] = ()) -> AccountOrder:
         self._gate(add=True, post_only=bool(params.get("post_only")))
         pair = pair_of(params.get("symbol"))
+        self._check_pair(pair, params)
+        self._charge(pair, cost, now)
+        order = new_order(params, self._id("O"), self._last(pair), now, worst=self._worst(pair))
+        mine = [one for one in [*self.account.open_orders(), *before] if _is_order(one) and one.pair is pair]
+        if self.counters.limited and len(mine) >= self.counters.most_open:
+            raise Refusal("EOrder:Orders limit exceeded")
+        taken = {one.cl_ord_id for one in [*self.account.open_orders(), *before] if _is_order(one)}
+        if order.cl_ord_id is not None and order.cl_ord_id in taken:
+            raise arguments("cl_ord_id")
+        closing = conditional_params(order, order.amount(order.qty))
+        if closing is not None:
+            new_order(closing, "", self._last(pair), now)  # refused here, not when the first fill comes
+        elif params.get("conditional") is not None:
+            raise arguments("conditional")
+        self._check_funds(order, before)
+        return order
+
+    def _check_pair(self, pair: Instrument, params: Params) -> None:
         status = self.markets[pair.symbol].status
         if status in ("cancel_only", "maintenance", "delisted", "work_in_progress"):
             raise Refusal("EService:Market in cancel_only mode")
@@ -298,36 +349,19 @@ class Trading:
             status == "limit_only" and params.get("order_type") == "market"
         ):
             raise Refusal(f"EService:Market in {status} mode")
-        self._charge(pair, cost, now)
-        order = new_order(params, self._id("O"), self._last(pair), now, worst=self._worst(pair))
-        mine = [one for one in self.account.open_orders() if one.pair is pair]
-        if self.counters.limited and len(mine) >= self.counters.most_open:
-            raise Refusal("EOrder:Orders limit exceeded")
-        taken = {one.cl_ord_id for one in [*self.account.open_orders(), *before] if _is_order(one)}
-        if order.cl_ord_id is not None and order.cl_ord_id in taken:
-            raise arguments("cl_ord_id")
-        self._check_funds(order, before)
-        return order
 
-    def _check_funds(self, order: AccountOrder, before: Sequence[Any]) -> None:
+    def _check_funds(
+        self, order: AccountOrder, before: Sequence[Any], instead_of: Optional[AccountOrder] = None
+    ) -> None:
+        order.ask = self._worst(order.pair)
         asset, amount = reserved_by(order)
-        if order.side == BUY:
-            if order.limit is None and order.trigger is None:
-                amount = order.money(self._worst(order.pair) * order.left)
-            amount *= 1 + TAKER_FEE
         planned = sum(
             (reserved_by(one)[1] for one in before if _is_order(one) and reserved_by(one)[0] == asset),
             Decimal(0),
         )
-        if amount > self.account.free(asset) - planned:
+        freed = reserved_by(instead_of)[1] if instead_of is not None else Decimal(0)
+        if amount > self.account.free(asset) + freed - planned:
             raise Refusal("EOrder:Insufficient funds")
-
-    def _extra_funds(self, order: AccountOrder, before: int, limit: Optional[int]) -> Decimal:
-        if order.side == "sell":
-            return order.amount(max(0, order.qty - before))
-        left = before - order.filled
-        more = (limit or order.limit or 0) * order.left - (order.limit or 0) * left
-        return max(Decimal(0), order.money(more))
 
     def _accept(self, order: AccountOrder) -> None:
         self.account.orders[order.order_id] = order
@@ -357,9 +391,14 @@ class Trading:
                 if not self._self_trade(order, maker.owner):
                     return
                 continue
-            fill = market.book.fill(order.side, maker, order.left)
-            market.record([fill], self._now, "limit" if order.limit is not None else "market")
-            self._filled(order, fill, maker=False)
+            qty = min(order.left, self._affordable(order, maker.price))
+            if not qty:
+                self._end(order, "canceled", "Insufficient funds")
+                return
+            market.taker_kind = "limit" if order.limit is not None else "market"
+            fill = market.book.fill(order.side, maker, qty)
+            market.taker_kind = "market"
+            self._filled(order, fill, market.tape.trades[-1].trade_id, maker=False)
         if not order.open or not order.left:
             return
         ioc = str(order.params.get("time_in_force", "gtc")).lower() == "ioc"
@@ -383,22 +422,32 @@ class Trading:
             return False
         return True
 
-    def _maker_filled(self, fill: Fill) -> None:
+    def _affordable(self, order: AccountOrder, price: int) -> int:
+        """How much of it the account can pay for at this price, by its balance."""
+        if order.side == "sell":
+            have = self.account.balances.get(order.pair.base, Decimal(0))
+            return int(have.scaleb(order.pair.qty_digits))
+        have = self.account.balances.get(order.pair.quote, Decimal(0)) / (1 + TAKER_FEE)
+        cash = order.params.get("cash_order_qty")
+        if cash is not None:
+            have = min(have, Decimal(cash) - order.cost)
+        return max(0, int(have.scaleb(order.pair.price_digits + order.pair.qty_digits) / price))
+
+    def _maker_filled(self, fill: Fill, trade: TapeTrade) -> None:
         order: AccountOrder = fill.maker.owner
-        self._filled(order, fill, maker=True)
+        self._filled(order, fill, trade.trade_id, maker=True)
         if order.open and order.resting is not None and not order.resting.left:
             self._rest(order)  # the next slice of an iceberg
             report = reports.sparse(order, "iceberg_refill", self._now)
             report["display_qty_remain"] = order.amount(order.resting.left)
             self._told(report)
 
-    def _filled(self, order: AccountOrder, fill: Fill, *, maker: bool) -> None:
-        market = self.markets[order.pair.symbol]
+    def _filled(self, order: AccountOrder, fill: Fill, trade_id: int, *, maker: bool) -> None:
         cost = order.money(fill.price * fill.qty)
         fee = (cost * (MAKER_FEE if maker else TAKER_FEE)).quantize(cost)
         trade = Trade(
             self._id("T"),
-            market.tape.trades[-1].trade_id,
+            trade_id,
             fill.price,
             fill.qty,
             cost,
@@ -434,7 +483,7 @@ class Trading:
         except Refusal:
             return
         closing.parent = order.order_id
-        self._accept(closing)
+        self._waiting.append(closing)
 
     def _end(self, order: AccountOrder, status: str, reason: str) -> None:
         resting, order.resting = order.resting, None

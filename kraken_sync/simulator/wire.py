@@ -76,7 +76,7 @@ def reply(
 
 def dump(message: Mapping[str, Any]) -> str:
     """JSON without spaces, keys in alphabetical order."""
-    return json.dumps(message, separators=(",", ":"), sort_keys=True)
+    return json.dumps(message, separators=(",", ":"), sort_keys=True, default=str)
 
 
 def data(value: Any) -> str:
