@@ -45,6 +45,7 @@ from .errors import (
 from .io.budget import set_connection_budget
 from .lifecycle import WSState
 from .order_book import OrderBook
+from .orderbook_client import SpotOrderBookClient
 from .reconciled import Outcome, Reconciled
 from .subscription import Subscription
 from .version import __version__
@@ -75,6 +76,7 @@ __all__ = [
     "ReplyTimeout",
     "RequestRefused",
     "RestRefused",
+    "SpotOrderBookClient",
     "SpotWSClient",
     "StreamOverflow",
     "Subscription",

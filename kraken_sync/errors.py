@@ -78,8 +78,8 @@ class ConnectFailed(KrakenError, ConnectionError):
     """No connection could be made.
 
     Attributes:
-        step: what failed: ``"resolve"``, ``"connect"``, ``"tls"``, ``"handshake"``, ``"status"`` or, on the
-            private side, ``"token"``.
+        step: what failed: ``"resolve"``, ``"connect"``, ``"proxy"``, ``"tls"``, ``"handshake"``,
+            ``"status"`` or, on the private side, ``"token"``.
         status: the HTTP status of a refused handshake, else None.
         permanent: True if trying again cannot help (a bad certificate, say).
     """

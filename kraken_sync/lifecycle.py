@@ -96,6 +96,10 @@ class Lifecycle:
         """What returns the callback for every message, if there is one."""
         return None
 
+    def _tap_decoder(self) -> Decode:
+        """What makes of a frame what the callback gets. It must not hold the client."""
+        return self._decode
+
     # -- life --------------------------------------------------------------------------------
 
     def start(self, timeout: Optional[float] = 10.0) -> None:
@@ -165,6 +169,10 @@ class Lifecycle:
         """The older name of :meth:`close`."""
         self.close()
 
+    def async_close(self) -> None:
+        """As :meth:`close`; python-kraken-sdk has it for its HTTP session."""
+        self.close()
+
     def __enter__(self) -> Any:
         self.start()
         return self
@@ -175,7 +183,7 @@ class Lifecycle:
     def _new_engine(self) -> Engine:
         self._rest.reopen()
         engine = Engine(
-            self._targets, self._timing, self._ssl_context, self._handler(), self._decode, self._rest
+            self._targets, self._timing, self._ssl_context, self._handler(), self._tap_decoder(), self._rest
         )
         engine.origin = self._origin
         if self._messages is not None and not self._messages.ended:

@@ -134,6 +134,10 @@ class SymbolLookup:
         finally:
             self._fetching.release()
 
+    def known(self, text: str) -> Optional[str]:
+        """The exchange's name for ``text``, if the table that is there tells."""
+        return self._table.find(text) if self._table is not None else None
+
     def learn(self, rules: Dict[str, PairRules]) -> None:
         """Know these pairs, and no others."""
         self._rules, self._table, self._fetched = rules, SymbolTable(rules), time.monotonic()

@@ -6,25 +6,47 @@ seconds, not the connection.
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import ssl
 import time
-from typing import Any, Callable, List, Optional
-from urllib.parse import urlsplit
+from typing import Any, Callable, List, Optional, Union
+from urllib.parse import unquote, urlsplit
 
+from ..core.secret import HiddenBytes, Secret
 from ..errors import ConnectFailed
 from .guarded_socket import wait_ready
 
+MAX_ANSWER = 16 * 1024
 SLICE = 0.1
 """How often an abort is looked for while dialling, in seconds."""
 
 
-class Target:
-    """Where to connect: the parts of a ``ws://`` or ``wss://`` URL."""
+class Proxy:
+    """An HTTP proxy that tunnels: the parts of ``http://user:password@host:port``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: Secret) -> None:
+        """Raises ValueError for anything else."""
+        parts = urlsplit(url.reveal())
+        if parts.scheme != "http" or not parts.hostname or not parts.port:
+            raise ValueError("proxy must be a URL such as 'http://user:password@host:port'")
+        self.url = url
+        self.host = parts.hostname
+        self.port = parts.port
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        self.login = Secret(base64.b64encode(login.encode()).decode() if parts.username else "")
+
+    def __repr__(self) -> str:
+        return f"<proxy {self.host}:{self.port}>"
+
+
+class Target:
+    """Where to connect: the parts of a ``ws://`` or ``wss://`` URL, and the proxy on the way, if any."""
+
+    def __init__(self, url: str, proxy: Optional[Proxy] = None) -> None:
         """Raises ValueError for anything that is no WebSocket URL."""
+        self.proxy = proxy
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
             raise ValueError(f"{url!r} is not a WebSocket URL such as 'wss://ws.kraken.com'")
@@ -68,11 +90,12 @@ def dial(
         ConnectFailed: with the step that failed.
     """
     step("resolve")
+    first: Union[Proxy, Target] = target.proxy or target
     try:
-        addresses = socket.getaddrinfo(target.host, target.port, 0, socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(first.host, first.port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise ConnectFailed(
-            f"cannot resolve {target.host} ({_words(error)}). Are you online?", step="resolve"
+            f"cannot resolve {first.host} ({_words(error)}). Are you online?", step="resolve"
         ) from error
     step("connect")
     failures: List[str] = []
@@ -86,6 +109,8 @@ def dial(
             continue
         try:
             _connect(sock, address, time.monotonic() + share, aborted)
+            if target.proxy is not None:
+                _tunnel(sock, target, target.proxy, deadline, aborted)
             if not target.secure:
                 return sock
             step("tls")
@@ -118,6 +143,38 @@ def _connect(sock: socket.socket, address: Any, deadline: float, aborted: Callab
     error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error:
         raise OSError(error, os.strerror(error))
+
+
+def _tunnel(
+    sock: socket.socket, target: Target, proxy: Proxy, deadline: float, aborted: Callable[[], bool]
+) -> None:
+    """Ask the proxy for a tunnel to the target (RFC 9110, CONNECT)."""
+    where = f"{target.host}:{target.port}"
+    lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
+    if proxy.login:
+        lines.append(f"Proxy-Authorization: Basic {proxy.login.reveal()}")
+    asked, answer = HiddenBytes("\r\n".join([*lines, "", ""]).encode()), b""
+    while asked:
+        try:
+            asked = HiddenBytes(asked[sock.send(asked) :])
+        except BlockingIOError:
+            wait_ready(sock, True, SLICE)
+        _go_on(deadline, aborted)
+    while not answer.endswith(b"\r\n\r\n"):  # byte by byte: what follows belongs to the target
+        try:
+            byte = sock.recv(1)
+        except BlockingIOError:
+            wait_ready(sock, False, SLICE)
+            _go_on(deadline, aborted)
+            continue
+        if not byte or len(answer) > MAX_ANSWER:
+            raise ConnectFailed(f"the proxy {proxy.host}:{proxy.port} does not answer as one", step="proxy")
+        answer += byte
+    status = answer.split(b"\r\n", 1)[0].decode("latin-1")
+    if status.split(" ")[1:2] != ["200"]:
+        raise ConnectFailed(
+            f"the proxy {proxy.host}:{proxy.port} refused a tunnel to {where}: {status:.100}", step="proxy"
+        )
 
 
 def _wrap(
@@ -164,4 +221,4 @@ def _words(error: BaseException) -> str:
 
 def _proxy_hint() -> str:
     names = [name for name in ("https_proxy", "HTTPS_PROXY", "all_proxy") if os.environ.get(name)]
-    return f" ({names[0]} is set, but proxies are not supported)" if names else ""
+    return f" ({names[0]} is set, but only proxy= is used)" if names else ""

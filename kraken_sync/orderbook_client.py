@@ -1,0 +1,276 @@
+"""SpotOrderBookClient: the order books of python-kraken-sdk's surface, without ``await``."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import weakref
+from collections import OrderedDict
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+from .client import SpotWSClient
+from .core.book import BookState
+from .core.book_sync import BookSync, Verdict
+from .core.channels import check
+from .core.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_envelope
+from .core.numbers import fixed, scaled
+from .core.symbols import spelled
+from .errors import BookNotLive
+from .io.deadline import deadline_of, time_left
+from .io.streams import Decode
+from .order_book import book_key
+
+Callback = Callable[..., Any]
+
+
+class _Kept:
+    """One book as the callback's thread has seen it, and when its levels were last told."""
+
+    def __init__(self, symbol: str, depth: int) -> None:
+        self.sync = BookSync(symbol, depth)
+        self.times: Dict[str, Dict[int, Optional[str]]] = {"ask": {}, "bid": {}}
+
+
+class SpotOrderBookClient(SpotWSClient):
+    """Keeps verified order books of one depth, and tells every update.
+
+    ::
+
+        class OrderBook(SpotOrderBookClient):
+            def on_book_update(self, pair, message):
+                print(pair, next(iter(self.get(pair)["bid"].items())))
+
+        with OrderBook(depth=10) as books:
+            books.add_book(pairs=["XBT/USD"])
+            ...
+
+    ``on_book_update`` (or ``callback``) is called with every message that was verified, on one background
+    thread, in order; :meth:`get` called from there is the book right after that message. If a checksum
+    does not match nothing is called until the book was fetched anew and verified.
+    :meth:`SpotWSClient.book` offers more: exact decimals, waiting, several depths.
+
+    Args:
+        depth: 10, 25, 100, 500 or 1000 levels a side, for all books of this client.
+        callback: called as ``callback(pair=..., message=...)``.
+        key, secret, options: as for :class:`SpotWSClient`: URLs, ``proxy``, ``ssl_context``, ...
+    """
+
+    def __init__(
+        self,
+        depth: int = 10,
+        callback: Optional[Callback] = None,
+        *,
+        key: str = "",
+        secret: str = "",
+        **options: Any,
+    ) -> None:
+        check({"channel": "book", "symbol": ["BTC/USD"], "depth": depth})  # complains about the depth
+        self.__depth = depth
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable, not {callback!r:.80}")
+        for handler in (callback, type(self).on_book_update):
+            if inspect.iscoroutinefunction(handler):
+                raise TypeError(f"{handler.__name__} must be a plain function: drop the 'async'")
+        super().__init__(key, secret, **options)
+        key = secret = ""
+        self.__callback = callback
+        self.__with_self = callback is not None and _takes_self(callback)
+        self.__kept: Dict[str, _Kept] = {}
+        self.__changed = threading.Condition()
+        self.__teller: Optional[int] = None
+
+    # -- what python-kraken-sdk has ----------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        """The depth of all books of this client."""
+        return self.__depth
+
+    def add_book(self, pairs: Union[str, Sequence[str]], timeout: Optional[float] = 10.0) -> None:
+        """Keep the books of these pairs, and block until each has a verified snapshot.
+
+        Called from a callback it does not wait for the snapshots.
+
+        Args:
+            pairs: in any common spelling, ``XBT/USD`` as well as ``BTC/USD``.
+            timeout: seconds, None for ever.
+
+        Raises:
+            UnknownSymbol, SubscriptionRefused: naming each pair; nothing was changed.
+            BookNotLive: no verified snapshot in time.
+        """
+        deadline = deadline_of(timeout)
+        params = {"channel": "book", "depth": self.__depth, "symbol": _listed(pairs)}
+        symbols = self.subscribe(params, timeout=time_left(deadline)).symbols
+        if threading.get_ident() == self.__teller:
+            return
+        with self.__changed:
+            for symbol in symbols:
+                while not self.__valid(symbol):
+                    left = time_left(deadline)
+                    if left is not None and left <= 0:
+                        raise BookNotLive(symbol, "SYNCING", "no verified snapshot in time")
+                    self.__changed.wait(0.5 if left is None else min(0.5, left))
+
+    def remove_book(self, pairs: Union[str, Sequence[str]], timeout: Optional[float] = 10.0) -> None:
+        """Keep the books of these pairs no more, and block until the exchange has confirmed.
+
+        Raises:
+            SubscriptionRefused: one of them is not kept.
+        """
+        names = _listed(pairs)
+        self.unsubscribe({"channel": "book", "depth": self.__depth, "symbol": names}, timeout=timeout)
+        with self.__changed:
+            for name in names:
+                self.__kept.pop(self.__symbol(name), None)
+
+    def get(self, pair: str) -> Optional[Dict[str, Any]]:
+        """A copy of a book as the last callback has seen it; None if it is not kept.
+
+        Returns:
+            ``bid`` and ``ask``: ordered dicts, best first, of price text to ``(volume text, timestamp)``;
+            ``valid``: whether it is verified and live right now; ``price_decimals``, ``qty_decimals``.
+        """
+        with self.__changed:
+            kept = self.__kept.get(self.__symbol(pair))
+            if kept is None or not kept.sync.generation:
+                return None
+            book = kept.sync.book
+            asks, bids = book.top(self.__depth)
+            found: Dict[str, Any] = {}
+            for side, levels in (("bid", bids), ("ask", asks)):
+                times = kept.times[side]
+                found[side] = OrderedDict(
+                    (
+                        fixed(price, book.price_decimals),
+                        (fixed(qty, book.qty_decimals), times.get(price)),
+                    )
+                    for price, qty in levels
+                )
+            found["valid"] = self.__valid(book.symbol)
+            found["price_decimals"], found["qty_decimals"] = book.price_decimals, book.qty_decimals
+            return found
+
+    def on_book_update(self, pair: str, message: Dict[str, Any]) -> None:
+        """Called with every verified message. Override it, or pass ``callback``."""
+        if self.__callback is None:
+            return
+        if self.__with_self:
+            self.__callback(self, pair=pair, message=message)
+        else:
+            self.__callback(pair=pair, message=message)
+
+    def on_message(self, message: Any) -> None:
+        """Called with every message before a book is told; nothing needs it."""
+
+    @staticmethod
+    def get_first(values: Tuple[Any, ...]) -> float:
+        """The first of ``values`` as a float: the sort key of price levels."""
+        return float(values[0])
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _tap_decoder(self) -> Decode:
+        return bytes  # exact digits are needed here, so frames are decoded by who gets them
+
+    def _handler(self) -> Optional[Callable[[], Optional[Callable[[Any], Any]]]]:
+        return weakref.WeakMethod(self._frame)
+
+    def _frame(self, frame: Any) -> None:
+        self.__teller = threading.get_ident()
+        if isinstance(frame, dict):  # a gap
+            self.__gap(frame)
+            self.on_message(frame)
+            return
+        message = self._decode(frame)
+        self.on_message(message)
+        if not (frame.startswith(BOOK_PREFIX) or decode_envelope(frame).channel == "book"):
+            return
+        try:
+            book = decode_book(frame)
+        except MalformedFrame:
+            return
+        for data in book.data:
+            if self.__take(data, book.type == "snapshot"):
+                self.on_book_update(pair=data.symbol, message=message)
+
+    def __take(self, data: Any, snapshot: bool) -> bool:
+        """Apply one message; True if it was verified."""
+        with self.__changed:
+            kept = self.__kept.get(data.symbol)
+            if kept is None:
+                if not snapshot or not self.__wished(data.symbol):
+                    return False
+                kept = self.__kept[data.symbol] = _Kept(data.symbol, self.__depth)
+            if kept.sync.take(data, snapshot, 0.0) is not Verdict.VERIFIED:
+                return False
+            self.__note_times(kept, data, snapshot)
+            self.__changed.notify_all()
+            return True
+
+    def __note_times(self, kept: _Kept, data: Any, snapshot: bool) -> None:
+        for side, entries, levels in (
+            ("ask", data.asks, kept.sync.book.asks),
+            ("bid", data.bids, kept.sync.book.bids),
+        ):
+            times = kept.times[side]
+            if snapshot:
+                times.clear()
+            for entry in entries:
+                times[scaled(entry.price, kept.sync.book.price_decimals)[0]] = data.timestamp or None
+            if len(times) > 4 * self.__depth:
+                kept.times[side] = {price: times.get(price) for price in levels}
+
+    def __gap(self, gap: Dict[str, Any]) -> None:
+        with self.__changed:
+            for item in gap["data"]:
+                kept = self.__kept.get(item.get("symbol") or "")
+                if gap.get("channel") == "book" and kept is not None and item.get("until") is None:
+                    kept.sync.leave(BookState.STALE, str(item.get("reason")), 0.0)
+                elif item.get("dropped"):  # messages were lost here: only a fresh snapshot helps
+                    for other in self.__kept.values():
+                        other.sync.leave(BookState.STALE, "messages were dropped", 0.0)
+                    self.__start_over()
+
+    def __start_over(self) -> None:
+        engine = self._engine
+        line = engine.lines.get("public") if engine is not None else None
+        if line is None:
+            return
+        with line.changed:
+            for symbol in self.__kept:
+                wish = line.session.registry.wishes.get(book_key(symbol))
+                if wish is not None:
+                    line.session.registry.resubscribe(wish, float("-inf"))
+        line.pump()
+
+    def __wished(self, symbol: str) -> bool:
+        line = self._engine.lines.get("public") if self._engine is not None else None
+        return line is not None and book_key(symbol) in line.session.registry.wishes
+
+    def __valid(self, symbol: str) -> bool:
+        """Whether the book is verified here, and live on the line."""
+        kept = self.__kept.get(symbol)
+        line = self._engine.lines.get("public") if self._engine is not None else None
+        if kept is None or not kept.sync.live or line is None:
+            return False
+        sync = line.session.book(symbol)
+        return sync is not None and sync.live
+
+    def __symbol(self, pair: str) -> str:
+        if pair in self.__kept:
+            return pair
+        return spelled(pair) or self._lookup.known(pair) or pair
+
+
+def _listed(pairs: Union[str, Sequence[str]]) -> List[str]:
+    return [pairs] if isinstance(pairs, str) else list(pairs)
+
+
+def _takes_self(callback: Callback) -> bool:
+    """Whether a plain function wants the client as its first argument, as the SDK's own example does."""
+    try:
+        names = list(inspect.signature(callback).parameters)
+    except (TypeError, ValueError):
+        return False
+    return names[:1] == ["self"] and not inspect.ismethod(callback)
