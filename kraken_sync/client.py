@@ -29,7 +29,7 @@ from .errors import (
 )
 from .io.connection import BOOK, FRAMES, Connection
 from .io.deadline import deadline_of, time_left
-from .io.dial import Target
+from .io.dial import Proxy, Target
 from .io.engine import LEVEL3, PRIVATE, PUBLIC
 from .io.holds import BookToken
 from .io.nonces import Nonces
@@ -81,6 +81,9 @@ class SpotWSClient(Trading):
         nonce_file: a file that processes with the same API key share, so that their nonces rise together.
         order_gate: ``refuse``, ``hold`` or ``open``: what becomes of orders while the feed is down. See
             ``client.order_gate``.
+        proxy: an HTTP proxy for everything, ``http://user:password@host:port``. TLS goes through it end to
+        end.
+            The proxies of the environment are not used.
         tier: ``starter``, ``intermediate`` or ``pro``, for ``client.trading_rate``; the exchange tells it,
         too.
     """
@@ -108,9 +111,11 @@ class SpotWSClient(Trading):
         nonce_file: Union[str, Path, None] = None,
         order_gate: str = "refuse",
         tier: Optional[str] = None,
+        proxy: str = "",
     ) -> None:
         hidden = Secret(key or ""), Secret(secret or "")
-        key = secret = ""  # nothing that shows the locals of this frame may show them
+        through = Proxy(Secret(proxy)) if proxy else None
+        key = secret = proxy = ""  # nothing that shows the locals of this frame may show them
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
         for handler in (callback, type(self).on_message):
@@ -122,12 +127,12 @@ class SpotWSClient(Trading):
         if not isinstance(timing, Timing):
             raise TypeError(f"timing must be a Timing, not {timing!r:.80}")
         targets = {
-            PRIVATE: self._resolve(auth_ws_url, self.AUTH_WS_URL, private=True),
-            LEVEL3: self._resolve(level3_ws_url, self.LEVEL3_WS_URL, private=True),
+            PRIVATE: self._resolve(auth_ws_url, self.AUTH_WS_URL, through, private=True),
+            LEVEL3: self._resolve(level3_ws_url, self.LEVEL3_WS_URL, through, private=True),
         }
         if not no_public:
-            targets[PUBLIC] = self._resolve(ws_url, self.WS_URL)
-        rest = Rest(rest_url or self.REST_URL, credentials_of(*hidden), Nonces(nonce_file))
+            targets[PUBLIC] = self._resolve(ws_url, self.WS_URL, through)
+        rest = Rest(rest_url or self.REST_URL, credentials_of(*hidden), Nonces(nonce_file), through)
         super().__init__(targets, timing, ssl_context, FrameDecoder(parse_float), rest)
         self._unknown = []
         self._order_gate = OrderGate(order_gate)
@@ -136,12 +141,14 @@ class SpotWSClient(Trading):
         self._books: Dict[Tuple[str, int], OrderBook] = {}
         self._lookup = SymbolLookup()
 
-    def _resolve(self, url: Optional[str], default: str, private: bool = False) -> Target:
+    def _resolve(
+        self, url: Optional[str], default: str, proxy: Optional[Proxy], *, private: bool = False
+    ) -> Target:
         if url is not None and not isinstance(url, str):
             raise TypeError(f"a URL must be a string such as {default!r}, not {url!r:.80}")
         Target(url or default)  # complains in the words of what was given
         base = (url or default).rstrip("/")
-        target = Target(base if base.endswith(self.API_V) else base + self.API_V)
+        target = Target(base if base.endswith(self.API_V) else base + self.API_V, proxy)
         if private and not target.secure and target.host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError(f"{url!r} would send tokens and orders in clear; use wss://")
         return target

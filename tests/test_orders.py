@@ -449,9 +449,9 @@ def test_a_late_rejection_is_never_arrived(trader: SpotWSClient, exchange: Simul
 def test_an_order_that_arrives_after_the_call_gave_up(trader: SpotWSClient, exchange: Simulator) -> None:
     """ "Never arrived" is not said while the engine can still take it."""
     trader.orders.wait_live()
-    exchange.faults.request_delay = 0.6
+    exchange.faults.request_delay = 1.0
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, timeout=0.2, deadline=2)
+        trader.add_order(**FAR, timeout=0.5, deadline=3)
     exchange.cut()
     early = trader.reconcile(caught.value, timeout=0.1)
     assert early.outcome is Outcome.STILL_UNKNOWN
@@ -462,9 +462,9 @@ def test_an_order_that_arrives_after_the_call_gave_up(trader: SpotWSClient, exch
 def test_a_late_order_misses_its_deadline(trader: SpotWSClient, exchange: Simulator) -> None:
     """The engine refuses it, and it is said that it never arrived."""
     trader.orders.wait_live()
-    exchange.faults.request_delay = 1.2
+    exchange.faults.request_delay = 2.0
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, timeout=0.2, deadline=0.6)
+        trader.add_order(**FAR, timeout=0.6, deadline=1.0)
     exchange.cut()
     exchange.faults.request_delay = 0
 

@@ -32,6 +32,7 @@ from ..errors import (
     ReplyTimeout,
     RestRefused,
 )
+from .dial import Proxy
 from .nonces import Nonces
 
 MAX_BODY = 256 * 1024 * 1024
@@ -97,11 +98,19 @@ class Rest:
         url: such as ``https://api.kraken.com``, without a path.
         credentials: the API key, or None.
         nonces: where its nonces come from.
+        proxy: what ``https`` goes through.
     """
 
     url = ""
 
-    def __init__(self, url: str, credentials: Optional[Credentials], nonces: Nonces) -> None:
+    def __init__(
+        self,
+        url: str,
+        credentials: Optional[Credentials],
+        nonces: Nonces,
+        proxy: Optional[Proxy] = None,
+    ) -> None:
+        self._proxy = proxy
         self.url = _checked(url)
         self.credentials = credentials
         self.nonces = nonces
@@ -312,7 +321,7 @@ class Rest:
     def _open(self) -> Any:
         with self._lock:
             if self._session is None:
-                self._session = _new_session()
+                self._session = _new_session(self._proxy)
             return self._session
 
 
@@ -433,7 +442,7 @@ def _mine(connection: Any) -> None:
         call.check()
 
 
-def _new_session() -> Any:
+def _new_session(proxy: Optional[Proxy]) -> Any:
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3 import connection, connectionpool
@@ -466,12 +475,19 @@ def _new_session() -> Any:
             super().init_poolmanager(*args, **kwargs)
             self.poolmanager.pool_classes_by_scheme = pools
 
+        def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+            manager = super().proxy_manager_for(*args, **kwargs)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
     class Session(requests.Session):
         def get_redirect_target(self, resp: Any) -> None:
             """None is followed, nor read."""
 
     session = Session()
-    session.trust_env = False  # no proxy may see the key, and none would keep the deadline
+    session.trust_env = False  # no proxy that nobody asked for
+    if proxy is not None:
+        session.proxies = {"https": proxy.url.reveal()}
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     session.headers["User-Agent"] = "kraken-sync"
     for prefix in ("https://", "http://"):
