@@ -29,6 +29,8 @@ FAST = Timing(
     retry_cap=0.2,
     maintenance_retry=0.1,
 )
+collect_ignore_glob = ["interop/*_peer.py"]  # scripts that the tests run
+
 CANARY_KEY = "CANARYkeyKRAKENSYNCq8w7e6r5t4y3u2i1o0p9"
 CANARY_SECRET = base64.b64encode(
     b"CANARY secret of kraken_sync: if this text shows up, it is a leak"

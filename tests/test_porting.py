@@ -91,7 +91,7 @@ def test_examples_of_the_manual(path: Path, tmp_path: Path) -> None:
         ),
         (
             {"method": "subscribe", "params": {}},
-            "The message must contain the ``params`` key that points to a dictionary containing the ``channel``",
+            "The message must contain the ``params`` key that points to a dictionary containing the ",
         ),
     ],
 )

@@ -382,7 +382,7 @@ def test_history(trader: SpotWSClient) -> None:
 
     assert rest.time()["unixtime"] > 10**9
     assert rest.system_status()["status"] == "online"
-    assert rest.asset_pairs("XBT/USD")["XXBTZUSD"]["wsname"] == "XBT/USD"
+    assert rest.asset_pairs("XBT/USD")["BTC/USD"]["wsname"] == "XBT/USD"
     assert len(rest.asset_pairs()) == 12
     assert len(rest.ohlc("BTC/USD", 5)["BTC/USD"]) == 40
     assert len(rest.trades("btc-usd", count=3)["BTC/USD"]) == 3

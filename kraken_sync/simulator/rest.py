@@ -79,8 +79,10 @@ class RestApi:
 
     def _asset_pairs(self, params: Params) -> Any:
         wanted = params.get("pair", "")
-        pairs = [self._pair(name) for name in wanted.split(",")] if wanted else list(INSTRUMENTS)
-        return {rest_id(pair): self._pair_entry(pair) for pair in pairs}
+        if not wanted:
+            return {rest_id(pair): self._pair_entry(pair) for pair in INSTRUMENTS}
+        pairs = {name: self._pair(name) for name in wanted.split(",")}
+        return {_echo({"pair": name}, pair): self._pair_entry(pair) for name, pair in pairs.items()}
 
     def _pair_entry(self, pair: Instrument) -> Dict[str, Any]:
         old_base, _, old_quote = (pair.old_name or pair.symbol).partition("/")
