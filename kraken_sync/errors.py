@@ -21,7 +21,7 @@
   * :class:`BookNotLive`: an order book that is not verified right now was read
   * :class:`AccountNotLive`: orders or balances that are not up to date right now were read
   * :class:`StreamOverflow`: a stream that must not lose anything was read too slowly
-  * :class:`CredentialsMissing`: a private call without an API key
+  * :class:`CredentialsMissing` (``ValueError``): a private call without an API key
   * :class:`CredentialsInvalid`: the API key is wrong
   * :class:`UnknownSymbol` (``ValueError``): no such symbol, with the nearest names
   * :class:`UnknownChannel` (``ValueError``): no such channel, with the nearest name
@@ -347,7 +347,7 @@ class StreamOverflow(KrakenError):
         self.dropped = dropped
 
 
-class CredentialsMissing(KrakenError):
+class CredentialsMissing(KrakenError, ValueError):
     """A private channel or method was used without an API key."""
 
 

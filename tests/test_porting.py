@@ -154,6 +154,8 @@ def test_private_without_a_key(client: SpotWSClient) -> None:
     """As the SDK's ``KrakenAuthenticationError``, by the name it has here; ``no_public`` as there."""
     with pytest.raises(CredentialsMissing):
         client.send_message({"method": "add_order", "params": {}})
+    with pytest.raises(ValueError, match=r"Missing credentials\."):
+        client.request("POST", "/0/private/Balance")
     with pytest.raises(ConnectionError, match="Private connection does not exist!"):
         _ = client.active_private_subscriptions
 
