@@ -52,6 +52,7 @@ class Cancels:
             lost = error
         else:
             return self._results(line, request, targets, userrefs, params, single, ends)
+        remembered = self._client._remembered(lost)
         # a cancel has the same effect twice as once: look, and ask again, on the next connection perhaps
         if self._gone(line, targets):
             self._client._known_again(lost)
@@ -66,11 +67,17 @@ class Cancels:
             self._client._known_again(lost)  # the second one stands for both
             raise
         self._client._known_again(lost)
-        if request.refused and not (refusal(request) or "").startswith("EOrder:Unknown order"):
-            return self._results(line, request, targets, userrefs, params, single, ends)
-        # what is unknown now may have been canceled by the first try: it is not open, anyway
-        self._wait_gone(line, targets, None if ends is None else min(ends, time.monotonic() + SEEN_WITHIN))
-        return self._seen(line, targets, single)
+        if self._gone(line, targets):
+            return self._seen(line, targets, single)
+        if not (refusal(request) or "").startswith("EOrder:Unknown order"):
+            return self._corrected(
+                line, self._results(line, request, targets, userrefs, params, single, ends)
+            )
+        # it is not open any more: was that the first try?
+        if self._wait_gone(line, targets, _soon(ends)):
+            return self._seen(line, targets, single)
+        self._client._unknown.append(remembered)
+        raise lost
 
     def _matching(self, line: PrivateConnection, userref: int, ends: Optional[float]) -> List[Target]:
         """The open orders with this userref, as far as the executions tell."""
@@ -95,14 +102,29 @@ class Cancels:
             records = [self._record(line, target) for target in targets]
             return all(record is not None and record.status in CLOSED for record in records)
 
+    def _corrected(self, line: PrivateConnection, result: Any) -> Any:
+        """After a second try: what it calls unknown may have been canceled by the first."""
+        if isinstance(result, list):
+            with line.changed:
+                for entry in result:
+                    kind = next(iter(entry), "")
+                    record = self._record(line, (kind, entry.get(kind)))
+                    if "error" in entry and record is not None and record.status == "canceled":
+                        del entry["error"]
+        return result
+
     def _seen(self, line: PrivateConnection, targets: List[Target], single: bool) -> Any:
-        """The answer that the executions give."""
+        """The answer that the executions give. Raises OrderRejected for a single order that was not
+        canceled."""
         entries: List[Json] = []
         with line.changed:
             for kind, name in targets:
                 record = self._record(line, (kind, name))
                 status = record.status if record is not None else UNKNOWN
                 entries.append({kind: name} if status == "canceled" else {kind: name, "status": status})
+        if single and "status" in entries[0]:
+            what = f"EOrder:Unknown order (it is {entries[0]['status']})"
+            raise rejected("cancel_order", what, _named(targets[0]))
         return entries[0] if single else entries
 
     def _results(
@@ -119,7 +141,8 @@ class Cancels:
         if error is not None:
             raise rejected("cancel_order", error, _named(targets[0]) if single else params)
         if userrefs:
-            self._wait_gone(line, targets, ends)
+            if targets:
+                self._wait_gone(line, targets, _soon(ends))
             told = [self._client._decode(reply.frame) for reply in request.replies]
             return self._seen(line, targets, False) or [one["result"] for one in told if one.get("result")]
         if single:
@@ -161,6 +184,11 @@ class Cancels:
                 record = self._record(line, (kind, name))
                 entries.append({kind: name, "status": record.status if record is not None else UNKNOWN})
         return entries
+
+
+def _soon(ends: Optional[float]) -> float:
+    soon = time.monotonic() + SEEN_WITHIN
+    return soon if ends is None else min(soon, ends)
 
 
 def _named(target: Target) -> Json:

@@ -73,7 +73,7 @@ class SpotWSClient(Trading):
         rest_url: where the REST API is, without a path.
         ws_url: where public market data are, such as ``wss://ws.kraken.com``, without ``/v2``.
         auth_ws_url: where private data and trading are.
-        level3_ws_url: where the level3 channel is.
+        level3_ws_url: where the level3 channel is; must be given if any of the others is.
         parse_float: what numbers in messages become, as in the :mod:`json` module: ``float``,
             ``decimal.Decimal``, ``str``. Books are always exact decimals.
         ssl_context: TLS settings of your own; the default verifies certificates.
@@ -113,7 +113,9 @@ class SpotWSClient(Trading):
         tier: Optional[str] = None,
         proxy: str = "",
     ) -> None:
-        hidden = Secret(key or ""), Secret(secret or "")
+        if not isinstance(key, str) or not isinstance(secret, str):
+            raise TypeError("key and secret must be strings")
+        hidden = Secret(key), Secret(secret)
         through = Proxy(Secret(proxy)) if proxy else None
         key = secret = proxy = ""  # nothing that shows the locals of this frame may show them
         if callback is not None and not callable(callback):
@@ -128,8 +130,10 @@ class SpotWSClient(Trading):
             raise TypeError(f"timing must be a Timing, not {timing!r:.80}")
         targets = {
             PRIVATE: self._resolve(auth_ws_url, self.AUTH_WS_URL, through, private=True),
-            LEVEL3: self._resolve(level3_ws_url, self.LEVEL3_WS_URL, through, private=True),
         }
+        elsewhere = any((rest_url, ws_url, auth_ws_url)) and level3_ws_url is None
+        if not elsewhere:  # nobody who named other hosts means the real one here
+            targets[LEVEL3] = self._resolve(level3_ws_url, self.LEVEL3_WS_URL, through, private=True)
         if not no_public:
             targets[PUBLIC] = self._resolve(ws_url, self.WS_URL, through)
         rest = Rest(rest_url or self.REST_URL, credentials_of(*hidden), Nonces(nonce_file), through)

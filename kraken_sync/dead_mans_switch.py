@@ -118,4 +118,6 @@ class DeadMansSwitch:
             raise
 
     def __repr__(self) -> str:
+        if self._switch is None:
+            return f"<dead man's switch of {self._timeout} s, not armed: use it in a with statement>"
         return f"<dead man's switch of {self._timeout} s, {self.left:.0f} s left>"

@@ -174,7 +174,11 @@ class Lifecycle:
         self.close()
 
     def __enter__(self) -> Any:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -214,6 +218,8 @@ class Lifecycle:
             CredentialsMissing: ``what`` needs an API key.
         """
         self._credentials(what)
+        if kind not in self._targets:
+            raise ValueError("other hosts were given, but not level3_ws_url=, where the level3 channel is")
         deadline = deadline_of(timeout)
         line = self._started(timeout).open(kind)
         if not line.worked:

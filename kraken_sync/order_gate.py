@@ -33,9 +33,12 @@ class OrderGate:
             the call's timeout; ``open`` lets everything through.
     """
 
+    policy = ""
+    _books: List[OrderBook] = []
+
     def __init__(self, policy: str = "refuse") -> None:
         self.policy = _checked(policy)
-        self._books: List[OrderBook] = []
+        self._books = []
 
     def require(self, *books: OrderBook) -> None:
         """Be shut while any of these is not LIVE, too."""
@@ -58,7 +61,7 @@ class OrderGate:
             shut = closed_for(method, params, session.system)
             if shut is not None:
                 return shut
-            blind = bool(orders.generation) and not orders.live
+            blind = bool(orders.generation) and not orders.live and not orders.reason.startswith("not subscr")
             if method in ADDING and blind:
                 return f"client.orders is {orders.state} ({orders.reason})"
         if method not in ADDING:
@@ -67,6 +70,9 @@ class OrderGate:
             if str(book.state) != "LIVE":
                 return f"the book {book.symbol} is {book.state}"
         return None
+
+    def __repr__(self) -> str:
+        return f"<order gate {self.policy!r}, {len(self._books)} books required>"
 
     def check(self, method: str, params: Mapping[str, Any], line: PrivateConnection) -> None:
         """Raise GateShut if the request may not go out at this very moment."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import threading
+import time
 import weakref
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 from .client import SpotWSClient
 from .core.book import BookState
@@ -15,10 +16,11 @@ from .core.channels import check
 from .core.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_envelope
 from .core.numbers import fixed, scaled
 from .core.symbols import spelled
-from .errors import BookNotLive
+from .errors import BookNotLive, ClientClosed
+from .io.connection import Connection
 from .io.deadline import deadline_of, time_left
+from .io.line import again
 from .io.streams import Decode
-from .order_book import book_key
 
 Callback = Callable[..., Any]
 
@@ -76,6 +78,7 @@ class SpotOrderBookClient(SpotWSClient):
         self.__callback = callback
         self.__with_self = callback is not None and _takes_self(callback)
         self.__kept: Dict[str, _Kept] = {}
+        self.__added: Set[str] = set()
         self.__changed = threading.Condition()
         self.__teller: Optional[int] = None
 
@@ -100,13 +103,26 @@ class SpotOrderBookClient(SpotWSClient):
             BookNotLive: no verified snapshot in time.
         """
         deadline = deadline_of(timeout)
-        params = {"channel": "book", "depth": self.__depth, "symbol": _listed(pairs)}
-        symbols = self.subscribe(params, timeout=time_left(deadline)).symbols
+        listed = _listed(pairs)
+        params = {"channel": "book", "depth": self.__depth, "symbol": listed}
+        names = [self.__symbol(name) for name in listed]
+        with self.__changed:
+            fresh = set(names) - self.__added
+            self.__added |= fresh  # before the first snapshot can come
+        try:
+            symbols = self.subscribe(params, timeout=time_left(deadline)).symbols
+        except BaseException:
+            with self.__changed:
+                self.__added -= fresh
+            raise
+        with self.__changed:
+            self.__added.update(symbols)
         if threading.get_ident() == self.__teller:
             return
         with self.__changed:
             for symbol in symbols:
                 while not self.__valid(symbol):
+                    self.__check_going(symbol)
                     left = time_left(deadline)
                     if left is not None and left <= 0:
                         raise BookNotLive(symbol, "SYNCING", "no verified snapshot in time")
@@ -122,7 +138,10 @@ class SpotOrderBookClient(SpotWSClient):
         self.unsubscribe({"channel": "book", "depth": self.__depth, "symbol": names}, timeout=timeout)
         with self.__changed:
             for name in names:
-                self.__kept.pop(self.__symbol(name), None)
+                symbol = self.__symbol(name)
+                self.__kept.pop(symbol, None)
+                self.__added.discard(symbol)
+            self.__changed.notify_all()
 
     def get(self, pair: str) -> Optional[Dict[str, Any]]:
         """A copy of a book as the last callback has seen it; None if it is not kept.
@@ -174,6 +193,8 @@ class SpotOrderBookClient(SpotWSClient):
         return bytes  # exact digits are needed here, so frames are decoded by who gets them
 
     def _handler(self) -> Optional[Callable[[], Optional[Callable[[Any], Any]]]]:
+        with self.__changed:  # a new start: nothing that is kept is worth anything
+            self.__kept.clear()
         return weakref.WeakMethod(self._frame)
 
     def _frame(self, frame: Any) -> None:
@@ -182,31 +203,39 @@ class SpotOrderBookClient(SpotWSClient):
             self.__gap(frame)
             self.on_message(frame)
             return
-        message = self._decode(frame)
-        self.on_message(message)
-        if not (frame.startswith(BOOK_PREFIX) or decode_envelope(frame).channel == "book"):
-            return
+        message, verified = self._decode(frame), self.__apply(frame)
         try:
+            self.on_message(message)
+        finally:
+            for symbol in verified:
+                self.on_book_update(pair=symbol, message=message)
+
+    def __apply(self, frame: bytes) -> List[str]:
+        """Apply a frame, if it is one of a book; returns the symbols that were verified."""
+        try:
+            if not (frame.startswith(BOOK_PREFIX) or decode_envelope(frame).channel == "book"):
+                return []
             book = decode_book(frame)
         except MalformedFrame:
-            return
-        for data in book.data:
-            if self.__take(data, book.type == "snapshot"):
-                self.on_book_update(pair=data.symbol, message=message)
+            return []
+        return [data.symbol for data in book.data if self.__take(data, book.type == "snapshot")]
 
     def __take(self, data: Any, snapshot: bool) -> bool:
         """Apply one message; True if it was verified."""
         with self.__changed:
             kept = self.__kept.get(data.symbol)
             if kept is None:
-                if not snapshot or not self.__wished(data.symbol):
+                if not snapshot or data.symbol not in self.__added:
                     return False
                 kept = self.__kept[data.symbol] = _Kept(data.symbol, self.__depth)
-            if kept.sync.take(data, snapshot, 0.0) is not Verdict.VERIFIED:
-                return False
-            self.__note_times(kept, data, snapshot)
-            self.__changed.notify_all()
-            return True
+            verdict = kept.sync.take(data, snapshot, 0.0)
+            if verdict is Verdict.VERIFIED:
+                self.__note_times(kept, data, snapshot)
+                self.__changed.notify_all()
+                return True
+        if verdict is Verdict.MISMATCHED:
+            self.__start_over([data.symbol], "lost track of the book")
+        return False
 
     def __note_times(self, kept: _Kept, data: Any, snapshot: bool) -> None:
         for side, entries, levels in (
@@ -222,40 +251,48 @@ class SpotOrderBookClient(SpotWSClient):
                 kept.times[side] = {price: times.get(price) for price in levels}
 
     def __gap(self, gap: Dict[str, Any]) -> None:
+        lost: List[str] = []
         with self.__changed:
             for item in gap["data"]:
-                kept = self.__kept.get(item.get("symbol") or "")
-                if gap.get("channel") == "book" and kept is not None and item.get("until") is None:
-                    kept.sync.leave(BookState.STALE, str(item.get("reason")), 0.0)
+                symbol = item.get("symbol")
+                if gap.get("channel") == "book" and symbol in self.__kept:
+                    self.__kept[symbol].sync.leave(BookState.STALE, str(item.get("reason")), 0.0)
                 elif item.get("dropped"):  # messages were lost here: only a fresh snapshot helps
-                    for other in self.__kept.values():
-                        other.sync.leave(BookState.STALE, "messages were dropped", 0.0)
-                    self.__start_over()
+                    lost = list(self.__kept)
+            for symbol in lost:
+                self.__kept[symbol].sync.leave(BookState.STALE, "messages were dropped", 0.0)
+        self.__start_over(lost, "the callback was too slow")
 
-    def __start_over(self) -> None:
-        engine = self._engine
-        line = engine.lines.get("public") if engine is not None else None
-        if line is None:
+    def __start_over(self, symbols: Sequence[str], reason: str) -> None:
+        line = self.__line()
+        if line is None or not symbols:
             return
         with line.changed:
-            for symbol in self.__kept:
-                wish = line.session.registry.wishes.get(book_key(symbol))
-                if wish is not None:
-                    line.session.registry.resubscribe(wish, float("-inf"))
+            for symbol in symbols:
+                line.session.resync_book(symbol, reason, time.monotonic())
         line.pump()
 
-    def __wished(self, symbol: str) -> bool:
-        line = self._engine.lines.get("public") if self._engine is not None else None
-        return line is not None and book_key(symbol) in line.session.registry.wishes
+    def __line(self) -> Optional[Connection]:
+        engine = self._engine
+        return engine.lines.get("public") if engine is not None else None
 
     def __valid(self, symbol: str) -> bool:
-        """Whether the book is verified here, and live on the line."""
-        kept = self.__kept.get(symbol)
-        line = self._engine.lines.get("public") if self._engine is not None else None
+        """Whether the book is verified here, live on the line, and from the same snapshot."""
+        kept, line = self.__kept.get(symbol), self.__line()
         if kept is None or not kept.sync.live or line is None:
             return False
         sync = line.session.book(symbol)
-        return sync is not None and sync.live
+        return sync is not None and sync.live and sync.snapshot_checksum == kept.sync.snapshot_checksum
+
+    def __check_going(self, symbol: str) -> None:
+        """Raise if the book of ``symbol`` cannot come any more."""
+        line = self.__line()
+        if line is None or line.closed:
+            raise ClientClosed("the client is closed")
+        if line.failure is not None:
+            raise again(line.failure)
+        if line.session.book(symbol) is None:
+            raise BookNotLive(symbol, "CLOSED", "unsubscribed meanwhile")
 
     def __symbol(self, pair: str) -> str:
         if pair in self.__kept:

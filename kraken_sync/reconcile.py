@@ -16,9 +16,9 @@ from .core.account import Record
 from .core.order import CLOSED, OPEN
 from .core.order_params import decimal_of
 from .core.times import parse_time
-from .errors import ClientClosed, KrakenError, OrderOutcomeUnknown, PermissionRefused
+from .errors import ClientClosed, KrakenError, OrderOutcomeUnknown, PermissionRefused, RateLimited
 from .io.deadline import deadline_of
-from .io.private import PrivateConnection
+from .io.private import PrivateConnection, patience
 from .reconciled import Outcome, Reconciled
 from .replies import error_of
 from .unknown import Unknown
@@ -35,6 +35,8 @@ EARLIER = 2.0
 """An order this many seconds older than its request is another one of the same name."""
 AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
 ADDS = ("add_order", "batch_add")
+_NO_CHANGE = ("order_id", "cl_ord_id", "symbol", "deadline", "token", "post_only")
+"""Parameters of an amend that are no change of the order."""
 
 Name = Union[str, int]
 
@@ -57,6 +59,9 @@ class Reconciler:
             self._deadline = parse_time(deadline) if isinstance(deadline, str) else float(deadline)
         self._names: List[Name] = [name]
         self._why = "nothing was found yet"
+        self._rest_not_before = 0.0
+        self._rest_pause = 0.5
+        self._last_question = False
 
     def run(self, timeout: Optional[float]) -> Reconciled:
         """Ask until it is known, or the time is over."""
@@ -79,13 +84,23 @@ class Reconciler:
             line = self._client._private("reconcile()", left)
             line.keep_orders()
             passed, how_far = self._deadline_passed(line, ends)
-            found = self._in_executions(line) or self._over_rest(line, ends)
+            found = self._in_executions(line)
+            asked_rest = found is None and time.monotonic() >= self._rest_not_before
+            if asked_rest:
+                found = self._over_rest(line, ends)
+                self._rest_pause = min(30.0, 2 * self._rest_pause)
+                self._rest_not_before = time.monotonic() + self._rest_pause
+        except RateLimited as error:
+            self._rest_not_before = time.monotonic() + patience(error)
+            self._why = f"the exchange could not be asked: {error}"
+            return None
         except PermissionRefused as error:
             return Reconciled(Outcome.STILL_UNKNOWN, None, str(error))
         except ClientClosed:
             raise
         except KrakenError as error:
-            self._why = f"the exchange could not be asked: {error}"
+            if ends is None or time.monotonic() < ends:
+                self._why = f"the exchange could not be asked: {error}"
             return None
         if found is not None:
             return self._judged(found, line, passed, how_far)
@@ -93,6 +108,10 @@ class Reconciler:
             return Reconciled(Outcome.NEVER_ARRIVED, None, f"the exchange rejected it: {rejected}")
         if self._deadline is None:
             self._why = "there is no such order so far, and no deadline after which there cannot be one"
+            return None
+        if passed and not asked_rest:
+            if not self._last_question:
+                self._last_question, self._rest_not_before = True, 0.0  # the one that counts
             return None
         if passed:
             return Reconciled(
@@ -122,7 +141,7 @@ class Reconciler:
     ) -> Optional[Reconciled]:
         """For an amend or an edit: has it had its effect, and if not, can it still have it?"""
         if self._method == "edit_order" and found.outcome is Outcome.CANCELED and self._unknown is not None:
-            return self._replacement(line, self._unknown) or (
+            return self._replacement(line, self._unknown, found) or (
                 Reconciled(
                     Outcome.STILL_UNKNOWN,
                     found.order,
@@ -139,22 +158,36 @@ class Reconciler:
         return None
 
     def _has_effect(self, found: Reconciled) -> bool:
-        if self._unknown is None or found.order is None:
-            return True
-        wanted = self._unknown.params
-        checks = (("order_qty", found.order.qty), ("limit_price", found.order.limit_price))
-        return self._method == "amend_order" and all(
-            value == decimal_of(name, wanted[name]) for name, value in checks if wanted.get(name) is not None
+        if self._unknown is None or found.order is None or self._method != "amend_order":
+            return False
+        seen = {"order_qty": found.order.qty, "limit_price": found.order.limit_price}
+        wanted = {name: value for name, value in self._unknown.params.items() if name not in _NO_CHANGE}
+        return bool(wanted) and all(
+            name in seen and seen[name] == decimal_of(name, value) for name, value in wanted.items()
         )
 
-    def _replacement(self, line: PrivateConnection, unknown: Unknown) -> Optional[Reconciled]:
-        wanted = unknown.params
+    def _replacement(
+        self, line: PrivateConnection, unknown: Unknown, found: Reconciled
+    ) -> Optional[Reconciled]:
+        """The one order that came since and is what the edit asked for."""
+        wanted, old = unknown.params, found.order
+        if old is None:
+            return None
+        fits = {
+            "symbol": old.symbol,
+            "side": old.side,
+            "order_type": old.order_type,
+            "order_qty": wanted.get("order_qty", old.qty),
+            "limit_price": wanted.get("limit_price", old.limit_price),
+        }
         with line.changed:
             records = [
                 record
                 for order_id, record in line.session.account.orders.records.items()
                 if order_id not in unknown.before
-                and record.fields.get("symbol") == wanted.get("symbol")
+                and all(record.fields.get(name) == value for name, value in fits.items())
+                and not record.fields.get("cl_ord_id")
+                and (record.order().order_userref == wanted.get("order_userref", old.order_userref))
                 and not self._earlier(parse_time(record.created))
             ]
             return self._told(records, "the executions") if len(records) == 1 else None

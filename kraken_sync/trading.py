@@ -215,6 +215,11 @@ class Trading(PrivateSide):
         params = prepared("edit_order", _given(locals()))
         ends = deadline_of(timeout)
         known = self._known(order_id)
+        if known is not None and known.cl_ord_id is not None:
+            raise ValueError(
+                "the exchange does not edit orders that have a cl_ord_id. Use amend_order, or place the "
+                "order with an order_userref, so that it gets no cl_ord_id"
+            )
         order_type = known.order_type if known is not None else "limit"
         self._check_numbers(symbol, [{"order_type": order_type, **params}], ends)
         result: Json = self._result(self._trade("edit_order", params, ends), params)
@@ -265,7 +270,7 @@ class Trading(PrivateSide):
         if error is not None and not result:
             raise rejected("batch_add", error, params)
         names = names_of(params)
-        raise OrderOutcomeUnknown(
+        unknown = OrderOutcomeUnknown(
             "batch_add",
             f"the reply does not name every order: {result!r:.200}",
             cl_ord_ids=names.cl_ord_ids,
@@ -273,6 +278,8 @@ class Trading(PrivateSide):
             sent_at=time.time(),
             deadline=parse_time(params.get("deadline")),
         )
+        self._unknown.append(Unknown(unknown, request, params, None, frozenset()))
+        raise unknown
 
     # -- canceling ---------------------------------------------------------------------------
 
@@ -549,6 +556,10 @@ class Trading(PrivateSide):
             raise lost(f"the connection ended before the reply: {request.lost}")
         raise lost(f"no reply within {time.monotonic() - request.sent_at:.1f} s")
 
+    def _remembered(self, error: OrderOutcomeUnknown) -> Unknown:
+        """What is remembered of a request whose outcome is unknown."""
+        return next(one for one in self._unknown if one.error is error)
+
     def _known_again(self, error: OrderOutcomeUnknown) -> None:
         """The outcome of a request is known after all."""
         self._unknown = [one for one in self._unknown if one.error is not error]
@@ -602,9 +613,15 @@ class Trading(PrivateSide):
 
     def _check_numbers(self, symbol: str, orders: Sequence[Mapping[str, Any]], ends: Optional[float]) -> None:
         rules = self._rules(symbol, ends)
-        for order in orders:
-            if rules is not None:
+        for index, order in enumerate(orders):
+            if rules is None:
+                return
+            try:
                 rules.check(order)
+            except ValueError as error:
+                if len(orders) == 1:
+                    raise
+                raise ValueError(f"orders[{index}]: {error}") from None
 
     def _rules(self, symbol: str, ends: Optional[float]) -> Optional[PairRules]:
         """The pair's rules; None if they cannot be had, and the exchange must judge.

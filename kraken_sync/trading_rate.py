@@ -7,9 +7,11 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from .core.channels import PRIVATE_METHODS
 from .core.order_params import named_order
 from .core.trading_rate import Tier, TradingRate, cost, tier_of
 from .io.private import PrivateConnection
+from .unknown import names_of
 
 KEPT = 10_000
 
@@ -52,6 +54,8 @@ class RateMirror:
             order_id: the order to be changed or canceled; young ones cost more.
             count: how many orders, for ``batch_add`` and ``batch_cancel``.
         """
+        if method not in PRIVATE_METHODS:
+            raise ValueError(f"method must be one of {', '.join(PRIVATE_METHODS)}, not {method!r}")
         now = time.monotonic()
         with self._lock:
             points = cost(method, self._age(order_id, now), count)
@@ -82,21 +86,20 @@ class RateMirror:
                 del self._placed[next(iter(self._placed))]
 
     def _points(self, method: str, params: Mapping[str, Any], now: float) -> List[Tuple[str, float]]:
-        symbol = params.get("symbol")
+        symbol, orders = params.get("symbol"), params.get("orders")
         if method == "batch_add":
-            return [(str(symbol), cost(method, count=len(params["orders"])))]
-        names: List[Any] = []
-        for key in ("order_id", "cl_ord_id", "orders"):
-            value = params.get(key)
-            names += value if isinstance(value, list) else [value] if value else []
+            count = len(orders) if isinstance(orders, (list, tuple)) else 0
+            return [(str(symbol), cost(method, count=count))]
+        found = names_of(params)
+        names = (*found.cl_ord_ids, *found.order_ids)
         if method == "add_order" or (symbol and not names):
             return [(str(symbol), cost(method))]
-        found = []
+        points = []
         for name in names:
-            pair = self._placed.get(name, (symbol, 0.0))[0]
+            pair = self._placed.get(name, (symbol, 0.0))[0] if isinstance(name, str) else None
             if pair:
-                found.append((str(pair), cost(method, self._age(name, now))))
-        return found
+                points.append((str(pair), cost(method, self._age(name, now))))
+        return points
 
     def _age(self, name: Any, now: float) -> Optional[float]:
         placed = self._placed.get(name)

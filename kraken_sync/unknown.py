@@ -38,8 +38,10 @@ def names_of(params: Mapping[str, Any]) -> Names:
         if isinstance(one, str):  # batch_cancel: ids alone
             order_ids.append(one)
             continue
-        for found, name in ((cl_ord_ids, "cl_ord_id"), (order_ids, "order_id"), (userrefs, "order_userref")):
+        lists: Any = ((cl_ord_ids, "cl_ord_id"), (order_ids, "order_id"), (userrefs, "order_userref"))
+        for found, name in lists:
             value: Any = one.get(name) if isinstance(one, Mapping) else None
-            values = value if isinstance(value, (list, tuple)) else [value]
-            found.extend(each for each in values if each is not None)
+            values: Any = value if isinstance(value, (list, tuple)) else [value]
+            kind = int if name == "order_userref" else str
+            found.extend(each for each in values if isinstance(each, kind))
     return Names(tuple(cl_ord_ids), tuple(order_ids), tuple(userrefs))

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, List
 
 import pytest
@@ -206,8 +207,9 @@ def test_a_deadline_by_the_exchanges_clock(
     trader: SpotWSClient, exchange: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This machine's clock is ten minutes wrong; the order is taken all the same."""
-    real = time.time
-    monkeypatch.setattr("kraken_sync.trading.time.time", lambda: real() + 600)
+    wrong = SimpleNamespace(time=lambda: time.time() + 600, monotonic=time.monotonic)
+    for module in ("trading", "private_side"):
+        monkeypatch.setattr(f"kraken_sync.{module}.time", wrong)
 
     assert trader.add_order(**FAR)["order_id"]
 
@@ -267,6 +269,14 @@ def test_bad_orders_are_told_before_anything_is_sent(trader: SpotWSClient, excha
             trader.add_order(**{**FAR, "symbol": symbol})
     with pytest.raises(TypeError):
         trader.add_order(FAR)  # type: ignore[call-arg,misc]
+    for number in ("0,1", "1_0", " 1 ", "\u0661"):
+        with pytest.raises(ValueError, match="must be a number"):
+            trader.add_order(**{**FAR, "order_qty": number})
+    with pytest.raises(TypeError, match=r"result\['order_id'\]"):
+        trader.cancel_order(order_id={"order_id": "x"})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"orders\[1\]: limit_price"):
+        order = {name: FAR[name] for name in FAR if name != "symbol"}
+        trader.batch_add(symbol=S, orders=[order, {**order, "limit_price": "90000.01"}])
     with pytest.raises(ValueError, match=r"0\.5 to 60"):
         trader.add_order(**FAR, deadline=0.1)
     assert sent(exchange) == []
@@ -300,6 +310,8 @@ def test_rejections(trader: SpotWSClient, exchange: Simulator) -> None:
 
 def test_edit(trader: SpotWSClient, exchange: Simulator) -> None:
     """Cancel and replace: a new id, the old one is canceled."""
+    with pytest.raises(ValueError, match="cl_ord_id"):
+        trader.edit_order(order_id=trader.add_order(**FAR)["order_id"], symbol=S, limit_price=91000)
     placed = trader.add_order(**FAR, order_userref=9)
     edited = trader.edit_order(order_id=placed["order_id"], symbol=S, limit_price=91000)
 
@@ -713,6 +725,23 @@ def test_readers_of_streams_and_tables_share_one_subscription(
     assert trader.active_private_subscriptions == [
         {"channel": "executions", "snap_orders": True, "snap_trades": True}
     ]
+
+
+def test_unsubscribed_executions_do_not_stop_orders(trader: SpotWSClient) -> None:
+    """The next order keeps them again."""
+    trader.add_order(**FAR)
+    trader.orders.wait_live()
+    trader.unsubscribe({"channel": "executions"})
+    trader.add_order(**FAR)
+    assert eventually(lambda: len(trader.orders.open) == 2)
+
+
+def test_other_hosts_and_level3(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
+    """Nobody who names a simulator means the real exchange for one channel."""
+    client = SpotWSClient(CANARY_KEY, CANARY_SECRET, ws_url=exchange.ws_url, auth_ws_url=exchange.auth_ws_url)
+    with pytest.raises(ValueError, match="level3_ws_url"):
+        client.level3(S)
+    client.close()
 
 
 def test_a_subscription_that_leaves_something_out(trader: SpotWSClient) -> None:

@@ -41,6 +41,8 @@ class BookSync:
         self.updated: Optional[float] = None
         """When the last verified message was applied."""
         self.generation = 0
+        self.snapshot_checksum: Optional[int] = None
+        """Of the last verified snapshot."""
         self.error = ""
         """What a mismatch looked like, in words."""
         self._failures = 0
@@ -67,6 +69,7 @@ class BookSync:
             return Verdict.MISMATCHED
         self.updated = now
         if snapshot:
+            self.snapshot_checksum = data.checksum
             if self.state is not BookState.LIVE:
                 self._live_since = now
             self.state, self.reason, self.since = BookState.LIVE, "", None

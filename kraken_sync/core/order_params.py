@@ -116,6 +116,7 @@ _PLAIN: Mapping[str, Tuple[type, str]] = {
     FLAG: (bool, "True or False"),
     WHOLE: (int, "an int"),
 }
+_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _CL_ORD_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}|[ -~]{1,18}")
 
 
@@ -147,7 +148,7 @@ def prepared(method: str, params: Params) -> Dict[str, Any]:
         count = len(found.get("orders", [])) + len(found.get("cl_ord_id", []))
         low, high = BATCH_CANCEL
         if not low <= count <= high:
-            raise ValueError(f"batch_cancel takes {low} to {high} ids, not {count}")
+            raise ValueError(f"batch_cancel takes {low} to {high} ids, not {count}; see cancel_order")
     elif method == "cancel_all_orders_after":
         _need(found, method, "timeout")
         if not 0 <= found["timeout"] < 86400:
@@ -163,6 +164,8 @@ def decimal_of(name: str, value: Any) -> Decimal:
     """
     if isinstance(value, bool) or not isinstance(value, (Decimal, int, str, float)):
         raise TypeError(f"{name} must be a number (Decimal, int, str or float), not {value!r:.80}")
+    if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
+        raise ValueError(f"{name} must be a number such as '0.25', not {value!r:.80}")
     try:
         number = Decimal(repr(value) if isinstance(value, float) else value)
     except InvalidOperation:
@@ -224,6 +227,9 @@ def _choice(name: str, allowed: Tuple[str, ...], value: Any) -> Any:
 
 def _list(name: str, kind: str, value: Any) -> Any:
     single = isinstance(value, (str, int))
+    if not single and not isinstance(value, (list, tuple, set, frozenset)):
+        hint = ", such as result['order_id']" if isinstance(value, Mapping) else ""
+        raise TypeError(f"{name} must be an id or a list of ids{hint}, not {value!r:.80}")
     values = [value] if single else list(value)
     wanted = int if kind == USERREFS else str
     if not all(isinstance(one, wanted) and not isinstance(one, bool) and one != "" for one in values):
@@ -269,7 +275,7 @@ def _check_order(order: Params, what: str) -> None:
 def _batch(found: Params) -> Any:
     orders, (low, high) = found.get("orders"), BATCH_ADD
     if not isinstance(orders, (list, tuple)) or not low <= len(orders) <= high:
-        raise ValueError(f"orders must be a list of {low} to {high} orders (dicts)")
+        raise ValueError(f"orders must be a list of {low} to {high} orders (dicts); for one see add_order")
     checked = []
     for index, order in enumerate(orders):
         what = f"orders[{index}]"

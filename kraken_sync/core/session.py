@@ -400,6 +400,18 @@ class Session:
         text = f"book {wish.key.symbol}: checksum mismatch ({sync.error}); resync {when}"
         return Received(notes=(Notice("WARNING", text),), wake=True, pump=not delay)
 
+    def resync_book(self, symbol: str, reason: str, now: float) -> None:
+        """Fetch a live book anew, for somebody who has lost track of it; readers are told as of a
+        mismatch."""
+        wish = self.registry.wishes.get(Key("book", symbol))
+        if wish is None or wish.sync is None or wish.phase is not Phase.LIVE:
+            return
+        wish.lapse(now, reason)
+        delay = wish.sync.resync_delay(now)
+        wish.sync.leave(BookState.RESYNCING, reason, now)
+        self.counters.resyncs += 1
+        self.registry.resubscribe(wish, now + delay)
+
     def _gap_over(self, wish: Wish, now: float) -> Tuple[Note, ...]:
         if wish.gap is None:
             return ()

@@ -42,5 +42,6 @@ def _decoded(secret: Secret) -> bytes:
     except (binascii.Error, ValueError):
         pass
     raise CredentialsInvalid(  # out here, so that no frame that saw the secret hangs on it
-        "the API secret is not what Kraken gave you: it is base64 text of 88 characters. Copy all of it"
+        "the API secret is not what Kraken gave you: it is base64 text of 88 characters. Copy all of it, "
+        "and see that key and secret are not swapped"
     )

@@ -28,12 +28,20 @@ class Proxy:
 
     def __init__(self, url: Secret) -> None:
         """Raises ValueError for anything else."""
-        parts = urlsplit(url.reveal())
-        if parts.scheme != "http" or not parts.hostname or not parts.port:
-            raise ValueError("proxy must be a URL such as 'http://user:password@host:port'")
+        host = port = None
+        try:
+            parts = urlsplit(url.reveal())
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            pass  # its text quotes what may be the password
+        if host is None or port is None or parts.scheme != "http":
+            raise ValueError(
+                "proxy must be a URL such as 'http://user:password@host:port'; special characters of the "
+                "password are written as %23, %2F and so on"
+            )
         self.url = url
-        self.host = parts.hostname
-        self.port = parts.port
+        self.host: str = host
+        self.port: int = port
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         self.login = Secret(base64.b64encode(login.encode()).decode() if parts.username else "")
 

@@ -91,7 +91,7 @@ class PrivateConnection(Connection):
                 if getattr(error, "permanent", False):
                     raise
                 raise ConnectFailed(
-                    f"no WebSocket token: {error}", step="token", retry_after=_patience(error)
+                    f"no WebSocket token: {error}", step="token", retry_after=patience(error)
                 ) from error
             self._unused_until = now + UNUSED_FOR
         with self.changed:
@@ -132,11 +132,12 @@ class PrivateConnection(Connection):
 
     def keep_orders(self) -> None:
         """Keep the account's orders up to date from now on, if the key may see them. Does not block."""
-        if self._keeps_orders:
-            return
-        self._keeps_orders = True
         ask = check({"channel": "executions"})
         with self.changed:
+            wish = self.session.registry.wishes.get(ask.keys()[0])
+            if wish is not None or (self._keeps_orders and not self.session.account.orders.generation):
+                return  # somebody has it, or it was refused
+            self._keeps_orders = True
             if not self.session.subscribe_table(ask).refused:
                 self._holds.add(ask.keys()[0], None, "orders")
         self.pump()
@@ -187,7 +188,7 @@ class PrivateConnection(Connection):
                 self.give_up(error)
                 return
             log.warning("no WebSocket token: %s", error)
-            pause = max(1.0, self.timing.maintenance_retry, _patience(error))
+            pause = max(1.0, self.timing.maintenance_retry, patience(error))
             self._token_not_before = time.monotonic() + pause
 
     # -- orders of which something is missing ------------------------------------------------
@@ -200,45 +201,42 @@ class PrivateConnection(Connection):
         if not names:
             return
         asked_at = time.monotonic()
+        found: Dict[str, Any] = {}
+        failure: Optional[KrakenError] = None
         try:
-            found = self._query_each(names)
+            self._query_into(found, names, asked_at + self.timing.connect_timeout)
         except KrakenError as error:
-            self._settle_later()
-            if isinstance(error, PermissionRefused):
-                self._settle_not_before = float("inf")
-            log.warning("%d orders are not settled: %s", len(names), error)
-            return
+            failure = error
+            log.warning("%d orders are not settled: %s", len(names) - len(found), error)
         now = time.monotonic()
         with self.changed:
+            before = len(orders.unsettled)
             for name, entry in found.items():
                 orders.settle(name, entry, asked_at, now)
-            left = bool(orders.unsettled)
+            progress = len(orders.unsettled) < before
             self.changed.notify_all()
-        if left:  # not known yet, or heard of meanwhile: ask again, but not at once
-            self._settle_later()
-        else:
-            self._settle_failures = 0
+        self._settle_failures = 0 if progress else self._settle_failures + 1
+        wait = SETTLE_RETRIES[min(self._settle_failures, len(SETTLE_RETRIES) - 1)]
+        self._settle_not_before = now + max(wait, patience(failure))
+        if isinstance(failure, PermissionRefused):
+            self._settle_not_before = float("inf")
         log.info("asked what became of %d orders", len(names))
 
-    def _settle_later(self) -> None:
-        wait = SETTLE_RETRIES[min(self._settle_failures, len(SETTLE_RETRIES) - 1)]
-        self._settle_failures += 1
-        self._settle_not_before = time.monotonic() + wait
-
-    def _query_each(self, names: List[str]) -> Dict[str, Any]:
-        """As :meth:`query_orders`; one id that the exchange does not know spoils not the others."""
-        deadline = time.monotonic() + self.timing.connect_timeout
+    def _query_into(self, found: Dict[str, Any], names: List[str], deadline: float) -> None:
+        """Ask for these orders; one id that the exchange does not know spoils not the others."""
         try:
-            return self.query_orders(names, deadline)
+            answer = self.query_orders(names, deadline)
         except RestRefused as error:
             if not error.error.startswith("EOrder:"):
                 raise
             if len(names) == 1:
-                return {}
-        found: Dict[str, Any] = {}
-        for name in names:
-            found.update(self._query_each([name]))
-        return found
+                found[names[0]] = None  # there is no such order, and asking again does not help
+                return
+            half = len(names) // 2
+            self._query_into(found, names[:half], deadline)
+            self._query_into(found, names[half:], deadline)
+            return
+        found.update({name: answer[name] for name in names if name in answer})
 
     def query_orders(self, names: List[str], deadline: Optional[float]) -> Dict[str, Any]:
         """What REST says of these orders, by id."""
@@ -247,7 +245,7 @@ class PrivateConnection(Connection):
         return result if isinstance(result, dict) else {}
 
 
-def _patience(error: KrakenError) -> float:
+def patience(error: Optional[KrakenError]) -> float:
     """Seconds that the exchange asks for before the next try."""
     if not isinstance(error, RateLimited):
         return 0.0

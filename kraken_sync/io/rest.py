@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -419,14 +420,20 @@ def _translated(error: BaseException, call: _Call, what: str, url: str) -> Krake
     host = urlsplit(url).hostname
     if call.why == "the client is closed":
         return ClientClosed(f"{what}: the client was closed meanwhile")
-    words = str(error).replace("HTTPConnectionPool", "").replace("HTTPSConnectionPool", "")
+    words = re.sub(r"^.*(?:object at \w+>|HTTPS?Connection\w*|Known)\(?[^:]*\)?: ", "", str(error))
+    words = words.strip("()'\" ")
     if isinstance(error, requests.exceptions.SSLError):
         return ConnectFailed(
             f"{host}: TLS failed: {words:.200}", step="tls", permanent="certificate" in words
         )
-    if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in words:
-        step = "resolve" if "resolve" in words or "getaddrinfo" in words else "connect"
-        return ConnectFailed(f"{host} cannot be reached ({words[-120:]}). Are you online?", step=step)
+    cause = repr(getattr(error.args[0] if error.args else None, "reason", None))
+    if isinstance(error, requests.exceptions.ProxyError):
+        return ConnectFailed(f"the proxy gives no tunnel to {host}: {words[-160:]}", step="proxy")
+    if "NameResolution" in cause or "NameResolution" in str(error):
+        return ConnectFailed(f"cannot resolve {host}. Are you online?", step="resolve")
+    if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in cause:
+        where = urlsplit(url).netloc
+        return ConnectFailed(f"cannot connect to {where}: {words[-120:]}. Are you online?", step="connect")
     if isinstance(error, requests.exceptions.InvalidHeader):
         return CredentialsInvalid("the API key has characters that none has; copy it again")
     if call.why or isinstance(error, requests.exceptions.Timeout):
