@@ -15,6 +15,7 @@ import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, eventually
 
 from kraken_sync import (
+    ClientClosed,
     CredentialsMissing,
     SpotOrderBookClient,
     SpotWSClient,
@@ -271,6 +272,61 @@ def test_an_unverified_book_is_never_told(books: Books, exchange: Simulator) -> 
     eventually(lambda: (books.get(S) or {}).get("valid") is True)
     exchange.step(20, [S])
     eventually(lambda: levels(books.get(S) or {}, "bid") == true_book(exchange, S, 10)["bid"])
+
+
+def test_a_failing_on_message_harms_no_book(new_client: Callable[..., Any], exchange: Simulator) -> None:
+    """The book is told all the same, and stays right."""
+
+    class Failing(Books):
+        def on_message(self, message: Any) -> None:
+            raise RuntimeError("a mistake of the user")
+
+    client = new_client(Failing)
+    client.start()
+    client.add_book([S])
+    for _ in range(20):
+        exchange.step(5, [S])
+    eventually(lambda: levels(client.get(S) or {}, "ask") == true_book(exchange, S, 10)["ask"])
+    assert client.get(S)["valid"]
+    assert len(client.told) > 5
+
+
+def test_a_callback_that_is_too_slow(new_client: Callable[..., Any], exchange: Simulator) -> None:
+    """Messages are dropped, said to be, and the book is fetched anew: other readers see it RESYNCING."""
+    client = new_client(Books)
+    client.start()
+    client.add_book([S])
+    book = client.book(S)
+    stream = client._engine.dispatcher._stream
+    stream.maxlen = 5
+    with client._SpotOrderBookClient__changed:  # the callback's thread cannot go on
+        for _ in range(30):
+            exchange.step(5, [S])
+        eventually(lambda: stream.dropped)
+    eventually(lambda: client.stats()["resyncs"] >= 1)
+    eventually(lambda: (client.get(S) or {}).get("valid") and book.state == "LIVE")
+    exchange.step(5, [S])
+    eventually(lambda: levels(client.get(S) or {}, "bid") == true_book(exchange, S, 10)["bid"])
+    assert all(shown["valid"] for _, _, shown in client.told[-1:])
+
+
+def test_closing_ends_a_wait_for_a_book(new_client: Callable[..., Any], exchange: Simulator) -> None:
+    """Also one that would wait for ever."""
+    client = new_client(Books)
+    client.start()
+    exchange.faults.no_snapshot[S] = 10**6
+    threading.Timer(0.5, client.close).start()
+    with pytest.raises(ClientClosed):
+        client.add_book([S], timeout=None)
+
+
+def test_a_book_of_another_depth_is_not_told(books: Books, exchange: Simulator) -> None:
+    """``client.book()`` beside it is its own thing."""
+    book = books.book(S, 100)
+    exchange.step(50, [S])
+    book.wait_until(lambda state: state.version > 1, timeout=WAIT)
+    assert books.told == []
+    assert books.get(S) is None
 
 
 def test_books_come_and_go(books: Books, exchange: Simulator) -> None:
