@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from decimal import Decimal
 from typing import Any, Callable, Dict, Generic, Iterator, List, Mapping, Optional, TypeVar
 
@@ -35,8 +36,9 @@ class _View(Mapping[str, Value], Generic[Value]):
         self._line = line
         self._stale = stale
 
+    @abstractmethod
     def _table(self, line: PrivateConnection) -> Any:
-        raise NotImplementedError
+        """The table that is shown."""
 
     @property
     def state(self) -> str:
@@ -71,6 +73,20 @@ class _View(Mapping[str, Value], Generic[Value]):
             if line.wait(lambda: table.live or table.state is BookState.CLOSED, deadline) and table.live:
                 return
             raise AccountNotLive(self.name, str(table.state), table.reason)
+
+    def __repr__(self) -> str:
+        try:
+            line = self._line(0.0)
+            with line.changed:
+                table = self._table(line)
+                begun = table.state if table.generation else "not read yet"
+                return f"<{self.name} {begun}: {self._summary(table)}>"
+        except Exception:
+            return f"<{self.name}: no connection>"
+
+    @abstractmethod
+    def _summary(self, table: Any) -> str:
+        """How much it holds, for people."""
 
     def _subscribe(self, line: PrivateConnection, deadline: Optional[float]) -> None:
         ask = check({"channel": self.channel})
@@ -109,6 +125,10 @@ class Orders(_View[Order]):
 
     def _table(self, line: PrivateConnection) -> tables.Orders:
         return line.session.account.orders
+
+    def _summary(self, table: tables.Orders) -> str:
+        count = sum(record.open for record in table.records.values())
+        return f"{count} open of {len(table.records)} known"
 
     @property
     def stale(self) -> Orders:
@@ -211,16 +231,6 @@ class Orders(_View[Order]):
         count: int = self._read(lambda table: len(table.records))
         return count
 
-    def __repr__(self) -> str:
-        try:
-            line = self._line(0.0)
-            with line.changed:
-                table = self._table(line)
-                count = sum(record.open for record in table.records.values())
-                return f"<orders {table.state}: {count} open of {len(table.records)} known>"
-        except Exception:
-            return "<orders: no connection>"
-
 
 class Balance(_View[Decimal]):
     """The account's balances: a mapping of asset (``"BTC"``, ``"USD"``) to its total, an exact decimal.
@@ -240,6 +250,9 @@ class Balance(_View[Decimal]):
 
     def _table(self, line: PrivateConnection) -> tables.Balances:
         return line.session.account.balances
+
+    def _summary(self, table: tables.Balances) -> str:
+        return f"{len(table.totals)} assets"
 
     @property
     def stale(self) -> Balance:
@@ -294,15 +307,6 @@ class Balance(_View[Decimal]):
     def __len__(self) -> int:
         count: int = self._read(lambda table: len(table.totals))
         return count
-
-    def __repr__(self) -> str:
-        try:
-            line = self._line(0.0)
-            with line.changed:
-                table = self._table(line)
-                return f"<balance {table.state}: {len(table.totals)} assets>"
-        except Exception:
-            return "<balance: no connection>"
 
 
 def _diff(diff: Diff) -> Dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
-from .core.account import Record
 from .core.events import Request
 from .core.order import CLOSED, UNKNOWN
+from .core.order_record import Record
 from .errors import KrakenError, OrderNotSent, OrderOutcomeUnknown
 from .io.private import PrivateConnection
 from .replies import refusal, rejected
@@ -165,12 +165,12 @@ class Cancels:
         halfway = None if ends is None else (time.monotonic() + ends) / 2
         try:
             request = client._trade("batch_cancel", params, halfway)
-        except OrderOutcomeUnknown as error:
-            client._known_again(error)
+        except OrderOutcomeUnknown as error:  # as cancel_order: once more does no harm
             try:
                 request = client._trade("batch_cancel", params, ends, 1, lambda: self._gone(line, targets))
             except OrderNotSent:
                 raise error from None
+            client._known_again(error)
         if request.replies:
             client._result(request, params)
         with line.changed:

@@ -12,15 +12,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
-from .core.account import Record
 from .core.order import CLOSED, OPEN
 from .core.order_params import decimal_of
+from .core.order_record import Record
 from .core.times import parse_time
 from .errors import ClientClosed, KrakenError, OrderOutcomeUnknown, PermissionRefused, RateLimited
 from .io.deadline import deadline_of
 from .io.private import PrivateConnection, patience
 from .reconciled import Outcome, Reconciled
-from .replies import error_of
+from .replies import AMBIGUOUS, error_of
 from .unknown import Unknown
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ MUCH_DOUBT = 0.25
 """Seconds by which the reading of the exchange's clock may be wrong before it is read again."""
 EARLIER = 2.0
 """An order this many seconds older than its request is another one of the same name."""
-AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
 ADDS = ("add_order", "batch_add")
 _NO_CHANGE = ("order_id", "cl_ord_id", "symbol", "deadline", "token", "post_only")
 """Parameters of an amend that are no change of the order."""

@@ -9,6 +9,9 @@ from .core.events import Reply, Request
 from .core.messages import error_text
 from .errors import OrderRejected
 
+AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
+"""Failures of which the exchange itself does not know whether the request was carried out."""
+
 
 def rejected(method: str, error: str, params: Mapping[str, Any]) -> OrderRejected:
     """The error for a refusal in the exchange's words."""
