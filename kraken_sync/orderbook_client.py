@@ -17,6 +17,7 @@ from .core.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_enve
 from .core.numbers import fixed, scaled
 from .core.symbols import spelled
 from .errors import BookNotLive, ClientClosed
+from .io.condition import Condition
 from .io.connection import Connection
 from .io.deadline import deadline_of, time_left
 from .io.line import again
@@ -79,7 +80,7 @@ class SpotOrderBookClient(SpotWSClient):
         self.__with_self = callback is not None and _takes_self(callback)
         self.__kept: Dict[str, _Kept] = {}
         self.__added: Set[str] = set()
-        self.__changed = threading.Condition()
+        self.__changed = Condition()
         self.__teller: Optional[int] = None
 
     # -- what python-kraken-sdk has ----------------------------------------------------------

@@ -308,12 +308,12 @@ def history(seed: int, world: World, counts: Counter) -> None:
     counts["histories"] += 1
 
 
-def every_byte(world: World, counts: Counter) -> None:
-    """Cut the line after every byte of a request, and after every byte of what comes back."""
+def every_byte(world: World, counts: Counter, step: int = 1) -> None:
+    """Cut the line after every byte (or each ``step``) of a request, and of what comes back."""
     client, calls, price = world.client(), [], Decimal("90000")
     try:
         for direction, size in (("up", REQUEST), ("down", REPLY)):
-            for count in range(size):
+            for count in range(0, size, step):
                 client.orders.wait_live()
                 client.balance.wait_live()
                 call = Call(

@@ -391,14 +391,16 @@ def test_failing_callback(
 
 def test_close_from_a_callback(new_client: Callable[..., SpotWSClient]) -> None:
     """A handler may close its own client."""
-    closed = threading.Event()
+    started, closed = threading.Event(), threading.Event()
 
     def handler(message: Any) -> None:
+        started.wait(WAIT)
         client.close()
         closed.set()
 
     client = new_client(callback=handler)
     client.start()
+    started.set()
 
     assert closed.wait(WAIT)
     assert client.state is WSState.CLOSED

@@ -21,7 +21,7 @@ def world() -> Iterator[World]:
     set_connection_budget()
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_histories(seed: int, world: World) -> None:
     """Whatever breaks: at most one order per call, every outcome true, every unknown reconciled."""
     counts: Counter = Counter()
@@ -32,11 +32,11 @@ def test_histories(seed: int, world: World) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_cut_at_every_byte(world: World) -> None:
-    """Of an order's frame, and of what comes back."""
+def test_a_cut_at_any_byte(world: World) -> None:
+    """Of an order's frame, and of what comes back: each fifth here, every one in the stress run."""
     counts: Counter = Counter()
-    every_byte(world, counts)
+    every_byte(world, counts, step=5)
 
-    assert sum(count for name, count in counts.items() if name.startswith(("cut up", "cut down"))) == 720
-    assert counts["cut, reconciled: live"] > 50
-    assert counts["cut, reconciled: never arrived"] > 50
+    assert sum(count for name, count in counts.items() if name.startswith(("cut up", "cut down"))) == 144
+    assert counts["cut, reconciled: live"] > 10
+    assert counts["cut, reconciled: never arrived"] > 10

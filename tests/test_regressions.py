@@ -39,6 +39,7 @@ from kraken_sync.core.messages import gap_frame
 from kraken_sync.core.session import Session
 from kraken_sync.core.subscriptions import Registry
 from kraken_sync.io import budget
+from kraken_sync.io.condition import Condition
 from kraken_sync.io.dial import Target
 from kraken_sync.io.streams import Stream
 from kraken_sync.io.transport import Transport
@@ -1103,3 +1104,16 @@ def test_chaos_converges(seed: int) -> None:
             lambda: not exchange.call(lambda: [feed for p in exchange.exchange.peers for feed in p.feeds])
         )
         client.close()
+
+
+def test_a_ctrl_c_at_the_worst_moment() -> None:
+    """It comes when ``wait()`` is about to take its lock back, and is not hidden by what follows from
+    that."""
+    condition = Condition()
+
+    def interrupted(state: object) -> None:
+        raise KeyboardInterrupt
+
+    condition._acquire_restore = interrupted  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt), condition:
+        condition.wait(0.01)

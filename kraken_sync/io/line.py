@@ -32,6 +32,7 @@ from ..errors import (
     SubscriptionRefused,
 )
 from . import budget
+from .condition import Condition
 from .dial import Target
 from .holds import Holds, Refs
 from .streams import WAIT_SLICE, Stream
@@ -73,7 +74,7 @@ class Line:
         self.target = target
         self.timing = timing
         self.session = Session(timing, private)
-        self.changed = threading.Condition()
+        self.changed = Condition()
         """The lock of everything decided here; notified when somebody waiting should look again."""
         self.state = "INIT"
         self.failure: Optional[KrakenError] = None
@@ -442,7 +443,7 @@ def _forked() -> None:
     """In a forked child: the threads and sockets are the parent's, and a lock may be held for ever."""
     budget.renew_lock()
     for line in list(_all):
-        line.changed = threading.Condition()
+        line.changed = Condition()
         line.failure = ForkedClient(
             "this client belongs to the parent process; make a new one in the child process"
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Optional, Set, Union
@@ -16,6 +15,7 @@ from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Option
 from ..core.channels import Key
 from ..core.messages import MalformedFrame, gap_frame
 from ..errors import ClientClosed, KrakenError, StreamOverflow
+from .condition import Condition
 from .deadline import deadline_of
 from .walltime import wall_text
 
@@ -80,7 +80,7 @@ class Stream:
         self._frames = 0
         """How many of the entries are frames; only these count against ``maxlen``."""
         self._gaps: Deque[Dict[str, Any]] = deque(maxlen=KEPT_GAPS)
-        self._ready = threading.Condition()
+        self._ready = Condition()
         self._readers = 0
         self._warned = False
         self._live: Set[Optional[Key]] = set(keys)
@@ -256,7 +256,7 @@ class Stream:
 
     def fork(self, error: KrakenError) -> None:
         """In a forked child: nothing can come any more, and the lock may be held for ever."""
-        self._ready = threading.Condition()
+        self._ready = Condition()
         self._entries.clear()
         self._frames = 0
         self._ended, self._error = True, error
