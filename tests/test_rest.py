@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ from kraken_sync import (
     ConnectionLost,
     CredentialsInvalid,
     CredentialsMissing,
+    ForkedClient,
     KrakenError,
     PermissionRefused,
     RateLimited,
@@ -306,6 +308,28 @@ def test_closing_ends_a_request() -> None:
     assert time.monotonic() - started < 2
     assert isinstance(errors[0], (ClientClosed, ConnectionLost))
     talker.server.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("used", [False, True])
+def test_a_forked_child(exchange: Simulator, used: bool) -> None:
+    """Connections are the parent's alone; a client that was not used yet may be used in the child."""
+    client = alone(rest_url=exchange.rest_url)
+    if used:
+        client.rest.time()
+    child = os.fork()
+    if child == 0:
+        try:
+            client.rest.time()
+            os._exit(1)
+        except ForkedClient:
+            os._exit(2)
+        except BaseException:
+            os._exit(3)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == (2 if used else 1)
 
 
 def test_nobody_there() -> None:

@@ -27,6 +27,7 @@ from ..errors import (
     ConnectionLost,
     CredentialsInvalid,
     CredentialsMissing,
+    ForkedClient,
     KrakenError,
     PermissionRefused,
     RateLimited,
@@ -117,6 +118,7 @@ class Rest:
         self.nonces = nonces
         self._session: Any = None
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._calls: Set[_Call] = set()
         self._closed = False
         self._token: Optional[threading.Event] = None
@@ -263,6 +265,16 @@ class Rest:
             with self._lock:
                 self._calls.discard(call)
 
+    def _guard_fork(self) -> None:
+        """In a forked child the connections are the parent's; what was never used may be used here."""
+        if os.getpid() == self._pid:
+            return
+        if self._session is not None:
+            raise ForkedClient(
+                "this client belongs to the parent process; make a new one in the child process"
+            )
+        self._pid, self._lock = os.getpid(), threading.Lock()
+
     # -- tokens ------------------------------------------------------------------------------
 
     def ws_token(self, deadline: Optional[float]) -> Dict[str, Any]:
@@ -320,6 +332,7 @@ class Rest:
             session.close()
 
     def _open(self) -> Any:
+        self._guard_fork()
         with self._lock:
             if self._session is None:
                 self._session = _new_session(self._proxy)
