@@ -157,8 +157,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     if call.excinfo is not None:
         texts.append(str(call.excinfo.getrepr(showlocals=True, chain=True)))
     leaked = [name for name in CANARIES for text in texts if name in text]
-    if leaked and item.get_closest_marker("leaks") is None:
+    if leaked:
         report.outcome = "failed"
+        report.sections = []  # it is enough to have been shown once
         report.longrepr = (
             f"a planted secret was shown in the {report.when} phase of {item.nodeid}: {leaked[0][:6]}..."
         )

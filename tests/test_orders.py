@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -578,34 +580,18 @@ def test_close_under_an_order(trader: SpotWSClient, exchange: Simulator) -> None
         trader.add_order(**FAR)
 
 
-def test_an_interrupted_order_is_remembered(
-    trader: SpotWSClient, exchange: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_order_is_remembered(trader: SpotWSClient, exchange: Simulator) -> None:
     """A Ctrl-C while waiting for the reply: the id is not lost with it."""
-    line = trader._engine.lines["private"]  # type: ignore[union-attr]
     trader.orders.wait_live()
-    trader._rules(S, None)
-    wait = line.wait
+    exchange.faults.drop_replies = 1
 
-    def interrupted(done: Callable[[], bool], deadline: Any) -> bool:
-        if exchange.requests("add_order"):
-            raise KeyboardInterrupt
-        return wait(done, deadline)
+    def ctrl_c() -> None:
+        eventually(lambda: exchange.requests("add_order"))
+        os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(line, "wait", lambda done, deadline: interrupted(done, deadline))
-    ask = line.ask
-
-    def slow_ask(*args: Any, **kwargs: Any) -> None:
-        try:
-            ask(*args, **kwargs)
-        except KeyboardInterrupt:
-            raise
-
-    monkeypatch.setattr(line, "ask", slow_ask)
-    with pytest.raises((KeyboardInterrupt, OrderOutcomeUnknown)):
-        exchange.faults.drop_replies = 1
-        trader.add_order(**FAR, timeout=0.5)
-    monkeypatch.undo()
+    threading.Thread(target=ctrl_c).start()
+    with pytest.raises(KeyboardInterrupt):
+        trader.add_order(**FAR, timeout=30)
 
     assert len(trader.unresolved) == 1
     assert trader.reconcile(trader.unresolved[0]).outcome is Outcome.LIVE

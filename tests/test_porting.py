@@ -457,4 +457,3 @@ def test_a_proxy(new_client: Callable[..., Any], exchange: Simulator) -> None:
     with pytest.raises(ValueError, match="proxy must be a URL"):
         SpotWSClient(proxy="socks5://127.0.0.1:1")
     proxy.server.close()
-    assert WAIT > 0
