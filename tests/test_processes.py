@@ -88,7 +88,7 @@ def test_ctrl_c(exchange: Simulator, call: str) -> None:
     process = run(code, exchange.ws_url)
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
-    time.sleep(0.8)  # the call has no sign by which to see that it blocks; it looks around every 0.5 s
+    time.sleep(0.8)  # the call has no sign by which to see that it blocks
     started = time.monotonic()
     process.send_signal(signal.SIGINT)
     status, out, err = finish(process)

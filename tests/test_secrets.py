@@ -223,6 +223,6 @@ def test_the_search_itself_works(tmp_path: Path) -> None:
 
     assert "3 failed, 1 passed" in done.stdout
     for name in ("test_printed", "test_logged", "test_in_a_local"):
-        assert f"FAILED test_leaks.py::{name} - a planted secret" in done.stdout
-    assert "a planted secret was shown in the call phase" in done.stdout
+        assert f"FAILED test_leaks.py::{name}" in done.stdout
+    assert done.stdout.count("a planted secret was shown in the call phase") >= 3
     assert not leaks(done.stdout + done.stderr)

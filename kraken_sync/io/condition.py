@@ -1,21 +1,36 @@
-"""A condition whose waiters may be interrupted by Ctrl-C."""
+"""Waiting that a Ctrl-C may interrupt at any moment, and that never leaves a lock behind.
+
+The standard classes enter and leave their lock in Python code, and there CPython may raise KeyboardInterrupt
+between taking the lock and telling the ``with`` statement: it stays taken for ever, and the next thread that
+needs it hangs. Here both ends run in C, where no signal is looked at.
+"""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from operator import attrgetter
+from typing import Optional
 
 
 class Condition(threading.Condition):
-    """As :class:`threading.Condition`.
+    """As :class:`threading.Condition`; an interrupted ``wait()`` has its lock back, too."""
 
-    A Ctrl-C that comes just when ``wait()`` takes its lock back leaves it without the lock, and leaving the
-    ``with`` block then fails; that failure must not hide the KeyboardInterrupt.
-    """
+    __enter__ = property(attrgetter("_lock.__enter__"))
+    __exit__ = property(attrgetter("_lock.__exit__"))
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Wait until notified, or ``timeout`` seconds; False after that."""
         try:
-            super().__exit__(kind, error, trace)
-        except RuntimeError:
-            if kind is None or not issubclass(kind, KeyboardInterrupt):
-                raise
+            return super().wait(timeout)
+        except BaseException:
+            if not self._is_owned():  # type: ignore[attr-defined]
+                self.acquire()
+            raise
+
+
+class Event(threading.Event):
+    """As :class:`threading.Event`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cond = Condition()

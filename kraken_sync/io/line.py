@@ -32,7 +32,7 @@ from ..errors import (
     SubscriptionRefused,
 )
 from . import budget
-from .condition import Condition
+from .condition import Condition, Event
 from .dial import Target
 from .holds import Holds, Refs
 from .streams import WAIT_SLICE, Stream
@@ -94,7 +94,7 @@ class Line:
         self._waiting = 0
         self._holds = Holds()
         self._transport: Optional[Transport] = None
-        self._stop = threading.Event()
+        self._stop = Event()
         self._down_since: Optional[float] = None
         self._thread = threading.Thread(target=self._run, name=f"kraken-sync-io-{name}", daemon=True)
         _all.add(self)

@@ -34,6 +34,7 @@ from ..errors import (
     ReplyTimeout,
     RestRefused,
 )
+from .condition import Event
 from .dial import Proxy
 from .nonces import Nonces
 
@@ -61,7 +62,7 @@ class _Call:
         self.deadline = deadline
         self.connection: Any = None
         self.why = ""
-        self._ended = threading.Event()
+        self._ended = Event()
 
     def check(self) -> None:
         """Raise OSError if it was cut, or is over; nothing may be sent after that."""
@@ -121,7 +122,7 @@ class Rest:
         self._pid = os.getpid()
         self._calls: Set[_Call] = set()
         self._closed = False
-        self._token: Optional[threading.Event] = None
+        self._token: Optional[Event] = None
         self._last_token: Any = None
 
     def __repr__(self) -> str:
@@ -283,7 +284,7 @@ class Rest:
         Callers that come while one is being fetched share it.
         """
         with self._lock:
-            flying, mine = self._token, threading.Event()
+            flying, mine = self._token, Event()
             if flying is None:
                 self._token = mine
         if flying is not None:

@@ -11,6 +11,8 @@ import threading
 import time
 from typing import Protocol, Sequence
 
+from .condition import Event
+
 log = logging.getLogger("kraken_sync")
 
 
@@ -27,8 +29,8 @@ class Watchdog:
     def __init__(self, connections: Sequence[Checked], tick: float) -> None:
         self._connections = connections
         self._tick = tick
-        self._wake = threading.Event()
-        self._stop = threading.Event()
+        self._wake = Event()
+        self._stop = Event()
         self._thread = threading.Thread(target=self._run, name="kraken-sync-watchdog", daemon=True)
 
     def start(self) -> None:

@@ -1,0 +1,75 @@
+"""A Ctrl-C at any moment leaves no lock behind."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from typing import Any
+
+import pytest
+
+from kraken_sync.io.condition import Condition, Event
+
+
+class Interrupted(KeyboardInterrupt):
+    """What the signal raises."""
+
+
+def interrupt(*_: Any) -> None:
+    raise Interrupted
+
+
+@pytest.fixture
+def alarm() -> Any:
+    """SIGALRM interrupts."""
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def free(lock: Any) -> bool:
+    """Whether another thread can take ``lock``."""
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(lock.acquire(timeout=1)))
+    thread.start()
+    thread.join()
+    return bool(taken[0])
+
+
+def interrupted(use: Any, after: float) -> None:
+    """Run ``use`` over and over until the signal comes, ``after`` seconds from now."""
+    with pytest.raises(Interrupted):
+        signal.setitimer(signal.ITIMER_REAL, after)
+        while True:
+            use()
+
+
+def test_condition(alarm: Any) -> None:
+    """Entering, waiting, notifying and leaving: the lock is free afterwards, only the signal is raised."""
+    rng = random.Random(1)
+    for _ in range(2000):
+        condition = Condition()
+
+        def use(condition: Condition = condition) -> None:
+            with condition:
+                condition.wait(0.0001) if rng.random() < 0.5 else condition.notify_all()
+
+        interrupted(use, rng.uniform(0.00005, 0.0006))
+        assert free(condition)
+
+
+def test_event(alarm: Any) -> None:
+    """The same for the lock inside an event."""
+    rng = random.Random(1)
+    for _ in range(1000):
+        event = Event()
+
+        def use(event: Event = event) -> None:
+            event.set()
+            event.clear()
+            event.wait(0.0001)
+
+        interrupted(use, rng.uniform(0.00005, 0.0006))
+        assert free(event._cond)
