@@ -57,7 +57,7 @@ def test_layers(path: Path) -> None:
         assert "simulator" not in parts
 
 
-@pytest.mark.parametrize(("library", "home"), [("websocket", "io/transport.py"), ("requests", "io/rest.py")])
+@pytest.mark.parametrize(("library", "home"), [("websocket", "io/transport.py"), ("requests", "io/http.py")])
 def test_one_importer(library: str, home: str) -> None:
     """Each library below us is imported in one place."""
     users = {ids(path) for path in FILES if library in {n.split(".")[0] for n in imports(path)}}

@@ -1,0 +1,280 @@
+"""HTTP requests that end at their deadline. The only importer of requests.
+
+``requests`` knows only a timeout per read, so a peer that drips its answer would be waited for without end: a
+timer cuts the connection of a request at its deadline. One session, no redirects, nothing sent twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple
+from urllib.parse import urlsplit
+
+from ..core.secret import Secret
+from ..errors import (
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    CredentialsInvalid,
+    ForkedClient,
+    KrakenError,
+    ReplyTimeout,
+)
+from .condition import Event
+from .dial import Proxy
+
+MAX_BODY = 256 * 1024 * 1024
+_PIECE = 64 * 1024
+LATE = "no complete answer in time"
+_local = threading.local()
+
+
+class Call:
+    """One request under way, which another thread can cut."""
+
+    def __init__(self, deadline: Optional[float]) -> None:
+        self.deadline = deadline
+        self.connection: Any = None
+        self.why = ""
+        self._ended = Event()
+
+    def check(self) -> None:
+        """Raise OSError if it was cut, or is over; nothing may be sent after that."""
+        if not self.why and self.deadline is not None and time.monotonic() >= self.deadline:
+            self.why = LATE
+        if self.why:
+            raise OSError(self.why)
+
+    def watch(self) -> None:
+        """Cut it at its deadline, and again until it has ended: the socket may not be there yet."""
+        left = 0.0 if self.deadline is None else self.deadline - time.monotonic()
+        if not self._ended.wait(max(0.0, left)):
+            while not self._ended.wait(0.05):
+                self.cut(self.why or LATE)
+
+    def end(self) -> None:
+        """It has ended."""
+        self._ended.set()
+
+    def cut(self, why: str) -> None:
+        """End it now: the thread that waits for it gets an error."""
+        self.why = why
+        sock = getattr(self.connection, "sock", None)
+        if sock is None:
+            return
+        try:
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the base class: see GuardedSocket.abort
+        except (OSError, TypeError):
+            pass
+
+
+class Http:
+    """One session of HTTP requests. Any thread.
+
+    Args:
+        proxy: what ``https`` goes through.
+    """
+
+    def __init__(self, proxy: Optional[Proxy]) -> None:
+        self._proxy = proxy
+        self._session: Any = None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._calls: Set[Call] = set()
+        self._closed = False
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        data: bytes,
+        headers: Dict[str, str],
+        hidden: Mapping[str, Secret],
+        deadline: Optional[float],
+        what: str,
+    ) -> Tuple[Any, bytes]:
+        """Send, and read the whole answer."""
+        import requests
+
+        failure: BaseException
+        session = self._open()
+        with self._limited(deadline) as call:
+            try:
+                left = None if deadline is None else max(0.01, deadline - time.monotonic())
+                response = session.request(
+                    method,
+                    url,
+                    data=data or None,
+                    headers={**headers, **{name: secret.reveal() for name, secret in hidden.items()}},
+                    timeout=left,
+                    allow_redirects=False,
+                    stream=True,
+                )
+                for name in hidden:
+                    response.request.headers.pop(name, None)
+                text = _read(response, call)
+                call.check()  # what was read may be the half that came before the cut
+                return response, text
+            except (requests.RequestException, OSError, ValueError) as error:
+                failure = _translated(error, call, what, url)
+            except BaseException as error:
+                failure = error
+        raise failure.with_traceback(None)  # out here: no frame that saw the headers hangs on it
+
+    @contextmanager
+    def _limited(self, deadline: Optional[float]) -> Iterator[Call]:
+        call = Call(deadline)
+        with self._lock:
+            if self._closed:
+                raise ClientClosed("the client is closed; start() opens it again")
+            self._calls.add(call)
+        try:
+            _local.call = call
+            if deadline is not None:
+                threading.Thread(target=call.watch, name="kraken-sync-rest-deadline", daemon=True).start()
+            yield call
+        finally:
+            call.end()
+            _local.call = None
+            with self._lock:
+                self._calls.discard(call)
+
+    def _guard_fork(self) -> None:
+        """In a forked child the connections are the parent's; what was never used may be used here."""
+        if os.getpid() == self._pid:
+            return
+        if self._session is not None:
+            raise ForkedClient(
+                "this client belongs to the parent process; make a new one in the child process"
+            )
+        self._pid, self._lock = os.getpid(), threading.Lock()
+
+    # -- life --------------------------------------------------------------------------------
+
+    def reopen(self) -> None:
+        """After :meth:`close`, allow requests again."""
+        with self._lock:
+            self._closed = False
+
+    def close(self) -> None:
+        """End everything under way; its callers get an error."""
+        with self._lock:
+            self._closed = True
+            calls, session, self._session = list(self._calls), self._session, None
+        for call in calls:
+            call.cut("the client is closed")
+        if session is not None:
+            session.close()
+
+    def _open(self) -> Any:
+        self._guard_fork()
+        with self._lock:
+            if self._session is None:
+                self._session = _new_session(self._proxy)
+            return self._session
+
+
+def _read(response: Any, call: Call) -> bytes:
+    pieces, size = [], 0
+    for piece in response.iter_content(_PIECE):
+        call.check()
+        size += len(piece)
+        if size > MAX_BODY:
+            raise ValueError("the answer is too big")
+        pieces.append(piece)
+    response._content = text = b"".join(pieces)  # so that a raw response has its content
+    return text
+
+
+def _translated(error: BaseException, call: Call, what: str, url: str) -> KrakenError:
+    """Our error for one of requests', which holds the request and so is not kept."""
+    import requests
+
+    host = urlsplit(url).hostname
+    if call.why == "the client is closed":
+        return ClientClosed(f"{what}: the client was closed meanwhile")
+    words = re.sub(r"^.*(?:object at \w+>|HTTPS?Connection\w*|Known)\(?[^:]*\)?: ", "", str(error))
+    words = words.strip("()'\" ")
+    if isinstance(error, requests.exceptions.SSLError):
+        return ConnectFailed(
+            f"{host}: TLS failed: {words:.200}", step="tls", permanent="certificate" in words
+        )
+    cause = repr(getattr(error.args[0] if error.args else None, "reason", None))
+    if isinstance(error, requests.exceptions.ProxyError):
+        return ConnectFailed(f"the proxy gives no tunnel to {host}: {words[-160:]}", step="proxy")
+    if "NameResolution" in cause or "NameResolution" in str(error):
+        return ConnectFailed(f"cannot resolve {host}. Are you online?", step="resolve")
+    if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in cause:
+        where = urlsplit(url).netloc
+        return ConnectFailed(f"cannot connect to {where}: {words[-120:]}. Are you online?", step="connect")
+    if isinstance(error, requests.exceptions.InvalidHeader):
+        return CredentialsInvalid("the API key has characters that none has; copy it again")
+    if call.why or isinstance(error, requests.exceptions.Timeout):
+        return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}")
+    return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {words:.200}")
+
+
+def _mine(connection: Any) -> None:
+    """Tell the call of this thread what it uses; raises OSError if the call is over."""
+    call: Optional[Call] = getattr(_local, "call", None)
+    if call is not None:
+        call.connection = connection
+        call.check()
+
+
+def _new_session(proxy: Optional[Proxy]) -> Any:
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3 import connection, connectionpool
+
+    def known(kind: Any) -> Any:
+        """``kind``, telling the call that uses it."""
+
+        class Known(kind):  # type: ignore[misc]
+            def connect(self) -> Any:
+                _mine(self)
+                super().connect()
+                _mine(self)
+
+            def request(self, *args: Any, **kwargs: Any) -> Any:
+                _mine(self)
+                return super().request(*args, **kwargs)
+
+        return Known
+
+    def pool(kind: Any, connection_kind: Any) -> Any:
+        return type(kind.__name__, (kind,), {"ConnectionCls": known(connection_kind)})
+
+    pools = {
+        "http": pool(connectionpool.HTTPConnectionPool, connection.HTTPConnection),
+        "https": pool(connectionpool.HTTPSConnectionPool, connection.HTTPSConnection),
+    }
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+            manager = super().proxy_manager_for(*args, **kwargs)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+    class Session(requests.Session):
+        def get_redirect_target(self, resp: Any) -> None:
+            """None is followed, nor read."""
+
+    session = Session()
+    session.trust_env = False  # no proxy that nobody asked for
+    if proxy is not None:
+        session.proxies = {"https": proxy.url.reveal()}
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    session.headers["User-Agent"] = "kraken-sync"
+    for prefix in ("https://", "http://"):
+        session.mount(prefix, Adapter(max_retries=0))
+    return session
