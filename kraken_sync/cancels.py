@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
-from .core.events import Request
+from .core.in_flight import Request
 from .core.order import CLOSED, UNKNOWN
 from .core.order_record import Record
 from .errors import KrakenError, OrderNotSent, OrderOutcomeUnknown

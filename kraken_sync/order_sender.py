@@ -10,7 +10,7 @@ import logging
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
-from .core.events import Request
+from .core.in_flight import Request
 from .core.order_params import WITH_DEADLINE
 from .core.pair_rules import PairRules, of_asset_pair
 from .core.subscriptions import SESSION_ERRORS

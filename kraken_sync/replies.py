@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional
 
 from .core.credentials import permission_for
-from .core.events import Reply, Request
+from .core.in_flight import Reply, Request
 from .core.messages import error_text
 from .errors import OrderRejected
 

@@ -14,7 +14,7 @@ import uuid
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from .cancels import Cancels
-from .core.events import Request
+from .core.in_flight import Request
 from .core.order_params import Number, named_order, prepared
 from .core.times import parse_time
 from .dead_mans_switch import DeadMansSwitch

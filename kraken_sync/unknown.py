@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
-from .core.events import Request
+from .core.in_flight import Request
 from .errors import OrderOutcomeUnknown
 
 

@@ -352,7 +352,7 @@ def test_recorded_messages_go_into_the_tables(captures: Path) -> None:
 
 def test_recorded_replies_are_understood(captures: Path) -> None:
     """Every recorded reply and error ends the request that it belongs to."""
-    from kraken_sync.core.events import Request
+    from kraken_sync.core.in_flight import Request
     from kraken_sync.replies import error_of, refusal
 
     for name in ("trading_responses", "errors"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import List, Optional
 
-from .events import Request
+from .in_flight import Request
 from .messages import error_text
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Optional, Tuple, Union
+from typing import NamedTuple, Optional, Tuple, Union
 
 from .channels import Key
-from .messages import Envelope
 
 
 class Gap(NamedTuple):
@@ -43,44 +42,6 @@ class Received(NamedTuple):
     """Somebody may be waiting for this."""
     pump: bool = False
     """There may be something to send now."""
-
-
-class Reply(NamedTuple):
-    """One reply to a request."""
-
-    frame: bytes
-    envelope: Envelope
-
-
-class Request:
-    """A request in flight; done when it has all its replies, or when ``lost`` is set."""
-
-    def __init__(self, method: str, replies: Optional[int] = 1) -> None:
-        self.method = method
-        self.req_id = 0
-        self.expected = replies
-        """How many replies there will be; None if nobody knows."""
-        self.replies: List[Reply] = []
-        self.refused = False
-        """The request was refused as a whole, so that no further replies come."""
-        self.lost: Optional[str] = None
-        """Why no reply can come any more."""
-        self.sent = False
-        """Whether any part of it may have left."""
-        self.sent_at = 0.0
-        """When (monotonic)."""
-        self.abandoned = False
-        """Nobody waits for it any more, but what it did is still of interest."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether every reply has come."""
-        return self.refused or (self.expected is not None and len(self.replies) >= self.expected)
-
-    @property
-    def done(self) -> bool:
-        """Whether there is nothing to wait for any more."""
-        return self.complete or self.lost is not None
 
 
 class Counters:

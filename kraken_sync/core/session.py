@@ -11,7 +11,7 @@ the connection's lock serialises every call.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from . import messages
 from .account import Account, Table, decode_items
@@ -19,7 +19,8 @@ from .book import BookState
 from .book_sync import BookSync, Verdict
 from .channels import CHANNELS, Ask, Key
 from .dead_man import DeadMan
-from .events import Counters, Ended, Gap, Note, Notice, Received, Reply, Request
+from .events import Counters, Ended, Gap, Note, Notice, Received
+from .in_flight import InFlight, Reply, Request
 from .limits import Timing, TokenBucket
 from .liveness import Liveness
 from .messages import BookData, Envelope, MalformedFrame
@@ -27,10 +28,6 @@ from .secret import Secret
 from .subscriptions import SESSION_ERRORS, Answer, Call, Phase, Registry, Wish
 from .times import ServerClock
 
-_ABOUT_ONE_ORDER = ("EOrder:Unknown order", "EOrder:Invalid order")
-"""Failures of a request for several orders that are about one of them."""
-FIRST_REQ_ID = 1 << 30
-"""Our own request ids start here, far from those that people choose, and stay within 32 bits."""
 REQUESTS_PER_SECOND = 10
 REQUESTS_AT_ONCE = 10
 TOO_FAST = "Exceeded msg rate"
@@ -71,17 +68,9 @@ class Session:
         """The last error the exchange sent about the connection as a whole."""
         self.liveness: Optional[Liveness] = None
         self._bucket = TokenBucket(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
-        self._requests: Dict[int, Request] = {}
-        self._ids = self._count_ids()
+        self._in_flight = InFlight(self.registry.asked)
         self._malformed: Deque[float] = deque(maxlen=MALFORMED_LIMIT)
         self._plain: Dict[Key, Received] = {}
-
-    def _count_ids(self) -> Iterator[int]:
-        req_id = FIRST_REQ_ID
-        while True:
-            if req_id not in self._requests and not self.registry.asked(req_id):
-                yield req_id
-            req_id = req_id + 1 if req_id < 2**31 - 1 else FIRST_REQ_ID
 
     # -- intent ------------------------------------------------------------------------------
 
@@ -91,7 +80,7 @@ class Session:
         ``raw`` says that frames with exactly these parameters are wanted. The call's
         ``refused`` tells conflicts.
         """
-        self._check_free(req_id)
+        self._in_flight.check_free(req_id)
         messages.encode(ask.params)  # what cannot be sent must raise before it is wished for
         keys = ask.keys()
         call = Call(keys)
@@ -160,7 +149,7 @@ class Session:
 
     def unsubscribe(self, keys: List[Key], req_id: Optional[int] = None) -> Call:
         """Stop wishing for ``keys``; all of them must be wished for."""
-        self._check_free(req_id)
+        self._in_flight.check_free(req_id)
         missing = [key for key in keys if key not in self.registry.wishes]
         call = Call(keys if not missing else [], leaving=True)
         for key in missing:
@@ -174,14 +163,11 @@ class Session:
 
     def expect(self, request: Request, req_id: Optional[int], now: float) -> None:
         """Expect replies to a request that is about to be sent; it gets its id."""
-        self._check_free(req_id)
-        request.req_id = req_id if req_id is not None else next(self._ids)
-        request.sent_at = now
-        self._requests[request.req_id] = request
+        self._in_flight.add(request, req_id, now)
 
     def forget(self, request: Request) -> None:
         """Nobody waits for ``request`` any more; a reply that still comes counts as late."""
-        self._requests.pop(request.req_id, None)
+        self._in_flight.drop(request)
 
     def abandon(self, call: Call) -> None:
         """Nobody waits for ``call`` any more."""
@@ -204,14 +190,6 @@ class Session:
         if wish.table is not None:
             return [self.account.snapshot_frame(key.channel)] if wish.table.live else []
         return list(wish.primer)
-
-    def _check_free(self, req_id: Optional[int]) -> None:
-        if req_id is None:
-            return
-        if isinstance(req_id, bool) or not isinstance(req_id, int):
-            raise TypeError(f"req_id must be an int, not {req_id!r:.80}")
-        if req_id in self._requests or self.registry.asked(req_id):
-            raise ValueError(f"req_id {req_id} is in use by a request that has no answer yet")
 
     # -- input -------------------------------------------------------------------------------
 
@@ -249,9 +227,7 @@ class Session:
         self.open = False
         self.liveness = None
         self.token = None
-        for request in self._requests.values():
-            request.lost = reason
-        self._requests.clear()
+        self._in_flight.lost(reason)
         self.registry.lost(since, reason)
 
     def close(self, reason: str, now: float) -> None:
@@ -280,12 +256,12 @@ class Session:
         if self.token is not None or not self.private:
             frames = [
                 messages.subscription_request(*request, token=self.token)
-                for request in self.registry.due(now, self._bucket, self._ids)
+                for request in self.registry.due(now, self._bucket, self._in_flight.ids)
             ]
             frames += self._renewal(now)
         life_at = self.liveness.life_at(now, byte_at, message_at)
         if self.liveness.ping_due(now, life_at, self.registry.confirmed):
-            req_id = next(self._ids)
+            req_id = next(self._in_flight.ids)
             self.liveness.pinged(req_id, now)
             self.counters.pings += 1
             frames.append(messages.ping_request(req_id))
@@ -522,7 +498,7 @@ class Session:
         if envelope.method in ("pong", "ping") and self.liveness and self.liveness.ponged(req_id, now):
             self.clock.heard(envelope.time_in, now - (self.liveness.rtt or 0.0), now)
             return _WAKE
-        request = self._requests.get(req_id) if isinstance(req_id, int) else None
+        request = self._in_flight.find(req_id)
         if self.private and error.startswith(SESSION_ERRORS):
             self._token_refused(request.sent_at if request else self.registry.sent_at(req_id))
         if request is not None:
@@ -543,11 +519,7 @@ class Session:
 
     def _take_reply(self, request: Request, reply: Reply, error: str, now: float) -> Received:
         self.clock.heard(reply.envelope.time_in, request.sent_at, now)
-        if not request.replies and not request.abandoned:
-            request.refused = bool(error) and not error.startswith(_ABOUT_ONE_ORDER)
-        request.replies.append(reply)
-        if request.complete:
-            self._requests.pop(request.req_id, None)
+        self._in_flight.take(request, reply, error)
         if not request.abandoned:
             return _WAKE
         self.counters.late_replies += 1

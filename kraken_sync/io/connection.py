@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ..core import messages
 from ..core.channels import Ask, Key
-from ..core.events import Reply, Request
+from ..core.in_flight import Reply, Request
 from ..core.subscriptions import Call
 from ..errors import ConnectionLost, ReplyTimeout, SubscriptionRefused
 from .line import Line
