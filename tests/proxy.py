@@ -23,6 +23,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._left: dict = {"up": None, "down": None}
         self._stall = False
+        self._stalled: set = set()
+        """The sources that have gone quiet: nothing of theirs passes any more."""
         self._pairs: List[Tuple[socket.socket, socket.socket]] = []
         self.connections = 0
         self._open = True
@@ -39,8 +41,8 @@ class Proxy:
     def disarm(self) -> None:
         """Let everything pass; a stalled connection is cut."""
         with self._lock:
-            stalled = self._stall and 0 in self._left.values()
             self._left, self._stall = {"up": None, "down": None}, False
+            stalled = any(source in pair for source in self._stalled for pair in self._pairs)
         if stalled:
             self.cut()
 
@@ -92,7 +94,7 @@ class Proxy:
                     data = source.recv(65536)
                     if not data:
                         return
-                    passed, over = self._allowed(direction, data)
+                    passed, over = self._allowed(direction, source, data)
                     if passed:
                         target.sendall(passed)
                     if over:
@@ -107,15 +109,20 @@ class Proxy:
             with self._lock:
                 if (client, server) in self._pairs:
                     self._pairs.remove((client, server))
+                self._stalled -= {client, server}
             client.close()
             server.close()
 
-    def _allowed(self, direction: str, data: bytes) -> Tuple[bytes, bool]:
+    def _allowed(self, direction: str, source: socket.socket, data: bytes) -> Tuple[bytes, bool]:
         """What of ``data`` may pass, and whether the connection is to be cut then."""
         with self._lock:
+            if source in self._stalled:
+                return b"", False
             left: Optional[int] = self._left[direction]
             if left is None:
                 return data, False
             passed = data[:left]
             self._left[direction] = left - len(passed)
+            if self._stall and len(passed) < len(data):
+                self._stalled.add(source)
             return passed, len(data) >= left and not self._stall
