@@ -14,10 +14,10 @@
 import logging
 
 from .client import SpotWSClient
-from .core.book import BookState
 from .core.limits import Timing
 from .core.order import Order
 from .core.snapshot import BookSnapshot, Level
+from .core.standing import BookState
 from .errors import (
     AccountNotLive,
     BookNotLive,

@@ -9,12 +9,11 @@ from typing import Any, Callable, Dict, Generic, Iterator, List, Mapping, Option
 
 from .core import account as tables
 from .core.account import Diff
-from .core.book import BookState
 from .core.channels import check
 from .core.order import Order
 from .core.subscriptions import Phase
 from .core.symbols import modern_asset
-from .errors import AccountNotLive, ClientClosed, OrderEnded, ReplyTimeout
+from .errors import AccountNotLive, OrderEnded, ReplyTimeout
 from .io.connection import TABLE
 from .io.deadline import deadline_of, time_left
 from .io.private import PrivateConnection
@@ -70,7 +69,7 @@ class _View(Mapping[str, Value], Generic[Value]):
         self._subscribe(line, deadline)
         with line.changed:
             table = self._table(line)
-            if line.wait(lambda: table.live or table.state is BookState.CLOSED, deadline) and table.live:
+            if line.wait(lambda: table.live, deadline):
                 return
             raise AccountNotLive(self.name, str(table.state), table.reason)
 
@@ -94,7 +93,7 @@ class _View(Mapping[str, Value], Generic[Value]):
             wish = line.session.registry.wishes.get(ask.keys()[0])
             if wish is not None and wish.table is not None and wish.phase is Phase.LIVE:
                 return
-        line.subscribe(ask, deadline, token=self.name, kind=TABLE)
+        line.subscribe(ask, deadline, holder=object(), kind=TABLE)
 
     def _read(self, read: Callable[[Any], Any]) -> Any:
         line = self._line(TABLE_TIMEOUT)
@@ -102,9 +101,8 @@ class _View(Mapping[str, Value], Generic[Value]):
             table = self._table(line)
             if self._stale or table.live:
                 return read(table)
-            begun = bool(table.generation) and table.reason
-        if begun and not begun.startswith("not subscribed"):
-            raise AccountNotLive(self.name, str(table.state), table.reason)
+            if table.blind:
+                raise AccountNotLive(self.name, str(table.state), table.reason)
         self.wait_live()
         with line.changed:
             return read(self._table(line))
@@ -161,8 +159,6 @@ class Orders(_View[Order]):
         def met() -> bool:
             table = self._table(line)
             record = table.find(name)
-            if table.state is BookState.CLOSED:
-                raise ClientClosed("the client is closed")
             if record is None or not table.live or not predicate(record.order()):
                 return False
             found.append(record.order())

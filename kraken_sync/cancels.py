@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
 from .core.in_flight import Request
 from .core.order import CLOSED, UNKNOWN
 from .core.order_record import Record
-from .errors import KrakenError, OrderNotSent, OrderOutcomeUnknown
+from .core.refusals import UNKNOWN_ORDER
+from .errors import KrakenError
+from .io.deadline import sooner, time_left
 from .io.private import PrivateConnection
 from .replies import refusal, rejected
 
@@ -28,7 +29,7 @@ class Cancels:
     def __init__(self, client: Trading) -> None:
         self._client = client
 
-    def cancel_order(self, params: Mapping[str, Any], ends: Optional[float], timeout: Optional[float]) -> Any:
+    def cancel_order(self, params: Mapping[str, Any], ends: Optional[float]) -> Any:
         """See :meth:`Trading.cancel_order`; ``params`` are checked."""
         line = self._client._trading_line("cancel_order", ends)
         userrefs = params.get("order_userref", [])
@@ -41,49 +42,37 @@ class Cancels:
             found = self._matching(line, userref, ends)
             replies += max(1, len(found))
             targets += found
-        halfway = None if ends is None or timeout is None else ends - timeout / 2
 
-        def confirmed() -> bool:
-            return bool(userrefs and targets) and self._gone(line, targets)
+        def gone() -> bool:
+            return self._gone(line, targets)
 
-        try:
-            request = self._client._trade("cancel_order", params, halfway, replies, confirmed)
-        except OrderOutcomeUnknown as error:
-            lost = error
-        else:
+        request, lost = self._client._trade_twice(
+            "cancel_order",
+            params,
+            ends,
+            replies,
+            confirmed=lambda: bool(userrefs and targets) and gone(),
+            done=gone,
+        )
+        if request is not None and lost is None:
             return self._results(line, request, targets, userrefs, params, single, ends)
-        remembered = self._client._remembered(lost)
-        # a cancel has the same effect twice as once: look, and ask again, on the next connection perhaps
-        if self._gone(line, targets):
-            self._client._known_again(lost)
+        if request is None or gone():
             return self._seen(line, targets, single)
-        try:
-            request = self._client._trade(
-                "cancel_order", params, ends, replies, lambda: self._gone(line, targets)
-            )
-        except OrderNotSent:
-            raise lost from None
-        except OrderOutcomeUnknown:
-            self._client._known_again(lost)  # the second one stands for both
-            raise
-        self._client._known_again(lost)
-        if self._gone(line, targets):
-            return self._seen(line, targets, single)
-        if not (refusal(request) or "").startswith("EOrder:Unknown order"):
+        if not (refusal(request) or "").startswith(UNKNOWN_ORDER):
             return self._corrected(
                 line, self._results(line, request, targets, userrefs, params, single, ends)
             )
         # it is not open any more: was that the first try?
-        if self._wait_gone(line, targets, _soon(ends)):
+        if lost is None or self._wait_gone(line, targets, sooner(ends, SEEN_WITHIN)):
             return self._seen(line, targets, single)
-        self._client._unknown.append(remembered)
-        raise lost
+        self._client._unknown.append(lost)
+        raise lost.error
 
     def _matching(self, line: PrivateConnection, userref: int, ends: Optional[float]) -> List[Target]:
         """The open orders with this userref, as far as the executions tell."""
-        left = None if ends is None else max(0.0, ends - time.monotonic()) / 2
+        left = time_left(ends)
         try:
-            self._client.orders.wait_live(left)
+            self._client.orders.wait_live(left and left / 2)
         except KrakenError:
             return []  # they cannot be seen (now): the cancel goes out all the same
         with line.changed:
@@ -123,7 +112,7 @@ class Cancels:
                 status = record.status if record is not None else UNKNOWN
                 entries.append({kind: name} if status == "canceled" else {kind: name, "status": status})
         if single and "status" in entries[0]:
-            what = f"EOrder:Unknown order (it is {entries[0]['status']})"
+            what = f"{UNKNOWN_ORDER} (it is {entries[0]['status']})"
             raise rejected("cancel_order", what, _named(targets[0]))
         return entries[0] if single else entries
 
@@ -139,10 +128,10 @@ class Cancels:
     ) -> Any:
         error = refusal(request)
         if error is not None:
-            raise rejected("cancel_order", error, _named(targets[0]) if single else params)
+            raise rejected("cancel_order", error, _named(targets[0]) if single else params, request.req_id)
         if userrefs:
             if targets:
-                self._wait_gone(line, targets, _soon(ends))
+                self._wait_gone(line, targets, sooner(ends, SEEN_WITHIN))
             told = [self._client._decode(reply.frame) for reply in request.replies]
             return self._seen(line, targets, False) or [one["result"] for one in told if one.get("result")]
         if single:
@@ -162,16 +151,8 @@ class Cancels:
         line = client._trading_line("batch_cancel", ends)
         targets: List[Target] = [("order_id", name) for name in params.get("orders", [])]
         targets += [("cl_ord_id", name) for name in params.get("cl_ord_id", [])]
-        halfway = None if ends is None else (time.monotonic() + ends) / 2
-        try:
-            request = client._trade("batch_cancel", params, halfway)
-        except OrderOutcomeUnknown as error:  # as cancel_order: once more does no harm
-            try:
-                request = client._trade("batch_cancel", params, ends, 1, lambda: self._gone(line, targets))
-            except OrderNotSent:
-                raise error from None
-            client._known_again(error)
-        if request.replies:
+        request, _ = client._trade_twice("batch_cancel", params, ends, done=lambda: self._gone(line, targets))
+        if request is not None and request.replies:
             client._result(request, params)
         with line.changed:
             known = [target for target in targets if self._record(line, target) is not None]
@@ -184,11 +165,6 @@ class Cancels:
                 record = self._record(line, (kind, name))
                 entries.append({kind: name, "status": record.status if record is not None else UNKNOWN})
         return entries
-
-
-def _soon(ends: Optional[float]) -> float:
-    soon = time.monotonic() + SEEN_WITHIN
-    return soon if ends is None else min(soon, ends)
 
 
 def _named(target: Target) -> Json:

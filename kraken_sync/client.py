@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Union
 
 from .arguments import method_of
-from .core import channels
 from .core.credentials import credentials_of
 from .core.limits import Timing
 from .core.messages import FrameDecoder, ParseFloat, error_text
+from .core.order_params import PRIVATE_METHODS
+from .core.refusals import TOO_FAST
 from .core.secret import Secret
 from .errors import RateLimited, RequestRefused
 from .io.connection import Connection
@@ -21,14 +22,11 @@ from .io.dial import Proxy, Target
 from .io.engine import LEVEL3, PRIVATE, PUBLIC
 from .io.nonces import Nonces
 from .io.rest import Rest
-from .order_gate import OrderGate
 from .replies import error_of, rejected
-from .subscribing import Subscribing
-from .symbol_lookup import SymbolLookup
-from .trading_rate import RateMirror
+from .trading import Trading
 
 
-class SpotWSClient(Subscribing):
+class SpotWSClient(Trading):
     """A client for Kraken's Spot WebSocket API v2, for code without an event loop.
 
     ::
@@ -116,13 +114,9 @@ class SpotWSClient(Subscribing):
         if not no_public:
             targets[PUBLIC] = self._resolve(ws_url, self.WS_URL, through)
         rest = Rest(rest_url or self.REST_URL, credentials_of(*hidden), Nonces(nonce_file), through)
-        super().__init__(targets, timing, ssl_context, FrameDecoder(parse_float), rest)
-        self._unknown = []
-        self._order_gate = OrderGate(order_gate)
-        self._rate = RateMirror(tier)
+        decode = FrameDecoder(parse_float)
+        super().__init__(targets, timing, ssl_context, decode, rest, order_gate=order_gate, tier=tier)
         self._callback = callback
-        self._books = {}
-        self._lookup = SymbolLookup()
 
     def _resolve(
         self, url: Optional[str], default: str, proxy: Optional[Proxy], *, private: bool = False
@@ -179,14 +173,14 @@ class SpotWSClient(Subscribing):
         method = method_of(message)
         if method in ("subscribe", "unsubscribe"):
             return self._send_subscription(message, deadline)
-        if method in channels.PRIVATE_METHODS:
+        if method in PRIVATE_METHODS:
             return self._send_trading(method, message, deadline)
         if method in self.private_methods:
             message = {**message, "params": message.get("params") or {}}
         frame, envelope = self._line_for(message, timeout).request(message, deadline)
         if envelope.success is False or envelope.error is not None:
             error = error_text(envelope.error)
-            kind = RateLimited if error.startswith("Exceeded msg rate") else RequestRefused
+            kind = RateLimited if error.startswith(TOO_FAST) else RequestRefused
             raise kind(method, error, req_id=envelope.req_id)
         return self._decode(frame)
 
@@ -199,7 +193,7 @@ class SpotWSClient(Subscribing):
         request = self._trade(method, params, deadline, replies, req_id=message.get("req_id"), plain=True)
         failed = [error for error in map(error_of, request.replies) if error is not None]
         if failed and len(failed) == len(request.replies):
-            raise rejected(method, failed[0], params)
+            raise rejected(method, failed[0], params, request.req_id)
         found = [self._decode(reply.frame) for reply in request.replies]
         return found[0] if len(found) == 1 else found
 
@@ -220,7 +214,7 @@ class SpotWSClient(Subscribing):
         else:
             connection = self._line_of(ask, time_left(deadline))
             ask = self._spelled(connection, ask, deadline)
-            call = self._explained(connection, ask, deadline, token=object(), req_id=req_id)
+            call = self._explained(connection, ask, deadline, holder=object(), req_id=req_id)
             frames = call.replies
         replies = [self._decode(frame) for frame in dict.fromkeys(frames)]
         return replies[0] if len(replies) == 1 else (replies or None)

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .core.dead_man import DeadMan
 from .errors import KrakenError, OrderOutcomeUnknown
+from .io.deadline import deadline_of
 from .io.private import PrivateConnection
 
 if TYPE_CHECKING:
     from .trading import Trading
 
 log = logging.getLogger("kraken_sync")
+
+ARM_TIMEOUT = 10.0
+"""Seconds for arming it, a lost reply included."""
 
 
 class DeadMansSwitch:
@@ -69,9 +73,7 @@ class DeadMansSwitch:
                     "this client has a dead man's switch already, and it is for the whole account"
                 )
         sent_at = self._arm()
-        switch = DeadMan(self._timeout, self._stuck_after, time.monotonic())
-        switch.armed(sent_at)
-        switch.begin(sent_at)
+        switch = DeadMan(self._timeout, self._stuck_after, sent_at)
         with line.changed:
             line.session.switch = switch
             line.on_alarm = self._on_failure
@@ -79,23 +81,20 @@ class DeadMansSwitch:
         return self
 
     def _arm(self) -> float:
-        """Arm it; returns when the request was sent. A lost reply is asked for once more: it does no harm."""
-        sent_at = time.monotonic()
+        """Arm it; returns when the request was sent."""
+        params = {"timeout": self._timeout}
+        ends = deadline_of(ARM_TIMEOUT)
         try:
-            self._client.cancel_all_orders_after(timeout=self._timeout)
-            return sent_at
-        except OrderOutcomeUnknown as error:
-            self._client._known_again(error)
-        sent_at = time.monotonic()
-        try:
-            self._client.cancel_all_orders_after(timeout=self._timeout)
-        except KrakenError:
+            request, _ = self._client._trade_twice("cancel_all_orders_after", params, ends)
+        except OrderOutcomeUnknown:
             log.critical(
                 "the dead man's switch may be armed, and nobody renews it: all orders may go in %d s",
                 self._timeout,
             )
             raise
-        return sent_at
+        assert request is not None
+        self._client._result(request, params)
+        return request.sent_at
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         line, switch = self._line, self._switch

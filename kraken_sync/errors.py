@@ -32,6 +32,7 @@ Each class carries its data as attributes, so that nobody has to parse the text.
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, Union
 
 __all__ = [
@@ -61,7 +62,13 @@ __all__ = [
 
 
 class KrakenError(Exception):
-    """Root of all errors of this library. All of them can be copied and pickled."""
+    """Root of all errors of this library. All of them can be copied and pickled.
+
+    Attributes:
+        permanent: True if trying again cannot help (a bad certificate, a wrong key).
+    """
+
+    permanent = False
 
     def __reduce__(self) -> Any:
         return _rebuilt, (type(self), self.args, self.__dict__)
@@ -74,6 +81,11 @@ def _rebuilt(kind: Type[KrakenError], args: Tuple[Any, ...], state: Dict[str, An
     return error
 
 
+def again(error: KrakenError) -> KrakenError:
+    """A copy to raise, so that no caller's frames pile up in the traceback of a kept error."""
+    return copy.copy(error).with_traceback(None)
+
+
 class ConnectFailed(KrakenError, ConnectionError):
     """No connection could be made.
 
@@ -81,7 +93,7 @@ class ConnectFailed(KrakenError, ConnectionError):
         step: what failed: ``"resolve"``, ``"connect"``, ``"proxy"``, ``"tls"``, ``"handshake"``,
             ``"status"`` or, on the private side, ``"token"``.
         status: the HTTP status of a refused handshake, else None.
-        permanent: True if trying again cannot help (a bad certificate, say).
+        retry_after: seconds that the exchange asked for before the next try, or None.
     """
 
     def __init__(
@@ -119,9 +131,17 @@ class ConnectionLost(KrakenError, ConnectionError):
 class ClientClosed(KrakenError):
     """The client is closed. ``start()`` opens it again."""
 
+    def __init__(self, text: str = "the client is closed; start() opens it again") -> None:
+        super().__init__(text)
+
 
 class ForkedClient(KrakenError):
     """A client was used in a forked child; make a new one in the child."""
+
+    def __init__(
+        self, text: str = "this client belongs to the parent process; make a new one in the child process"
+    ) -> None:
+        super().__init__(text)
 
 
 class ReplyTimeout(KrakenError, TimeoutError):

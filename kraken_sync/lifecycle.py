@@ -200,9 +200,12 @@ class Lifecycle:
     def _guard_fork(self) -> None:
         engine = self._engine
         if engine is not None and engine.pid != os.getpid():
-            raise ForkedClient(
-                f"this client belongs to process {engine.pid}; make a new one in the child process"
-            )
+            raise ForkedClient
+
+    def _line(self, kind: str) -> Optional[Connection]:
+        """The connection of this kind, if there is one."""
+        engine = self._engine
+        return engine.lines.get(kind) if engine is not None else None
 
     def _public(self, timeout: Optional[float]) -> Connection:
         """The public connection, started if it is not."""
@@ -240,7 +243,7 @@ class Lifecycle:
         engine = self._engine
         if engine is None:
             if self._closed:
-                raise ClientClosed("the client is closed; start() opens it again")
+                raise ClientClosed
             self.start(timeout)
             engine = self._engine
         if engine is None:
@@ -340,7 +343,7 @@ def _caller() -> str:
     """Where a client was made: the first frame outside this package."""
     package = os.path.dirname(os.path.abspath(__file__))
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package + os.sep):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 

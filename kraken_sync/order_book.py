@@ -8,14 +8,15 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
-from .core.book import BookState
 from .core.book_sync import BookSync
 from .core.channels import Key
-from .core.snapshot import BookSnapshot, Level, Number, check_levels, describe
+from .core.numbers import Number
+from .core.snapshot import BookSnapshot, Level, check_levels, describe
+from .core.standing import BookState
 from .errors import BookNotLive, ClientClosed, ForkedClient, ReplyTimeout
 from .io.connection import Connection
 from .io.deadline import deadline_of, time_left
-from .io.holds import BookToken
+from .io.holds import BookHolder
 from .io.walltime import wall_seconds
 
 
@@ -124,7 +125,7 @@ class OrderBook(BookReader):
         sync: BookSync,
         symbol: str,
         depth: int,
-        token: BookToken,
+        holder: BookHolder,
     ) -> None:
         self.symbol = symbol
         self.depth = depth
@@ -132,7 +133,7 @@ class OrderBook(BookReader):
         self._owner = owner  # keeps the client from being collected while its book is read
         self._connection = connection
         self._sync = sync
-        self._token = token
+        self._holder = holder
         self._ended = False
 
     # -- reading -----------------------------------------------------------------------------
@@ -198,7 +199,7 @@ class OrderBook(BookReader):
         """Block until ``predicate(snapshot)`` is true, and return that snapshot.
 
         Args:
-            predicate: called in this thread with verified states, newest first served.
+            predicate: called in this thread with verified states, each newer than the one before.
             timeout: seconds, None for ever.
 
         Raises:
@@ -231,7 +232,7 @@ class OrderBook(BookReader):
         """
         with self._connection.changed:
             self._ended = True
-        self._connection.release([book_key(self.symbol)], None, self._token)
+        self._connection.release([book_key(self.symbol)], None, self._holder)
 
     def __repr__(self) -> str:
         return f"<OrderBook {describe(self._read(1, live_only=False))}>"
@@ -258,7 +259,7 @@ class OrderBook(BookReader):
     def _read(self, levels: Optional[int], *, live_only: bool) -> BookSnapshot:
         depth = self.depth if levels is None else min(check_levels(levels), self.depth)
         if isinstance(self._connection.failure, ForkedClient):
-            raise ForkedClient(str(self._connection.failure))
+            raise ForkedClient
         with self._connection.changed:
             now = time.monotonic()
             state, reason, since = self._judge(now)
@@ -312,7 +313,7 @@ class Changes:
                 with connection.changed:
                     came = connection.wait(lambda: bool(self._fresh()) or self._over(), deadline)
                     fresh, over = self._fresh(), self._over()
-                    reasons = {book.symbol: book._judge(0.0)[1] for book in self._books}
+                    refused = {book.symbol: book._sync.reason for book in self._books if book._sync.refused}
             except ClientClosed:
                 return None
             if not came:
@@ -321,9 +322,8 @@ class Changes:
             if news:
                 return news
             if over:
-                for symbol, reason in reasons.items():
-                    if reason not in ("unsubscribed", "the client is closed"):
-                        raise BookNotLive(symbol, "CLOSED", reason)
+                for symbol, reason in refused.items():
+                    raise BookNotLive(symbol, "CLOSED", reason)
                 return None
 
     def _fresh(self) -> List[OrderBook]:

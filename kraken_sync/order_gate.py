@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, List, Mapping, Optional
 
-from .core.order_gate import ADDING, closed_for
+from .core.order_gate import closed_for
+from .core.order_params import ADDING
 from .errors import KrakenError, OrderNotSent
 from .io.private import PrivateConnection
 from .order_book import OrderBook
@@ -29,16 +30,25 @@ class OrderGate:
 
     Attributes:
         policy: ``refuse`` (default) raises :class:`OrderNotSent` at once; ``hold`` waits until the gate
-        opens, within
-            the call's timeout; ``open`` lets everything through.
+            opens, within the call's timeout; ``open`` lets everything through.
     """
 
-    policy = ""
+    _policy = ""
     _books: List[OrderBook] = []
 
     def __init__(self, policy: str = "refuse") -> None:
-        self.policy = _checked(policy)
         self._books = []
+        self.policy = policy
+
+    @property
+    def policy(self) -> str:
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: str) -> None:
+        if policy not in POLICIES:
+            raise ValueError(f"the order gate's policy must be one of {', '.join(POLICIES)}, not {policy!r}")
+        self._policy = policy
 
     def require(self, *books: OrderBook) -> None:
         """Be shut while any of these is not LIVE, too."""
@@ -61,8 +71,7 @@ class OrderGate:
             shut = closed_for(method, params, session.system)
             if shut is not None:
                 return shut
-            blind = bool(orders.generation) and not orders.live and not orders.reason.startswith("not subscr")
-            if method in ADDING and blind:
+            if method in ADDING and orders.blind:
                 return f"client.orders is {orders.state} ({orders.reason})"
         if method not in ADDING:
             return None
@@ -90,7 +99,7 @@ class OrderGate:
         Raises:
             OrderNotSent: it may not, or not before ``ends`` (monotonic).
         """
-        if _checked(self.policy) == "open":
+        if self.policy == "open":
             return
         why = self.why_shut(method, params, line)
         while why is not None:
@@ -104,9 +113,3 @@ class OrderGate:
             except KrakenError as error:
                 raise OrderNotSent(method, str(error)) from error
             why = self.why_shut(method, params, line)
-
-
-def _checked(policy: str) -> str:
-    if policy not in POLICIES:
-        raise ValueError(f"the order gate's policy must be one of {', '.join(POLICIES)}, not {policy!r}")
-    return policy

@@ -1,21 +1,20 @@
 """Sends what is for the exchange's trading engine, and says what became of it.
 
 A request ends as its reply, as :class:`OrderNotSent` (certainly nothing reached the exchange) or as
-:class:`OrderOutcomeUnknown`. Nothing is sent twice, but for a request that was refused for its token.
+:class:`OrderOutcomeUnknown`. Nothing is sent twice, but for a request
+that was refused for its token, and for what does the same twice as once (cancels, the dead man's switch).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from .core.in_flight import Request
-from .core.order_params import WITH_DEADLINE
-from .core.pair_rules import PairRules, of_asset_pair
-from .core.subscriptions import SESSION_ERRORS
-from .core.symbols import spelled
-from .core.times import parse_time, time_text
+from .core.order_params import ADDING
+from .core.pair_rules import PairRules
+from .core.refusals import AMBIGUOUS, TOKEN_REFUSED
+from .core.times import time_text
 from .errors import (
     ConnectFailed,
     ConnectionLost,
@@ -24,14 +23,15 @@ from .errors import (
     OrderOutcomeUnknown,
     ReplyTimeout,
 )
-from .io.deadline import time_left
+from .io.deadline import sooner, time_left
+from .io.engine import PRIVATE, PUBLIC
 from .io.private import PrivateConnection
 from .order_gate import GateShut, OrderGate
-from .private_side import PrivateSide
-from .replies import AMBIGUOUS, refusal, rejected
-from .symbol_lookup import TABLE_LIFETIME, SymbolLookup
+from .replies import refusal, rejected
+from .subscribing import Subscribing
+from .symbol_lookup import TABLE_LIFETIME
 from .trading_rate import RateMirror
-from .unknown import Unknown, names_of
+from .unknown import TradingRequest, Unknown
 
 log = logging.getLogger("kraken_sync")
 
@@ -43,25 +43,26 @@ RULES_TIMEOUT = 3.0
 """Seconds for which an order waits for the table of pairs at most; without it the exchange judges alone."""
 
 
-class OrderSender(PrivateSide):
+class OrderSender(Subscribing):
     """How trading requests leave, and what is remembered of them."""
 
-    _lookup: SymbolLookup
-    _unknown: List[Unknown]
-    _order_gate: OrderGate
-    _rate: RateMirror
+    def __init__(self, *base: Any, order_gate: str, tier: Optional[str]) -> None:
+        super().__init__(*base)
+        self._unknown: List[Unknown] = []
+        self._order_gate = OrderGate(order_gate)
+        self._rate = RateMirror(tier)
 
     def _trade(
         self,
         method: str,
         params: Mapping[str, Any],
         ends: Optional[float],
-        replies: Optional[int] = 1,
+        replies: int = 1,
         done: Callable[[], bool] = lambda: False,
         *,
         req_id: Optional[int] = None,
         plain: bool = False,
-    ) -> Request:
+    ) -> TradingRequest:
         """Send a trading request and wait for its replies; ``ends`` is a monotonic deadline.
 
         ``plain`` parameters get no deadline of ours.
@@ -76,7 +77,7 @@ class OrderSender(PrivateSide):
         for attempt in (1, 2):
             request = self._let_through(line, message, ends, replies, done, plain)
             error = refusal(request)
-            if error is None or not error.startswith(SESSION_ERRORS) or attempt == 2:
+            if error is None or not error.startswith(TOKEN_REFUSED) or attempt == 2:
                 break
             # the token had died, so nothing was done: have a new one, and ask once more
             try:
@@ -90,10 +91,10 @@ class OrderSender(PrivateSide):
         line: PrivateConnection,
         message: Json,
         ends: Optional[float],
-        replies: Optional[int],
+        replies: int,
         done: Callable[[], bool],
         plain: bool,
-    ) -> Request:
+    ) -> TradingRequest:
         """Send it when the order gate is open; it is asked again at the last moment."""
         gate, method, params = self._order_gate, message["method"], message["params"]
         while True:
@@ -117,43 +118,25 @@ class OrderSender(PrivateSide):
         line: PrivateConnection,
         message: Dict[str, Any],
         ends: Optional[float],
-        replies: Optional[int],
+        replies: int,
         done: Callable[[], bool],
         plain: bool,
-    ) -> Request:
-        method, params = message["method"], message["params"]
-        request, sent_at, engine_deadline = Request(method, replies), time.time(), None
+    ) -> TradingRequest:
+        method = message["method"]
         with line.changed:
-            before = frozenset(line.session.account.orders.records)
-            by_their_clock = line.session.clock.read(time.monotonic())
-
-        def lost(reason: str) -> OrderOutcomeUnknown:
-            request.abandoned = True
-            names = names_of(params)
-            error = OrderOutcomeUnknown(
-                method,
-                reason,
-                cl_ord_ids=names.cl_ord_ids,
-                order_ids=names.order_ids,
-                order_userrefs=names.userrefs,
-                sent_at=sent_at,
-                deadline=engine_deadline,
-            )
-            self._unknown.append(Unknown(error, request, params, by_their_clock, before))
-            del self._unknown[:-MAX_UNKNOWN]
-            return error
-
+            session = line.session
+            their_time = session.clock.read(time.monotonic())
+            before = frozenset(session.account.orders.records)
+        request = TradingRequest(method, message["params"], replies, their_time, before)
         try:
-            if method in WITH_DEADLINE and not plain:
-                params = self._with_deadline(line, params, ends)
-            if method in WITH_DEADLINE:
-                engine_deadline = parse_time(params.get("deadline"))
+            if method in ADDING and not plain:
+                request.params = self._with_deadline(line, request.params, ends)
             line.ask(
-                {**message, "params": params},
+                {**message, "params": request.params},
                 request,
                 ends,
                 done,
-                lambda: self._order_gate.check(method, params, line),
+                lambda: self._order_gate.check(method, request.params, line),
             )
         except BaseException as error:
             if not request.sent:
@@ -161,29 +144,73 @@ class OrderSender(PrivateSide):
                 if isinstance(error, (ConnectionLost, ReplyTimeout)):
                     raise OrderNotSent(method, str(error)) from error
                 raise
-            unknown = lost(str(error) or type(error).__name__)
+            unknown = self._outcome_unknown(request, str(error) or type(error).__name__)
             if isinstance(error, KrakenError):
                 raise unknown from error
             log.warning("%s", unknown)  # a Ctrl-C, say: the id must not be lost with it
             raise
         finally:
             if request.sent:
-                self._rate.charge(method, params, line)
+                self._rate.charge(method, request.params, line)
         refused = refusal(request)
         if request.complete and not (refused or "").startswith(AMBIGUOUS):
             return request
         with line.changed:
-            if done():
-                return request
+            confirmed = done()
+        if confirmed:
+            line.forget(request)
+            return request
         if refused and request.complete:
-            raise lost(f"the exchange says {refused!r}, which may mean anything")
-        if request.lost is not None:
-            raise lost(f"the connection ended before the reply: {request.lost}")
-        raise lost(f"no reply within {time.monotonic() - request.sent_at:.1f} s")
+            reason = f"the exchange says {refused!r}, which may mean anything"
+        elif request.lost is not None:
+            reason = f"the connection ended before the reply: {request.lost}"
+        else:
+            reason = f"no reply within {time.monotonic() - request.sent_at:.1f} s"
+        raise self._outcome_unknown(request, reason)
 
-    def _remembered(self, error: OrderOutcomeUnknown) -> Unknown:
-        """What is remembered of a request whose outcome is unknown."""
-        return next(one for one in self._unknown if one.error is error)
+    def _outcome_unknown(self, request: TradingRequest, reason: str) -> OrderOutcomeUnknown:
+        """Remember the request, and return the error for it."""
+        request.abandoned = True
+        error = request.unknown(reason)
+        self._unknown.append(Unknown(error, request))
+        del self._unknown[:-MAX_UNKNOWN]
+        return error
+
+    def _trade_twice(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        ends: Optional[float],
+        replies: int = 1,
+        *,
+        confirmed: Callable[[], bool] = lambda: False,
+        done: Callable[[], bool] = lambda: False,
+    ) -> Tuple[Optional[TradingRequest], Optional[Unknown]]:
+        """As :meth:`_trade`, for what has the same effect twice as once: if the reply is lost, ask again.
+
+        ``confirmed()`` ends the first attempt; ``done()`` tells, after it, that the second one is not needed.
+
+        Returns:
+            The request that was answered (None if none was, but it is done), and the first one if its
+            reply was lost.
+        """
+        halfway = None if ends is None else (time.monotonic() + ends) / 2
+        try:
+            return self._trade(method, params, halfway, replies, confirmed), None
+        except OrderOutcomeUnknown as error:
+            lost = error
+        first = next(one for one in self._unknown if one.error is lost)
+        request = None
+        if not done():
+            try:
+                request = self._trade(method, params, ends, replies, done)
+            except OrderNotSent:
+                raise lost from None
+            except OrderOutcomeUnknown:
+                self._known_again(lost)  # the second one stands for both
+                raise
+        self._known_again(lost)
+        return request, first
 
     def _known_again(self, error: OrderOutcomeUnknown) -> None:
         """The outcome of a request is known after all."""
@@ -202,11 +229,22 @@ class OrderSender(PrivateSide):
             raise ConnectionLost(f"the exchange's clock could not be read: {error}", sent=False) from error
         return {**params, "deadline": time_text(now + float(given))}
 
-    def _result(self, request: Request, params: Mapping[str, Any]) -> Any:
+    def _server_time(self, line: PrivateConnection, deadline: Optional[float]) -> float:
+        """The exchange's time in seconds since the epoch, as its last replies had it; asks if there is
+        none."""
+        with line.changed:
+            known = line.session.clock.known
+        if not known:
+            line.request({"method": "ping"}, deadline)
+        with line.changed:
+            moment = line.session.clock.read(time.monotonic())
+        return time.time() if moment is None else moment
+
+    def _result(self, request: TradingRequest, params: Mapping[str, Any]) -> Any:
         """The one reply's ``result``. Raises OrderRejected."""
         error = refusal(request)
         if error is not None:
-            raise rejected(request.method, error, params)
+            raise rejected(request.method, error, params, request.req_id)
         message = self._decode(request.replies[0].frame)
         result = message.get("result")
         if result is None:  # batch_cancel was once answered without one
@@ -215,8 +253,7 @@ class OrderSender(PrivateSide):
 
     def _took(self, order_id: Any, params: Mapping[str, Any]) -> None:
         """An order was acknowledged: it is in ``client.orders`` from now on."""
-        engine = self._engine
-        line = engine.lines.get("private") if engine is not None else None
+        line = self._line(PRIVATE)
         if not isinstance(order_id, str) or line is None or params.get("validate"):
             return
         kept = ("symbol", "side", "order_type", "order_qty", "limit_price", "cl_ord_id", "order_userref")
@@ -228,8 +265,7 @@ class OrderSender(PrivateSide):
 
     def _known(self, name: Optional[str]) -> Any:
         """The order of this id, as far as it is known here."""
-        engine = self._engine
-        line = engine.lines.get("private") if engine is not None else None
+        line = self._line(PRIVATE)
         if name is None or line is None:
             return None
         with line.changed:
@@ -256,28 +292,11 @@ class OrderSender(PrivateSide):
         """
         if self._lookup.age > TABLE_LIFETIME:
             try:
-                self._fetch_rules(ends)
+                self._lookup.refresh(
+                    self._line(PUBLIC),
+                    lambda timeout: self.rest.asset_pairs(timeout=timeout),
+                    sooner(ends, RULES_TIMEOUT),
+                )
             except KrakenError as error:
                 log.warning("orders are not checked before sending: no table of pairs (%s)", error)
         return self._lookup.rules(symbol)
-
-    def _fetch_rules(self, ends: Optional[float]) -> None:
-        soon = time.monotonic() + RULES_TIMEOUT
-        ends = soon if ends is None else min(soon, ends)
-        engine = self._engine
-        public = engine.lines.get("public") if engine is not None else None
-        if public is not None and public.session.open:
-            self._lookup.table(public, ends, fresh=True)
-        if self._lookup.age < TABLE_LIFETIME:
-            return
-        found: Dict[str, PairRules] = {}
-        for entry in self.rest.asset_pairs(timeout=time_left(ends)).values():
-            name = str(entry.get("wsname", ""))
-            symbol = spelled(name) or _modern(name)
-            found[symbol] = of_asset_pair(symbol, entry)
-        self._lookup.learn(found)
-
-
-def _modern(name: str) -> str:
-    renamed = {"XBT": "BTC", "XDG": "DOGE"}
-    return "/".join(renamed.get(code, code) for code in name.split("/"))

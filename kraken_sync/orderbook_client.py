@@ -10,17 +10,17 @@ from collections import OrderedDict
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 from .client import SpotWSClient
-from .core.book import BookState
 from .core.book_sync import BookSync, Verdict
 from .core.channels import check
 from .core.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_envelope
 from .core.numbers import fixed, scaled
+from .core.standing import BookState
 from .core.symbols import spelled
 from .errors import BookNotLive, ClientClosed
 from .io.condition import Condition
 from .io.connection import Connection
 from .io.deadline import deadline_of, time_left
-from .io.line import again
+from .io.engine import PUBLIC, Engine
 from .io.streams import Decode
 
 Callback = Callable[..., Any]
@@ -122,12 +122,8 @@ class SpotOrderBookClient(SpotWSClient):
             return
         with self.__changed:
             for symbol in symbols:
-                while not self.__valid(symbol):
-                    self.__check_going(symbol)
-                    left = time_left(deadline)
-                    if left is not None and left <= 0:
-                        raise BookNotLive(symbol, "SYNCING", "no verified snapshot in time")
-                    self.__changed.wait(0.5 if left is None else min(0.5, left))
+                if not self.__changed.wait_until(lambda one=symbol: self.__came(one), deadline):  # type: ignore[misc]
+                    raise BookNotLive(symbol, "SYNCING", "no verified snapshot in time")
 
     def remove_book(self, pairs: Union[str, Sequence[str]], timeout: Optional[float] = 10.0) -> None:
         """Keep the books of these pairs no more, and block until the exchange has confirmed.
@@ -193,9 +189,12 @@ class SpotOrderBookClient(SpotWSClient):
     def _tap_decoder(self) -> Decode:
         return bytes  # exact digits are needed here, so frames are decoded by who gets them
 
-    def _handler(self) -> Optional[Callable[[], Optional[Callable[[Any], Any]]]]:
-        with self.__changed:  # a new start: nothing that is kept is worth anything
+    def _new_engine(self) -> Engine:
+        with self.__changed:  # nothing that is kept from before is worth anything
             self.__kept.clear()
+        return super()._new_engine()
+
+    def _handler(self) -> Optional[Callable[[], Optional[Callable[[Any], Any]]]]:
         return weakref.WeakMethod(self._frame)
 
     def _frame(self, frame: Any) -> None:
@@ -274,26 +273,29 @@ class SpotOrderBookClient(SpotWSClient):
         line.pump()
 
     def __line(self) -> Optional[Connection]:
-        engine = self._engine
-        return engine.lines.get("public") if engine is not None else None
+        return self._line(PUBLIC)
 
     def __valid(self, symbol: str) -> bool:
         """Whether the book is verified here, live on the line, and from the same snapshot."""
         kept, line = self.__kept.get(symbol), self.__line()
         if kept is None or not kept.sync.live or line is None:
             return False
-        sync = line.session.book(symbol)
-        return sync is not None and sync.live and sync.snapshot_checksum == kept.sync.snapshot_checksum
+        with line.changed:
+            sync = line.session.book(symbol)
+            return sync is not None and sync.live and sync.snapshot_checksum == kept.sync.snapshot_checksum
 
-    def __check_going(self, symbol: str) -> None:
-        """Raise if the book of ``symbol`` cannot come any more."""
+    def __came(self, symbol: str) -> bool:
+        """Whether the book of ``symbol`` is there; raises if it cannot come any more."""
+        if self.__valid(symbol):
+            return True
         line = self.__line()
-        if line is None or line.closed:
-            raise ClientClosed("the client is closed")
-        if line.failure is not None:
-            raise again(line.failure)
-        if line.session.book(symbol) is None:
-            raise BookNotLive(symbol, "CLOSED", "unsubscribed meanwhile")
+        if line is None:
+            raise ClientClosed
+        line.check_usable()
+        with line.changed:
+            if line.session.book(symbol) is None:
+                raise BookNotLive(symbol, "CLOSED", "unsubscribed meanwhile")
+        return False
 
     def __symbol(self, pair: str) -> str:
         if pair in self.__kept:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Any, Dict, Mapping, Optional, Union
 
@@ -10,7 +9,6 @@ from .account_view import Balance, Orders
 from .core.secret import Secret
 from .history import History
 from .io.deadline import deadline_of
-from .io.private import PrivateConnection
 from .lifecycle import Lifecycle
 
 
@@ -113,14 +111,3 @@ class PrivateSide(Lifecycle):
             return result if isinstance(result, dict) else {}
 
         return Balance(lambda timeout: self._private("client.balance", timeout), held)
-
-    def _server_time(self, line: PrivateConnection, deadline: Optional[float]) -> float:
-        """The exchange's time in seconds since the epoch, as its last replies had it; asks if there is
-        none."""
-        with line.changed:
-            known = line.session.clock.known
-        if not known:
-            line.request({"method": "ping"}, deadline)
-        with line.changed:
-            moment = line.session.clock.read(time.monotonic())
-        return time.time() if moment is None else moment

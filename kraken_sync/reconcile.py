@@ -12,15 +12,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
+from .core.numbers import decimal_of
 from .core.order import CLOSED, OPEN
-from .core.order_params import decimal_of
+from .core.order_params import IDENTIFYING
 from .core.order_record import Record
+from .core.refusals import AMBIGUOUS
 from .core.times import parse_time
 from .errors import ClientClosed, KrakenError, OrderOutcomeUnknown, PermissionRefused, RateLimited
-from .io.deadline import deadline_of
+from .io.deadline import deadline_of, time_left
 from .io.private import PrivateConnection, patience
 from .reconciled import Outcome, Reconciled
-from .replies import AMBIGUOUS, error_of
+from .replies import error_of
 from .unknown import Unknown
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ MUCH_DOUBT = 0.25
 EARLIER = 2.0
 """An order this many seconds older than its request is another one of the same name."""
 ADDS = ("add_order", "batch_add")
-_NO_CHANGE = ("order_id", "cl_ord_id", "symbol", "deadline", "token", "post_only")
-"""Parameters of an amend that are no change of the order."""
 
 Name = Union[str, int]
 
@@ -79,8 +79,7 @@ class Reconciler:
     def _attempt(self, ends: Optional[float]) -> Optional[Reconciled]:
         rejected = self._late_reply()
         try:
-            left = None if ends is None else max(0.0, ends - time.monotonic())
-            line = self._client._private("reconcile()", left)
+            line = self._client._private("reconcile()", time_left(ends))
             line.keep_orders()
             passed, how_far = self._deadline_passed(line, ends)
             found = self._in_executions(line)
@@ -160,7 +159,9 @@ class Reconciler:
         if self._unknown is None or found.order is None or self._method != "amend_order":
             return False
         seen = {"order_qty": found.order.qty, "limit_price": found.order.limit_price}
-        wanted = {name: value for name, value in self._unknown.params.items() if name not in _NO_CHANGE}
+        wanted = {
+            name: value for name, value in self._unknown.request.params.items() if name not in IDENTIFYING
+        }
         return bool(wanted) and all(
             name in seen and seen[name] == decimal_of(name, value) for name, value in wanted.items()
         )
@@ -169,7 +170,7 @@ class Reconciler:
         self, line: PrivateConnection, unknown: Unknown, found: Reconciled
     ) -> Optional[Reconciled]:
         """The one order that came since and is what the edit asked for."""
-        wanted, old = unknown.params, found.order
+        wanted, old = unknown.request.params, found.order
         if old is None:
             return None
         fits = {
@@ -183,7 +184,7 @@ class Reconciler:
             records = [
                 record
                 for order_id, record in line.session.account.orders.records.items()
-                if order_id not in unknown.before
+                if order_id not in unknown.request.before
                 and all(record.fields.get(name) == value for name, value in fits.items())
                 and not record.fields.get("cl_ord_id")
                 and (record.order().order_userref == wanted.get("order_userref", old.order_userref))
@@ -246,7 +247,7 @@ class Reconciler:
                 if self._meant(order_id, entry):
                     entries[order_id] = entry
         now = time.monotonic()
-        symbol = self._unknown.params.get("symbol") if self._unknown is not None else None
+        symbol = self._unknown.request.params.get("symbol") if self._unknown is not None else None
         with line.changed:
             orders = line.session.account.orders
             for order_id, entry in entries.items():
@@ -271,10 +272,10 @@ class Reconciler:
         unknown = self._unknown
         if unknown is None or self._method not in ADDS or order_id in self._names:
             return False
-        return order_id in unknown.before or self._earlier(created)
+        return order_id in unknown.request.before or self._earlier(created)
 
     def _earlier(self, created: Optional[float]) -> bool:
-        sent_at = self._unknown.sent_at if self._unknown is not None else None
+        sent_at = self._unknown.request.their_time if self._unknown is not None else None
         return sent_at is not None and created is not None and created < sent_at - EARLIER
 
     def _told(self, records: List[Record], where: str) -> Optional[Reconciled]:
@@ -322,8 +323,6 @@ def _remembered(
 def _known_only(line: PrivateConnection, ids: List[str], ends: Optional[float]) -> Dict[str, Any]:
     try:
         return line.query_orders(ids, ends)
-    except PermissionRefused:
-        raise
     except KrakenError as error:
         if "EOrder:" in str(error) or "EGeneral:Invalid arguments" in str(error):
             return {}  # no order has this id

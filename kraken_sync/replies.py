@@ -7,19 +7,20 @@ from typing import Any, Mapping, Optional
 from .core.credentials import permission_for
 from .core.in_flight import Reply, Request
 from .core.messages import error_text
+from .core.refusals import PERMISSION_DENIED
 from .errors import OrderRejected
 
-AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
-"""Failures of which the exchange itself does not know whether the request was carried out."""
 
-
-def rejected(method: str, error: str, params: Mapping[str, Any]) -> OrderRejected:
+def rejected(
+    method: str, error: str, params: Mapping[str, Any], req_id: Optional[int] = None
+) -> OrderRejected:
     """The error for a refusal in the exchange's words."""
     hint = ""
-    if error.startswith("EGeneral:Permission denied"):
+    if error.startswith(PERMISSION_DENIED):
         hint = f"The API key needs the permission {permission_for(method)!r}"
     name = params.get("cl_ord_id")
-    return OrderRejected(method, error, cl_ord_id=name if isinstance(name, str) else None, hint=hint)
+    cl_ord_id = name if isinstance(name, str) else None
+    return OrderRejected(method, error, req_id=req_id, cl_ord_id=cl_ord_id, hint=hint)
 
 
 def refusal(request: Request) -> Optional[str]:

@@ -7,29 +7,32 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .arguments import INSTRUMENT_OPTIONS, check_params, method_of
 from .core import channels
-from .core.book import BookState
 from .core.channels import Ask
+from .core.order_params import PRIVATE_METHODS
+from .core.standing import BookState
 from .core.symbols import SymbolTable
 from .errors import BookNotLive, KrakenError, ReplyTimeout, SubscriptionRefused
 from .io.connection import BOOK, FRAMES, Connection
 from .io.deadline import deadline_of, time_left
 from .io.engine import LEVEL3, PRIVATE, PUBLIC
-from .io.holds import BookToken
+from .io.holds import BookHolder
 from .io.streams import DROP_OLDEST, RAISE
 from .order_book import OrderBook, book_key
+from .private_side import PrivateSide
 from .subscription import ItemStream, Subscription
 from .symbol_lookup import SymbolLookup
-from .trading import Trading
 
 Symbols = Union[str, Sequence[str]]
 Message = Dict[str, Any]
 
 
-class Subscribing(Trading):
+class Subscribing(PrivateSide):
     """Names of channels, subscriptions, streams and books."""
 
-    _books: Dict[Tuple[str, int], OrderBook]
-    _lookup: SymbolLookup
+    def __init__(self, *base: Any) -> None:
+        super().__init__(*base)
+        self._books: Dict[Tuple[str, int], OrderBook] = {}
+        self._lookup = SymbolLookup()
 
     # -- names -------------------------------------------------------------------------------
 
@@ -46,7 +49,7 @@ class Subscribing(Trading):
     @property
     def private_methods(self) -> List[str]:
         """The trading methods, which need the private connection."""
-        return list(channels.PRIVATE_METHODS)
+        return list(PRIVATE_METHODS)
 
     @property
     def active_public_subscriptions(self) -> List[Message]:
@@ -255,9 +258,9 @@ class Subscribing(Trading):
         ask = self._spelled(connection, ask, deadline)
         assert ask.symbols is not None
         symbol = ask.symbols[0]
-        token, key = BookToken(), book_key(symbol)
+        holder, key = BookHolder(), book_key(symbol)
         try:
-            self._explained(connection, ask, deadline, token=token, kind=BOOK)
+            self._explained(connection, ask, deadline, holder=holder, kind=BOOK)
         except ReplyTimeout as error:
             raise self._in_backoff(connection, symbol) or error from error
         subscribed = time.monotonic()
@@ -284,14 +287,14 @@ class Subscribing(Trading):
                     "may be halted; the instrument channel tells its status.",
                 )
         except BaseException:
-            connection.release([key], None, token)
+            connection.release([key], None, holder)
             raise
         with self._life:
             book = self._books.get((symbol, depth))
             if book is None or book._sync is not sync or book._ended:
-                book = self._books[symbol, depth] = OrderBook(self, connection, sync, symbol, depth, token)
+                book = self._books[symbol, depth] = OrderBook(self, connection, sync, symbol, depth, holder)
                 return book
-        connection.release([key], None, token)
+        connection.release([key], None, holder)
         return book
 
     def _in_backoff(self, connection: Connection, symbol: str) -> Optional[BookNotLive]:
@@ -356,8 +359,8 @@ class Subscribing(Trading):
         stream = kind(self, connection, ask, self._decode, maxlen, policy, **extra)
         engine = self._engine
         if engine is not None and engine.taps:  # whoever gets every frame wants it without the stream
-            stream.token = object()
-        self._explained(connection, ask, deadline, stream=stream, token=stream.token, req_id=req_id)
+            stream._holder = object()
+        self._explained(connection, ask, deadline, stream=stream, holder=stream._holder, req_id=req_id)
         return stream
 
     def _unsubscribe(self, ask: Ask, req_id: Optional[int], deadline: Optional[float]) -> List[bytes]:

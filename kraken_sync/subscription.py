@@ -46,7 +46,7 @@ class Subscription(Stream):
         self._owner = owner  # keeps the client from being collected while its stream is read
         self._connection = connection
         self._ask = ask
-        self.token: object = None
+        self._holder: object = None
         """What holds the subscription when this stream was dropped without unsubscribing."""
 
     @property
@@ -62,7 +62,7 @@ class Subscription(Stream):
     def unsubscribe(self) -> None:
         """End this stream, and the exchange's subscription if nobody else uses it. Does not block."""
         self.end()
-        self._connection.release(self._ask.keys(), self, self.token)
+        self._connection.release(self._ask.keys(), self, self._holder)
 
     def __enter__(self) -> Subscription:
         return self

@@ -1,7 +1,7 @@
 """Finds the exchange's name for what a user typed.
 
-The table of symbols (the snapshot of the ``instrument`` channel, on the same connection, never REST) is
-fetched only when a spelling needs it, and kept.
+The table of symbols is the snapshot of the ``instrument`` channel, on the same connection; it is fetched only
+when a spelling needs it, and kept. Orders, which may be sent without a public connection, take it from REST.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import queue
 import threading
 import time
 from decimal import Decimal
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import msgspec
 
 from .core.channels import check
-from .core.pair_rules import PairRules, of_instrument
-from .core.symbols import SymbolTable, spelled
+from .core.pair_rules import PairRules, of_asset_pair, of_instrument
+from .core.refusals import NO_SUCH_PAIR
+from .core.symbols import SymbolTable, modern_pair, spelled
 from .errors import ClientClosed, KrakenError, SubscriptionRefused, UnknownSymbol, did_you_mean
 from .io.connection import Connection
+from .io.deadline import lock_timeout, sooner, time_left
 from .io.streams import Stream
 
 log = logging.getLogger("kraken_sync")
@@ -102,7 +104,7 @@ class SymbolLookup:
         unknown = [
             symbol
             for symbol, words in error.refused.items()
-            if symbol is not None and words.startswith("Currency pair not supported")
+            if symbol is not None and words.startswith(NO_SUCH_PAIR)
         ]
         if not unknown:
             return []
@@ -119,20 +121,39 @@ class SymbolLookup:
         self, connection: Connection, deadline: Optional[float], *, fresh: bool = False
     ) -> Optional[SymbolTable]:
         """The table, fetched if there is none (or an old one, if ``fresh``); None if it cannot be had."""
-        left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
-        if not self._fetching.acquire(timeout=left):
+        if not self._fetching.acquire(timeout=lock_timeout(deadline)):
             return None
         try:
             age = time.monotonic() - self._fetched
             if self._table is not None and not (fresh and age > TABLE_LIFETIME):
                 return self._table
-            limit = time.monotonic() + TABLE_TIMEOUT
-            pairs = _fetch(connection, limit if deadline is None else min(limit, deadline))
+            pairs = _fetch(connection, sooner(deadline, TABLE_TIMEOUT))
             if pairs:
                 self.learn({pair.symbol: of_instrument(pair) for pair in pairs})
             return self._table
         finally:
             self._fetching.release()
+
+    def refresh(
+        self,
+        public: Optional[Connection],
+        asset_pairs: Callable[[Optional[float]], Mapping[str, Mapping[str, Any]]],
+        deadline: float,
+    ) -> None:
+        """Have a table that is not old: over the public connection if that is up, else by ``asset_pairs``.
+
+        Raises:
+            KrakenError: neither has it.
+        """
+        if public is not None and public.session.open:
+            self.table(public, deadline, fresh=True)
+        if self.age < TABLE_LIFETIME:
+            return
+        found: Dict[str, PairRules] = {}
+        for entry in asset_pairs(time_left(deadline)).values():
+            symbol = modern_pair(str(entry.get("wsname", "")))
+            found[symbol] = of_asset_pair(symbol, entry)
+        self.learn(found)
 
     def known(self, text: str) -> Optional[str]:
         """The exchange's name for ``text``, if the table that is there tells."""

@@ -9,13 +9,12 @@ Source: Kraken, the pages of the trading methods; "Spot Client Order Identifiers
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from .cancels import Cancels
-from .core.in_flight import Request
-from .core.order_params import Number, named_order, prepared
+from .core.numbers import Number
+from .core.order_params import named_order, prepared
 from .core.times import parse_time
 from .dead_mans_switch import DeadMansSwitch
 from .errors import OrderOutcomeUnknown
@@ -26,7 +25,7 @@ from .reconcile import Reconciler
 from .reconciled import Reconciled
 from .replies import refusal, rejected
 from .trading_rate import RateMirror
-from .unknown import Unknown, names_of
+from .unknown import TradingRequest
 
 OneOrMany = Union[str, Sequence[str], None]
 
@@ -232,25 +231,15 @@ class Trading(OrderSender):
                 self._took(result.get("order_id"), {**order, "symbol": symbol})
         return results
 
-    def _entries(self, request: Request, params: Mapping[str, Any]) -> List[Any]:
+    def _entries(self, request: TradingRequest, params: Mapping[str, Any]) -> List[Any]:
         """What a batch's reply says of each order. It may have failed for one and succeeded for others."""
         result = self._decode(request.replies[0].frame).get("result")
         if isinstance(result, list) and len(result) == len(params["orders"]):
             return result
         error = refusal(request)
         if error is not None and not result:
-            raise rejected("batch_add", error, params)
-        names = names_of(params)
-        unknown = OrderOutcomeUnknown(
-            "batch_add",
-            f"the reply does not name every order: {result!r:.200}",
-            cl_ord_ids=names.cl_ord_ids,
-            order_userrefs=names.userrefs,
-            sent_at=time.time(),
-            deadline=parse_time(params.get("deadline")),
-        )
-        self._unknown.append(Unknown(unknown, request, params, None, frozenset()))
-        raise unknown
+            raise rejected("batch_add", error, params, request.req_id)
+        raise self._outcome_unknown(request, f"the reply does not name every order: {result!r:.200}")
 
     # -- canceling ---------------------------------------------------------------------------
 
@@ -277,7 +266,7 @@ class Trading(OrderSender):
             more). OrderNotSent, OrderOutcomeUnknown: as :meth:`add_order`.
         """
         params = prepared("cancel_order", _given(locals()))
-        return Cancels(self).cancel_order(params, deadline_of(timeout), timeout)
+        return Cancels(self).cancel_order(params, deadline_of(timeout))
 
     def cancel_all(self, *, timeout: Optional[float] = 10.0) -> Json:
         """Cancel every open order of the account, triggered or not.

@@ -7,8 +7,7 @@ import threading
 import time
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from .core.channels import PRIVATE_METHODS
-from .core.order_params import named_order
+from .core.order_params import PRIVATE_METHODS, named_order
 from .core.trading_rate import Tier, TradingRate, cost, tier_of
 from .io.private import PrivateConnection
 from .unknown import names_of

@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
 from .core.in_flight import Request
+from .core.times import parse_time
 from .errors import OrderOutcomeUnknown
 
 
+class TradingRequest(Request):
+    """A request for the exchange's trading engine, and what was known when it was sent.
+
+    Args:
+        params: as they are sent, without the token.
+        their_time: the exchange's time, in seconds since the epoch, if it is known.
+        before: the order ids that were known.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        replies: int,
+        their_time: Optional[float],
+        before: FrozenSet[str],
+    ) -> None:
+        super().__init__(method, replies)
+        self.params = params
+        self.our_time = time.time()
+        self.their_time = their_time
+        self.before = before
+
+    def unknown(self, reason: str) -> OrderOutcomeUnknown:
+        """The error that says so of it."""
+        names = names_of(self.params)
+        return OrderOutcomeUnknown(
+            self.method,
+            reason,
+            cl_ord_ids=names.cl_ord_ids,
+            order_ids=names.order_ids,
+            order_userrefs=names.userrefs,
+            sent_at=self.our_time,
+            deadline=parse_time(self.params.get("deadline")),
+        )
+
+
 class Unknown(NamedTuple):
-    """A request whose outcome is unknown, and what may still tell it."""
+    """A request whose outcome is unknown."""
 
     error: OrderOutcomeUnknown
-    request: Request
-    params: Mapping[str, Any]
-    sent_at: Optional[float]
-    """When it was sent, by the exchange's clock, in seconds since the epoch."""
-    before: FrozenSet[str]
-    """The order ids that were known when it was sent."""
+    request: TradingRequest
 
 
 class Names(NamedTuple):

@@ -10,12 +10,12 @@ from typing import Any, Dict, List
 import pytest
 
 from kraken_sync.core.account import Balances, Orders, decode_items
-from kraken_sync.core.book import BookState
 from kraken_sync.core.channels import check
 from kraken_sync.core.limits import Timing
 from kraken_sync.core.messages import MalformedFrame
 from kraken_sync.core.secret import Secret
 from kraken_sync.core.session import Session
+from kraken_sync.core.standing import BookState
 
 NEW = {
     "order_id": "OA",
@@ -50,7 +50,8 @@ def fill(exec_id: str, qty: str, cum: str = "", **more: Any) -> Dict[str, Any]:
 def table(*reports: Dict[str, Any]) -> Orders:
     orders = Orders()
     orders.take([], True, 0.0, 0.0)
-    orders.begin(1, 0.0)
+    orders.begin(0.0)
+    orders.numbered(1)
     for report in reports:
         orders.take([report], False, 0.0, 1.0)
     return orders
@@ -78,7 +79,8 @@ def test_fills_are_counted_once() -> None:
     orders.leave(BookState.STALE, "cut", 2.0)
     again = {**NEW, "order_status": "partially_filled", "cum_qty": Decimal("0.4"), "exec_type": "new"}
     orders.take([fill("T1", "0.4"), again], True, 3.0, 3.0)
-    orders.begin(1, 3.0)
+    orders.begin(3.0)
+    orders.numbered(1)
 
     order = orders.records["OA"].order()
     assert (order.filled, order.fee) == (Decimal("0.4"), Decimal("0.04"))
@@ -90,7 +92,8 @@ def test_what_a_snapshot_lacks_is_unknown_until_settled() -> None:
     orders = table(NEW)
     orders.leave(BookState.STALE, "cut", 2.0)
     orders.take([], True, 3.0, 3.0)
-    orders.begin(1, 3.0)
+    orders.begin(3.0)
+    orders.numbered(1)
     assert orders.records["OA"].order().status == "unknown"
     assert list(orders.unsettled) == ["OA"]
     assert orders.diffs[-1].missing == ("OA",)
@@ -121,7 +124,8 @@ def test_settling_does_not_undo_what_came_meanwhile() -> None:
     orders = table(NEW)
     orders.leave(BookState.STALE, "cut", 2.0)
     orders.take([], True, 3.0, 3.0)
-    orders.begin(1, 3.0)
+    orders.begin(3.0)
+    orders.numbered(1)
     orders.take([{"order_id": "OA", "exec_type": "filled", "order_status": "filled"}], False, 0, 3.5)
     orders.settle("OA", {"status": "open", "vol": "1.0", "vol_exec": "0"}, 3.2, 4.0)
 
@@ -162,7 +166,8 @@ def test_an_order_younger_than_the_snapshot_is_not_missing() -> None:
     orders.leave(BookState.STALE, "cut", 2.0)
     orders.acknowledged("OA", {"symbol": "BTC/USD"}, 5.0)
     orders.take([], True, 4.0, 6.0)
-    orders.begin(1, 6.0)
+    orders.begin(6.0)
+    orders.numbered(1)
     assert orders.records["OA"].status == "pending_new"
     orders.look_for_silent(7.0, 2.0)
     assert not orders.unsettled
@@ -198,7 +203,8 @@ def test_balances() -> None:
     """Each update states a new total; a snapshot replaces all."""
     balances = Balances()
     balances.take([{"asset": "USD", "balance": Decimal("10.5")}], True, 0, 0)
-    balances.begin(1, 0)
+    balances.begin(0)
+    balances.numbered(1)
     balances.take([{"asset": "BTC", "balance": 2, "amount": 2}], False, 0, 1)
     assert balances.totals == {"USD": Decimal("10.5"), "BTC": Decimal(2)}
     balances.leave(BookState.STALE, "cut", 2)
@@ -271,7 +277,8 @@ def test_a_hole_in_the_numbers_is_a_gap_and_a_fresh_snapshot() -> None:
 def test_a_table_that_misses_again_and_again_waits_longer() -> None:
     """Resyncs of one table are spread out."""
     balances = Balances()
-    balances.begin(1, 0.0)
+    balances.begin(0.0)
+    balances.numbered(1)
     waits = [balances.resync_delay(1.0) for _ in range(9)]
 
     assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]

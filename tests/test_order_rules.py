@@ -229,8 +229,7 @@ def test_the_exchanges_clock() -> None:
 def test_the_switch_is_renewed_and_raises_the_alarm() -> None:
     """Renewed each third of the time; alarm when a third is left; silence when the owner is stuck."""
     switch = DeadMan(60, None, 0.0)
-    switch.armed(0.0)
-    switch.begin(0.0)
+
     assert not switch.due(19.9)
     assert switch.due(20.0)
     assert switch.alarm(39.0) is None
@@ -242,8 +241,7 @@ def test_the_switch_is_renewed_and_raises_the_alarm() -> None:
     assert switch.alarm(44.0) is None
     assert switch.left(53.0) == 50.0
 
-    stuck = DeadMan(60, 10.0, 0.0)
-    stuck.armed(0.0)
+    stuck = DeadMan(30, 10.0, 0.0)
     stuck.feed(5.0)
     assert stuck.due(14.9)
     assert not stuck.due(15.1)

@@ -210,7 +210,7 @@ def test_a_deadline_by_the_exchanges_clock(
 ) -> None:
     """This machine's clock is ten minutes wrong; the order is taken all the same."""
     wrong = SimpleNamespace(time=lambda: time.time() + 600, monotonic=time.monotonic)
-    for module in ("trading", "private_side"):
+    for module in ("order_sender", "unknown"):
         monkeypatch.setattr(f"kraken_sync.{module}.time", wrong)
 
     assert trader.add_order(**FAR)["order_id"]

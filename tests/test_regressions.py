@@ -531,7 +531,7 @@ def test_expired_wish_is_unsubscribed() -> None:
     registry.want(ask, ask.keys()[0], None, None)
     registry.due(0.0, bucket, ids)
     registry.expire(6.0)
-    registry.unwant(ask.keys()[0], None, True)
+    registry.unwant(ask.keys()[0], None, True, 0.0)
 
     assert [request.method for request in registry.due(6.0, bucket, ids)] == ["unsubscribe"]
 
@@ -897,7 +897,7 @@ def test_frames_gone_while_a_book_is_awaited(client: SpotWSClient, exchange: Sim
     exchange.faults.no_snapshot[S] = 1
     frames = client.subscribe({**BOOK, "depth": 10})
     waiting = background(client.book, S, timeout=WAIT)
-    eventually(lambda: len(client._engine.lines["public"]._holds._tokens.get(Key("book", S), ())) == 1)  # type: ignore[union-attr]
+    eventually(lambda: len(client._engine.lines["public"]._holds._holders.get(Key("book", S), ())) == 1)  # type: ignore[union-attr]
     frames.unsubscribe()
     waiting["thread"].join(WAIT)
 
@@ -984,7 +984,7 @@ def test_req_id_is_of_the_subscribe() -> None:
     registry.want(ask, key, None, None)
     registry.due(0.0, bucket, ids)
     registry.answer(100, S, True, "", b"", 0.1)
-    registry.unwant(key, None, True)
+    registry.unwant(key, None, True, 0.0)
     registry.want(ask, key, None, 77)
     sent = [(one.method, one.req_id) for one in registry.due(0.2, bucket, ids)]
     registry.answer(101, S, True, "", b"", 0.3)

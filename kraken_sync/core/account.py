@@ -18,11 +18,10 @@ from typing import Any, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import msgspec
 
-from .book import BookState
-from .book_sync import FORGIVEN_AFTER, MISMATCH_WAITS
 from .messages import MalformedFrame, encode
 from .order import CLOSED, UNKNOWN, Order
 from .order_record import Record, Report, number
+from .standing import BookState, Standing
 
 KEPT_CLOSED = 10_000
 """How many orders that have ended are remembered."""
@@ -53,44 +52,28 @@ class Diff(NamedTuple):
     """Were open, and are not in the snapshot; the exchange is asked what became of them."""
 
 
-class Table(ABC):
+class Table(Standing, ABC):
     """Whether a table is up to date."""
 
     def __init__(self, name: str) -> None:
+        super().__init__("not subscribed")
         self.name = name
-        self.state = BookState.SYNCING
-        self.reason = "not subscribed"
-        self.since: Optional[float] = None
-        """When it was last up to date; None while it is live, and before it ever was."""
-        self.generation = 0
-        """How many snapshots it has had."""
-        self.version = 0
-        """Rises with every change."""
         self._sequence = 0
-        self._failures = 0
-        self._live_since = 0.0
 
     @property
-    def live(self) -> bool:
-        """Whether nothing is missing."""
-        return self.state is BookState.LIVE
+    def blind(self) -> bool:
+        """Whether it was up to date, is wished for, and is not up to date now."""
+        return bool(self.generation) and self.state not in (BookState.LIVE, BookState.SYNCING)
 
-    def leave(self, state: BookState, reason: str, now: float) -> None:
-        """Stop being live."""
-        if self.state is BookState.LIVE:
-            self.since = now
-        if self.state is not BookState.CLOSED:
-            self.state, self.reason = state, reason
-        self.version += 1
-
-    def begin(self, sequence: Any, now: float) -> None:
-        """A snapshot was taken; ``sequence`` is its number."""
-        if not self.live:
-            self._live_since = now
-        self.state, self.reason, self.since = BookState.LIVE, "", None
-        self.generation += 1
-        self.version += 1
+    def numbered(self, sequence: Any) -> None:
+        """The snapshot that was taken has this number."""
         self._sequence = sequence if isinstance(sequence, int) else 0
+
+    def drop(self, reason: str, proven_at: float) -> None:
+        """Nobody wishes for it any more; it begins anew when somebody does."""
+        self.leave(BookState.STALE, reason, proven_at)
+        if self.state is not BookState.CLOSED:
+            self.state, self.reason = BookState.SYNCING, f"not subscribed: {reason}"
 
     @abstractmethod
     def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
@@ -100,14 +83,6 @@ class Table(ABC):
     def expected(self) -> int:
         """The number that the next update should have."""
         return self._sequence + 1
-
-    def resync_delay(self, now: float) -> float:
-        """Seconds to wait before the resync that a hole asks for; grows while they repeat."""
-        if now - self._live_since > FORGIVEN_AFTER:
-            self._failures = 0
-        delay = MISMATCH_WAITS[min(self._failures, len(MISMATCH_WAITS) - 1)]
-        self._failures += 1
-        return delay
 
     def follows(self, sequence: Any) -> bool:
         """Whether an update is the next one."""
@@ -139,7 +114,6 @@ class Orders(Table):
         if not snapshot:
             for report in reports:
                 self._merge(report, now)
-            self.version += 1
             return
         since, reason = self.since, self.reason
         before = [name for name, record in self.records.items() if record.open]
@@ -201,7 +175,6 @@ class Orders(Table):
         for name, value in fields.items():
             record.fields.setdefault(name, value)
         record._order = None
-        self.version += 1
 
     def look_for_silent(self, now: float, patience: float) -> None:
         """An acknowledged order of which nothing is reported may have ended in a gap: have it asked for."""
@@ -233,7 +206,6 @@ class Orders(Table):
             record.fields.setdefault("symbol", symbol)
         record.settle(entry, now)
         self._remember(record)
-        self.version += 1
 
     def find(self, name: Any) -> Optional[Record]:
         """An order by its ``order_id``, else the latest one with this ``cl_ord_id``."""
@@ -285,7 +257,6 @@ class Balances(Table):
                 self.diffs.append(Diff("balance", self.reason, self.since, now, appeared, changed, gone))
         else:
             self.totals.update(found)
-        self.version += 1
 
 
 class Account:

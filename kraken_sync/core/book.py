@@ -11,7 +11,6 @@ message in their order (a price may repeat), quantity 0 removes, cut to the dept
 
 from __future__ import annotations
 
-import enum
 import zlib
 from itertools import islice
 from operator import neg
@@ -26,23 +25,6 @@ from .numbers import decimals_of, fixed, scaled
 Pairs = Tuple[Tuple[int, int], ...]
 Tokens = Dict[int, str]
 """Each level's share of the checksum text, by price."""
-
-
-class BookState(str, enum.Enum):
-    """What a book is worth right now."""
-
-    SYNCING = "SYNCING"
-    """Subscribed; the first verified snapshot has not come yet."""
-    LIVE = "LIVE"
-    """Every message so far was verified, and the exchange proved itself alive seconds ago."""
-    STALE = "STALE"
-    """The connection is down or silent; the last known state may be old."""
-    RESYNCING = "RESYNCING"
-    """A checksum did not match; a fresh snapshot was asked for."""
-    CLOSED = "CLOSED"
-    """Not subscribed any more, or refused."""
-
-    __str__ = str.__str__
 
 
 class Book:

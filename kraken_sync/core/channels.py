@@ -15,17 +15,6 @@ DEPTHS = (10, 25, 100, 500, 1000)
 ORDER_DEPTHS = (10, 100, 1000)
 INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
 
-PRIVATE_METHODS = (
-    "add_order",
-    "amend_order",
-    "batch_add",
-    "batch_cancel",
-    "cancel_all",
-    "cancel_all_orders_after",
-    "cancel_order",
-    "edit_order",
-)
-
 
 @dataclass(frozen=True)
 class Channel:

@@ -18,10 +18,10 @@ class DeadMan:
     Args:
         timeout: seconds after which the exchange cancels, if not renewed.
         stuck_after: stop renewing when :meth:`feed` was not called for so long; None to renew anyway.
-        now: the owner is alive now.
+        armed_at: when it was armed by hand, and the owner was alive.
     """
 
-    def __init__(self, timeout: int, stuck_after: Optional[float], now: float) -> None:
+    def __init__(self, timeout: int, stuck_after: Optional[float], armed_at: float) -> None:
         self.timeout = timeout
         self.stuck_after = stuck_after
         self.failure = ""
@@ -29,9 +29,7 @@ class DeadMan:
         self.alarmed = False
         """Whether the alarm of this episode was raised."""
         self._interval = timeout / 3
-        self._fed_at = now
-        self._asked_at = float("-inf")
-        self._armed_at: Optional[float] = None
+        self._fed_at = self._asked_at = self._armed_at = armed_at
         self._requests: List[Request] = []
         self._failures = 0
 
@@ -57,13 +55,9 @@ class DeadMan:
         self._requests.append(request)
         self._asked_at = now
 
-    def begin(self, sent_at: float) -> None:
-        """It was armed by hand at ``sent_at``; the first renewal is due an interval later."""
-        self._asked_at = sent_at
-
     def armed(self, sent_at: float) -> None:
         """The exchange confirmed a renewal that was sent at ``sent_at``."""
-        self._armed_at = max(sent_at, self._armed_at or sent_at)
+        self._armed_at = max(sent_at, self._armed_at)
         self.failure, self.alarmed, self._failures = "", False, 0
 
     def look(self) -> None:
@@ -79,11 +73,11 @@ class DeadMan:
 
     def left(self, now: float) -> float:
         """Seconds until the exchange cancels everything."""
-        return 0.0 if self._armed_at is None else max(0.0, self._armed_at + self.timeout - now)
+        return max(0.0, self._armed_at + self.timeout - now)
 
     def alarm(self, now: float) -> Optional[str]:
         """What is wrong, once per episode: a third of the time before the orders go."""
-        if self._armed_at is None or self.alarmed or self.left(now) > self._interval:
+        if self.alarmed or self.left(now) > self._interval:
             return None
         self.alarmed = True
         why = "its owner is stuck" if self.stuck(now) else self.failure or "renewals are not confirmed"

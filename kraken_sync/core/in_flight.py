@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from .messages import Envelope
+from .refusals import ABOUT_ONE_ORDER
 
 FIRST_REQ_ID = 1 << 30
 """Our own request ids start here, far from those that people choose, and stay within 32 bits."""
-_ABOUT_ONE_ORDER = ("EOrder:Unknown order", "EOrder:Invalid order")
-"""Failures of a request for several orders that are about one of them."""
 
 
 class Reply(NamedTuple):
@@ -22,11 +21,11 @@ class Reply(NamedTuple):
 class Request:
     """A request in flight; done when it has all its replies, or when ``lost`` is set."""
 
-    def __init__(self, method: str, replies: Optional[int] = 1) -> None:
+    def __init__(self, method: str, replies: int = 1) -> None:
         self.method = method
         self.req_id = 0
         self.expected = replies
-        """How many replies there will be; None if nobody knows."""
+        """How many replies there will be."""
         self.replies: List[Reply] = []
         self.refused = False
         """The request was refused as a whole, so that no further replies come."""
@@ -42,7 +41,7 @@ class Request:
     @property
     def complete(self) -> bool:
         """Whether every reply has come."""
-        return self.refused or (self.expected is not None and len(self.replies) >= self.expected)
+        return self.refused or len(self.replies) >= self.expected
 
     @property
     def done(self) -> bool:
@@ -97,7 +96,7 @@ class InFlight:
     def take(self, request: Request, reply: Reply, error: str) -> None:
         """One of its replies has come."""
         if not request.replies and not request.abandoned:
-            request.refused = bool(error) and not error.startswith(_ABOUT_ONE_ORDER)
+            request.refused = bool(error) and not error.startswith(ABOUT_ONE_ORDER)
         request.replies.append(reply)
         if request.complete:
             self.drop(request)

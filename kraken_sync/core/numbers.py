@@ -6,11 +6,16 @@ No value passes through a binary float. A wire number becomes an integer count o
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
-from typing import Tuple, Union
+from typing import Any, Tuple, Union
 
 MAX_DECIMALS = 30
 MAX_DIGITS = 60
+
+Number = Union[Decimal, int, str, float]
+"""As users give them."""
+_PLAIN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 WireNumber = Union[str, int]
 """As decoded: text when the number had a point or an exponent, else an int."""
@@ -95,3 +100,22 @@ def _exact(text: str) -> Tuple[int, int]:
     if exponent > 0:
         return value * 10**exponent, 0
     return value, -exponent
+
+
+def decimal_of(name: str, value: Any) -> Decimal:
+    """A number as the decimal it is written as.
+
+    >>> decimal_of("limit_price", 0.1), decimal_of("order_qty", "0.10")
+    (Decimal('0.1'), Decimal('0.10'))
+    """
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str, float)):
+        raise TypeError(f"{name} must be a number (Decimal, int, str or float), not {value!r:.80}")
+    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        raise ValueError(f"{name} must be a number such as '0.25', not {value!r:.80}")
+    try:
+        number = Decimal(repr(value) if isinstance(value, float) else value)
+    except InvalidOperation:
+        raise ValueError(f"{name} must be a number, not {value!r:.80}") from None
+    if not number.is_finite():
+        raise ValueError(f"{name} must be a finite number, not {value!r:.80}")
+    return number

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-ADDING = ("add_order", "amend_order", "edit_order", "batch_add")
-"""The methods that a gate holds back; cancels are always let through, unless nothing is taken at all."""
+from .order_params import ADDING
 
 
 def closed_for(method: str, params: Mapping[str, Any], system: str) -> Optional[str]:

@@ -7,12 +7,11 @@ Source: Kraken, the pages of ``add_order``, ``amend_order``, ``edit_order``, ``c
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .channels import nearest
+from .numbers import decimal_of
 
-Number = Union[Decimal, int, str, float]
 Params = Mapping[str, Any]
 
 ORDER_TYPES = (
@@ -108,7 +107,11 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "batch_add": {"symbol": TEXT, "orders": ANY, "deadline": ANY, "validate": FLAG},
     "batch_cancel": {"orders": IDS, "cl_ord_id": IDS},
 }
-WITH_DEADLINE = ("add_order", "amend_order", "edit_order", "batch_add")
+PRIVATE_METHODS = tuple(sorted(METHODS))
+ADDING = ("add_order", "amend_order", "edit_order", "batch_add")
+"""The methods that place or change orders, and take a ``deadline``."""
+IDENTIFYING = frozenset(["order_id", "cl_ord_id", "symbol", "deadline", "post_only"])
+"""What an amend may have without changing the order."""
 BATCH_ADD, BATCH_CANCEL = (2, 15), (2, 50)
 """How many orders a batch may have."""
 _PLAIN: Mapping[str, Tuple[type, str]] = {
@@ -116,7 +119,6 @@ _PLAIN: Mapping[str, Tuple[type, str]] = {
     FLAG: (bool, "True or False"),
     WHOLE: (int, "an int"),
 }
-_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _CL_ORD_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}|[ -~]{1,18}")
 
 
@@ -135,7 +137,7 @@ def prepared(method: str, params: Params) -> Dict[str, Any]:
         found["orders"] = _batch(found)
     elif method == "amend_order":
         _one_id(found, method)
-        changes = set(found) - {"order_id", "cl_ord_id", "symbol", "deadline", "post_only"}
+        changes = set(found) - IDENTIFYING
         if not changes:
             raise ValueError(
                 "amend_order changes nothing: give order_qty, limit_price, trigger_price or display_qty"
@@ -154,25 +156,6 @@ def prepared(method: str, params: Params) -> Dict[str, Any]:
         if not 0 <= found["timeout"] < 86400:
             raise ValueError(f"timeout must be 0 (disarm) to 86399 seconds, not {found['timeout']}")
     return found
-
-
-def decimal_of(name: str, value: Any) -> Decimal:
-    """A number as the decimal it is written as.
-
-    >>> decimal_of("limit_price", 0.1), decimal_of("order_qty", "0.10")
-    (Decimal('0.1'), Decimal('0.10'))
-    """
-    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str, float)):
-        raise TypeError(f"{name} must be a number (Decimal, int, str or float), not {value!r:.80}")
-    if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
-        raise ValueError(f"{name} must be a number such as '0.25', not {value!r:.80}")
-    try:
-        number = Decimal(repr(value) if isinstance(value, float) else value)
-    except InvalidOperation:
-        raise ValueError(f"{name} must be a number, not {value!r:.80}") from None
-    if not number.is_finite():
-        raise ValueError(f"{name} must be a finite number, not {value!r:.80}")
-    return number
 
 
 def _checked(what: str, known: Mapping[str, Any], params: Params) -> Dict[str, Any]:

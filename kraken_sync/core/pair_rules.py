@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import Any, Mapping, Optional
 
-from .order_params import LIMIT_TYPES, decimal_of
+from .numbers import decimal_of
+from .order_params import LIMIT_TYPES
 
 LARGEST = Decimal("1e17")
 """No price and no quantity is larger; beyond this the arithmetic here is not exact."""

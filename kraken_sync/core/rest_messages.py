@@ -17,17 +17,8 @@ from ..errors import (
     RateLimited,
     RestRefused,
 )
+from . import refusals
 from .credentials import permission_for
-
-_INVALID = ("EAPI:Invalid key", "EAPI:Invalid signature", "EAuth:Account")
-_LIMITED = (
-    "EAPI:Rate limit",
-    "EAuth:Rate limit",
-    "EAuth:Too many",
-    "EService: Throttled",
-    "EService:Throttled",
-    "EGeneral:Temporary lockout",
-)
 
 Params = Mapping[str, Any]
 
@@ -106,14 +97,14 @@ def result_of(uri: str, status: int, text: bytes) -> Any:
 
 def _refused(uri: str, errors: List[str], status: int) -> KrakenError:
     first = errors[0]
-    if first.startswith(_INVALID):
+    if first.startswith(refusals.INVALID_KEY):
         hint = {
             "EAPI:Invalid key": "the exchange does not know this API key",
             "EAPI:Invalid signature": "the secret does not belong to this API key",
         }.get(first, "the account cannot be used")
         return CredentialsInvalid(f"{uri}: {first}: {hint}")
-    if first.startswith(("EGeneral:Permission denied", "EAccount:Invalid permissions")):
+    if first.startswith(refusals.PERMISSION_DENIED):
         return PermissionRefused(uri, first, permission_for(uri))
-    if first.startswith(_LIMITED):
+    if first.startswith(refusals.LIMITED):
         return RateLimited(uri, first)
     return RestRefused(uri, errors, status=status, text=f"{uri} was refused: {'; '.join(errors)}")

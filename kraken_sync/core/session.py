@@ -15,7 +15,6 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from . import messages
 from .account import Account, Table, decode_items
-from .book import BookState
 from .book_sync import BookSync, Verdict
 from .channels import CHANNELS, Ask, Key
 from .dead_man import DeadMan
@@ -24,13 +23,14 @@ from .in_flight import InFlight, Reply, Request
 from .limits import Timing, TokenBucket
 from .liveness import Liveness
 from .messages import BookData, Envelope, MalformedFrame
+from .refusals import TOKEN_REFUSED, TOO_FAST
 from .secret import Secret
-from .subscriptions import SESSION_ERRORS, Answer, Call, Phase, Registry, Wish
+from .standing import BookState, Standing
+from .subscriptions import Answer, Call, Phase, Registry, Wish
 from .times import ServerClock
 
 REQUESTS_PER_SECOND = 10
 REQUESTS_AT_ONCE = 10
-TOO_FAST = "Exceeded msg rate"
 MALFORMED_LIMIT = 3
 MALFORMED_WINDOW = 10.0
 
@@ -67,6 +67,9 @@ class Session:
         self.server_error = ""
         """The last error the exchange sent about the connection as a whole."""
         self.liveness: Optional[Liveness] = None
+        self.on_reports: Optional[Callable[[List[Dict[str, Any]], float], None]] = None
+        """Told of every report of an order, under the lock."""
+        self._last_frame = float("-inf")
         self._bucket = TokenBucket(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
         self._in_flight = InFlight(self.registry.asked)
         self._malformed: Deque[float] = deque(maxlen=MALFORMED_LIMIT)
@@ -130,8 +133,8 @@ class Session:
             if wish.phase is Phase.LIVE:
                 call = Call([key])
                 wish.calls.append(call)
-            wish.sync.leave(BookState.RESYNCING, f"changing to depth {depth}", self._last())
-            wish.lapse(self._last(), f"changed to depth {depth}")
+            wish.sync.leave(BookState.RESYNCING, f"changing to depth {depth}", self.proven_at)
+            wish.lapse(self.proven_at, f"changed to depth {depth}")
             self.registry.resubscribe(wish, float("-inf"), ask.params)
         return call
 
@@ -157,9 +160,18 @@ class Session:
         if not missing:
             for key in keys:
                 wish = self.registry.wishes[key]
-                self.registry.unwant(key, call, self.open)
+                self.registry.unwant(key, call, self.open, self.proven_at)
                 wish.first_id = req_id
         return call
+
+    def release(self, key: Key, *, held: bool, frames: bool) -> None:
+        """A holder of ``key`` has gone: whether there are others, and whether they want its frames."""
+        wish = self.registry.wishes.get(key)
+        if wish is None:
+            return
+        if not held:
+            self.registry.unwant(key, None, self.open, self.proven_at)
+        wish.raw = wish.raw and frames  # for a book alone, the depth is ours to choose again
 
     def expect(self, request: Request, req_id: Optional[int], now: float) -> None:
         """Expect replies to a request that is about to be sent; it gets its id."""
@@ -221,22 +233,22 @@ class Session:
             return self._malformed_frame(frame, str(error), now)
         return _NOTHING
 
-    def lost(self, reason: str, now: float) -> None:
+    def lost(self, reason: str) -> None:
         """The connection is gone. Requests fail, wishes stay, books are STALE."""
-        since = self._last()
+        self._last_frame = self.proven_at
         self.open = False
         self.liveness = None
         self.token = None
         self._in_flight.lost(reason)
-        self.registry.lost(since, reason)
+        self.registry.lost(self._last_frame, reason)
 
-    def close(self, reason: str, now: float) -> None:
+    def close(self, reason: str) -> None:
         """There will be no further connection."""
-        self.lost(reason, now)
+        self.lost(reason)
         for wish in self.registry.wishes.values():
-            wish.close_book(reason)
+            wish.close(reason, self._last_frame)
         for table in (self.account.orders, self.account.balances):
-            table.leave(BookState.CLOSED, reason, now)
+            table.leave(BookState.CLOSED, reason, self._last_frame)
 
     # -- output ------------------------------------------------------------------------------
 
@@ -253,7 +265,7 @@ class Session:
                 self.counters.resyncs += 1
                 self.registry.resubscribe(wish, now)
         frames = []
-        if self.token is not None or not self.private:
+        if self.ready:
             frames = [
                 messages.subscription_request(*request, token=self.token)
                 for request in self.registry.due(now, self._bucket, self._in_flight.ids)
@@ -314,16 +326,14 @@ class Session:
         """Whether the connection is silent for longer than a live one can be."""
         return self.liveness is None or now - self.liveness.frame_at > self.timing.silence_abort
 
+    @property
+    def proven_at(self) -> float:
+        """When the last frame of any kind came, which proves that nothing was left out."""
+        return self._last_frame if self.liveness is None else self.liveness.frame_at
+
     def age(self, now: float) -> float:
-        """Seconds since the last frame of any kind, which proves that nothing was left out."""
-        return now - self._last()
-
-    def _last(self) -> float:
-        if self.liveness is not None:
-            self._last_frame = self.liveness.frame_at
-        return self._last_frame
-
-    _last_frame = float("-inf")
+        """Seconds since the last frame of any kind."""
+        return now - self.proven_at
 
     # -- frames ------------------------------------------------------------------------------
 
@@ -357,7 +367,9 @@ class Session:
             return Received((key,), self._gap_over(wish, now), wake=True)
         if verdict is Verdict.MISMATCHED:
             self.counters.mismatched += 1
-            return self._mismatched(wish, wish.sync, now)
+            delay = self._resync(wish, wish.sync, "checksum mismatch", now)
+            what = f"book {data.symbol}: checksum mismatch ({wish.sync.error})"
+            return _resyncing(what, delay)
         return _NOTHING
 
     def _received(self, key: Key) -> Received:
@@ -367,26 +379,22 @@ class Session:
             plain = self._plain[key] = Received((key,), wake=True)
         return plain
 
-    def _mismatched(self, wish: Wish, sync: BookSync, now: float) -> Received:
-        wish.lapse(now, "checksum mismatch")
-        delay = sync.resync_delay(now)
-        self.counters.resyncs += 1
-        self.registry.resubscribe(wish, now + delay)
-        when = "now" if not delay else f"in {delay:g} s"
-        text = f"book {wish.key.symbol}: checksum mismatch ({sync.error}); resync {when}"
-        return Received(notes=(Notice("WARNING", text),), wake=True, pump=not delay)
-
     def resync_book(self, symbol: str, reason: str, now: float) -> None:
         """Fetch a live book anew, for somebody who has lost track of it; readers are told as of a
         mismatch."""
         wish = self.registry.wishes.get(Key("book", symbol))
         if wish is None or wish.sync is None or wish.phase is not Phase.LIVE:
             return
+        self._resync(wish, wish.sync, reason, now)
+
+    def _resync(self, wish: Wish, standing: Standing, reason: str, now: float) -> float:
+        """Fetch a snapshot anew; returns in how many seconds."""
         wish.lapse(now, reason)
-        delay = wish.sync.resync_delay(now)
-        wish.sync.leave(BookState.RESYNCING, reason, now)
+        delay = standing.resync_delay(now)
+        standing.leave(BookState.RESYNCING, reason, now)
         self.counters.resyncs += 1
         self.registry.resubscribe(wish, now + delay)
+        return delay
 
     def _gap_over(self, wish: Wish, now: float) -> Tuple[Note, ...]:
         if wish.gap is None:
@@ -429,13 +437,15 @@ class Session:
         if envelope.type == "snapshot":
             wish.mute = 0
             self._take(table, items, True, wish.acked_at or now, now)
-            table.begin(envelope.sequence, now)
+            table.begin(now)
+            table.numbered(envelope.sequence)
             return Received((key,), self._gap_over(wish, now), wake=True, pump=True)
         if not table.live:
             return Received((key,), wake=True)
         expected = table.expected
         if not table.follows(envelope.sequence):
-            return self._hole(wish, table, f"sequence {envelope.sequence} came instead of {expected}", now)
+            reason = f"a message is missing: sequence {envelope.sequence} came instead of {expected}"
+            return _resyncing(f"{key}: {reason}", self._resync(wish, table, reason, now))
         self._take(table, items, False, now, now)
         return Received((key,), wake=True)
 
@@ -445,19 +455,6 @@ class Session:
         table.take(items, snapshot, asked_at, now)
         if table is self.account.orders and self.on_reports is not None:
             self.on_reports(items, now)
-
-    on_reports: Optional[Callable[[List[Dict[str, Any]], float], None]] = None
-    """Told of every report, under the lock."""
-
-    def _hole(self, wish: Wish, table: Table, what: str, now: float) -> Received:
-        delay = table.resync_delay(now)
-        table.leave(BookState.RESYNCING, f"a message is missing: {what}", now)
-        wish.lapse(now, f"a message is missing: {what}")
-        self.counters.resyncs += 1
-        self.registry.resubscribe(wish, now + delay)
-        when = "now" if not delay else f"in {delay:g} s"
-        text = f"{wish.key}: a message is missing ({what}); resync {when}"
-        return Received(notes=(Notice("WARNING", text),), wake=True, pump=not delay)
 
     def _keys(self, channel: str, envelope: Envelope) -> List[Key]:
         plain = Key(channel)
@@ -499,7 +496,7 @@ class Session:
             self.clock.heard(envelope.time_in, now - (self.liveness.rtt or 0.0), now)
             return _WAKE
         request = self._in_flight.find(req_id)
-        if self.private and error.startswith(SESSION_ERRORS):
+        if self.private and error.startswith(TOKEN_REFUSED):
             self._token_refused(request.sent_at if request else self.registry.sent_at(req_id))
         if request is not None:
             return self._take_reply(request, Reply(frame, envelope), error, now)
@@ -551,3 +548,8 @@ class Session:
         self._malformed.append(now)
         text = f"malformed frame dropped ({why:.100}): {frame[:200]!r}"
         return Received(notes=(Notice("WARNING", text),))
+
+
+def _resyncing(what: str, delay: float) -> Received:
+    when = f"in {delay:g} s" if delay else "now"
+    return Received(notes=(Notice("WARNING", f"{what}; resync {when}"),), wake=True, pump=not delay)

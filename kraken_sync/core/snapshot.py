@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation, localcontext
-from typing import Any, Dict, NamedTuple, Optional, Tuple, Union
+from decimal import Decimal, localcontext
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from .book import Pairs
-from .numbers import fixed, to_decimal
-
-Number = Union[Decimal, int, str, float]
+from .numbers import Number, decimal_of, fixed, to_decimal
 
 
 class Level(NamedTuple):
@@ -97,7 +95,9 @@ class BookSnapshot:
         """
         if side not in ("buy", "sell"):
             raise ValueError(f"side must be 'buy' or 'sell', not {side!r}")
-        wanted = _quantity(qty)
+        wanted = decimal_of("qty", qty)
+        if wanted <= 0:
+            raise ValueError(f"qty must be more than 0, not {qty!r}")
         with localcontext() as context:
             context.prec = 60
             left, cost = wanted, Decimal(0)
@@ -150,18 +150,6 @@ def check_levels(levels: int) -> int:
     if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
         raise ValueError(f"levels must be an int of 1 or more, not {levels!r:.80}")
     return levels
-
-
-def _quantity(qty: Number) -> Decimal:
-    try:
-        if isinstance(qty, bool) or not isinstance(qty, (int, str, float, Decimal)):
-            raise ValueError
-        wanted = Decimal(str(qty))
-    except (ValueError, InvalidOperation):
-        raise ValueError(f"qty must be a number, not {qty!r:.80}") from None
-    if not wanted.is_finite() or wanted <= 0:
-        raise ValueError(f"qty must be more than 0, not {qty!r}")
-    return wanted
 
 
 def describe(snapshot: BookSnapshot) -> str:

@@ -20,19 +20,17 @@ import enum
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from .account import Table
-from .book import BookState
 from .book_sync import BookSync
 from .channels import Ask, Channel, Key
 from .limits import Timing, TokenBucket
+from .refusals import ALREADY_SUBSCRIBED, TEMPORARY, TOKEN_REFUSED
+from .standing import BookState
 
 SYMBOLS_PER_REQUEST = 100
 KEPT_INSTRUMENT_FRAMES = 5000
 SURE_SNAPSHOTS = ("book", "ticker", "instrument")
 """Channels whose snapshot always has something in it; no trade and no candle is possible."""
 KEPT_EXPIRED = 60.0
-_TEMPORARY = ("Exceeded msg rate", "EService", "EGeneral:Internal", "EAPI:Rate limit")
-SESSION_ERRORS = ("ESession:Invalid session", "Token(s) not found", "EAPI:Invalid token")
-"""What the exchange says of a token that it does not, or no longer, accept."""
 
 
 class Phase(enum.Enum):
@@ -114,12 +112,13 @@ class Wish:
             self.sync = BookSync(self.key.symbol or "", self.params["depth"])
         self.sync.depth = self.params["depth"]
 
-    def close_book(self, reason: str) -> None:
+    def close(self, reason: str, proven_at: float, *, refused: bool = False) -> None:
         """Its readers are told that it is over; a later book of the symbol is another one."""
         if self.sync is not None:
-            self.sync.state, self.sync.reason, self.sync = BookState.CLOSED, reason, None
+            self.sync.leave(BookState.CLOSED, reason, proven_at)
+            self.sync.refused, self.sync = refused, None
         if self.table is not None:
-            self.table.leave(BookState.SYNCING, f"not subscribed: {reason}", self.data_at or 0.0)
+            self.table.drop(reason, proven_at)
             self.table = None
 
     @property
@@ -229,7 +228,7 @@ class Registry:
                 wish.calls.append(call)
         return wish
 
-    def unwant(self, key: Key, call: Optional[Call], connected: bool) -> None:
+    def unwant(self, key: Key, call: Optional[Call], connected: bool, proven_at: float) -> None:
         """Stop wishing for ``key``; ``call`` is told when the exchange has confirmed."""
         wish = self.wishes.get(key)
         if wish is None:
@@ -240,12 +239,12 @@ class Registry:
             if not waiting.leaving:
                 waiting.settle(key, "unsubscribed meanwhile")
         wish.calls = [waiting for waiting in wish.calls if waiting.leaving]
-        wish.close_book("unsubscribed")
+        wish.close("unsubscribed", proven_at)
         wish.gap, wish.was_live, wish.again, wish.raw = None, False, None, False
         wish.acked_at = wish.data_at = None
         if not connected or (wish.phase is Phase.WANTED and not wish.on_wire):
             self._settle_calls(wish, None, leaving=True)
-            self._remove(wish)
+            del self.wishes[key]
             if call is not None:
                 call.settle(key)
             return
@@ -354,7 +353,7 @@ class Registry:
 
     def _move(self, wish: Wish, success: bool, error: str, frame: bytes, now: float) -> Answer:
         wish.asked_id = None
-        if not success and error.startswith(SESSION_ERRORS) and wish.channel.private:
+        if not success and error.startswith(TOKEN_REFUSED) and wish.channel.private:
             wish.token_failures += 1
             if (
                 wish.token_failures <= 1 or not wish.calls
@@ -364,7 +363,7 @@ class Registry:
                 if wish.token_failures > 1:
                     wish.not_before = now + min(30.0, 2.0 ** (wish.token_failures - 2))
                 return Answer(wish, "retry", error)
-        if not success and error.startswith(_TEMPORARY):
+        if not success and error.startswith(TEMPORARY):
             wish.failures += 1
             wish.not_before = now + min(30.0, 2.0 ** (wish.failures - 1))
             if wish.phase is Phase.ASKED:  # an earlier request may have been taken all the same
@@ -374,19 +373,20 @@ class Registry:
             return Answer(wish, "retry", error)
         if wish.phase is Phase.LEAVING:
             return self._left(wish, frame)
-        if success or error.startswith("Already subscribed"):
+        if success or error.startswith(ALREADY_SUBSCRIBED):
             wish.phase, wish.acked_at = Phase.LIVE, now
             wish.failures, wish.token_failures, wish.was_live = 0, 0, True
             self._settle_calls(wish, frame, leaving=False)
             return Answer(wish, "live")
         self._refuse_calls(wish, error, frame)
-        self._remove(wish, error)
+        del self.wishes[wish.key]
+        wish.close(error, now, refused=True)
         return Answer(wish, "refused", error)
 
     def _left(self, wish: Wish, frame: bytes) -> Answer:
         self._settle_calls(wish, frame, leaving=True)
         if wish.again is None:
-            self._remove(wish)
+            del self.wishes[wish.key]
             return Answer(wish, "gone")
         wish.phase, wish.params, wish.again, wish.on_wire = Phase.WANTED, wish.again, None, False
         wish.first_id, wish.again_id = wish.again_id, None
@@ -417,7 +417,7 @@ class Registry:
         for wish in list(self.wishes.values()):
             self._settle_calls(wish, None, leaving=True)
             if wish.leaves_for_good:
-                self._remove(wish)
+                del self.wishes[wish.key]
                 continue
             wish.lapse(since, reason)
             wish.phase, wish.asked_id, wish.not_before = Phase.WANTED, None, float("-inf")
@@ -440,10 +440,6 @@ class Registry:
             wish.phase is Phase.LIVE or (wish.phase is Phase.LEAVING and wish.acked_at is not None)
             for wish in self.wishes.values()
         )
-
-    def _remove(self, wish: Wish, reason: str = "unsubscribed") -> None:
-        self.wishes.pop(wish.key, None)
-        wish.close_book(reason)
 
     def _settle_calls(self, wish: Wish, frame: Optional[bytes], *, leaving: bool) -> None:
         for call in wish.calls:

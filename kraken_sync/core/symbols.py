@@ -113,9 +113,6 @@ class SymbolTable:
             for spelling in {symbol, *_older(base, quote)}:
                 self._spellings.setdefault(_bare(spelling), set()).add(symbol)
 
-    def __contains__(self, symbol: str) -> bool:
-        return bool(self._spellings.get(_bare(symbol), ())) and symbol in self.symbols
-
     def find(self, text: str) -> Optional[str]:
         """The one symbol that ``text`` spells, or None if there is none or more than one."""
         if text in self.symbols:
@@ -199,3 +196,12 @@ def modern_asset(name: str) -> str:
     """
     code, point, suffix = name.partition(".")
     return _REST_ASSETS.get(code, _RENAMED.get(code, code)) + point + suffix
+
+
+def modern_pair(name: str) -> str:
+    """The v2 symbol of a pair as REST's ``wsname`` has it.
+
+    >>> modern_pair("XBT/USD")
+    'BTC/USD'
+    """
+    return "/".join(_RENAMED.get(code, code) for code in name.split("/"))

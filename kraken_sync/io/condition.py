@@ -8,8 +8,12 @@ needs it hangs. Here both ends run in C, where no signal is looked at.
 from __future__ import annotations
 
 import threading
+import time
 from operator import attrgetter
-from typing import Optional
+from typing import Callable, Optional
+
+WAIT_SLICE = 0.5
+"""Longest single wait; some platforms let no Ctrl-C through a longer one."""
 
 
 class Condition(threading.Condition):
@@ -26,6 +30,15 @@ class Condition(threading.Condition):
             if not self._is_owned():  # type: ignore[attr-defined]
                 self.acquire()
             raise
+
+    def wait_until(self, done: Callable[[], bool], deadline: Optional[float]) -> bool:
+        """Wait until ``done()``; False once ``deadline`` (monotonic) has passed."""
+        while not done():
+            left = WAIT_SLICE if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self.wait(min(left, WAIT_SLICE))
+        return True
 
 
 class Event(threading.Event):

@@ -11,6 +11,7 @@ from ..core.channels import Ask, Key
 from ..core.in_flight import Reply, Request
 from ..core.subscriptions import Call
 from ..errors import ConnectionLost, ReplyTimeout, SubscriptionRefused
+from .deadline import lock_timeout
 from .line import Line
 from .streams import Stream
 from .transport import Transport
@@ -28,13 +29,13 @@ class Connection(Line):
         deadline: Optional[float],
         *,
         stream: Optional[Stream] = None,
-        token: object = None,
+        holder: object = None,
         kind: str = FRAMES,
         req_id: Optional[int] = None,
     ) -> Call:
         """Subscribe and wait for every symbol's answer. All or nothing.
 
-        ``stream`` gets the frames. ``token``, an object of the caller's own, holds the subscription
+        ``stream`` gets the frames. ``holder``, an object of the caller's own, holds the subscription
         without a stream, until it is given to :meth:`release`. ``kind`` tells what is wished for.
 
         Raises:
@@ -43,7 +44,7 @@ class Connection(Line):
         """
         keys = ask.keys()
         with self.changed:
-            self._check_usable()
+            self.check_usable()
             wishes = self.session.registry.wishes
             spare = [
                 key
@@ -60,7 +61,7 @@ class Connection(Line):
                 for key in keys:
                     if stream is not None:
                         stream.prime(self.session.primer(key))
-                    self._holds.add(key, stream, token)
+                    self._holds.add(key, stream, holder)
         if call.refused:
             raise SubscriptionRefused(ask.channel.name, call.refused, req_id=req_id)
         try:
@@ -70,7 +71,7 @@ class Connection(Line):
         except BaseException:
             with self.changed:
                 self.session.abandon(call)
-            self.release(keys, stream, token, spare=spare)
+            self.release(keys, stream, holder, spare=spare)
             raise
         return call
 
@@ -83,7 +84,7 @@ class Connection(Line):
         """
         keys = ask.keys()
         with self.changed:
-            self._check_usable()
+            self.check_usable()
             call = self.session.unsubscribe(keys, req_id)
             ended = [] if call.refused else [s for key in keys for s in self._holds.forget(key)]
             self.changed.notify_all()
@@ -96,9 +97,9 @@ class Connection(Line):
         return call
 
     def release(
-        self, keys: Sequence[Key], stream: Optional[Stream], token: object, spare: Sequence[Key] = ()
+        self, keys: Sequence[Key], stream: Optional[Stream], holder: object, spare: Sequence[Key] = ()
     ) -> None:
-        """A stream, and ``token``, hold ``keys`` no more.
+        """A stream, and ``holder``, hold ``keys`` no more.
 
         What nobody holds is unsubscribed, but for ``spare``. Does not block.
         """
@@ -106,12 +107,8 @@ class Connection(Line):
             return
         with self.changed:
             for key in keys:
-                held = self._holds.drop(key, stream, token)
-                if not held and key not in spare:
-                    self.session.registry.unwant(key, None, self.session.open)
-                wish = self.session.registry.wishes.get(key)
-                if wish is not None and not self._holds.wants_frames(key):
-                    wish.raw = False  # only books are left: their depth is ours to choose again
+                held = self._holds.drop(key, stream, holder) or key in spare
+                self.session.release(key, held=held, frames=self._holds.wants_frames(key))
             self.changed.notify_all()
         self.pump()
 
@@ -152,7 +149,7 @@ class Connection(Line):
         messages.encode(message)  # what cannot be sent must raise before anything is expected
         with self._sending(deadline) as transport:
             if deadline is not None and time.monotonic() >= deadline:
-                raise ReplyTimeout("not sent: the time was over before it could be sent")
+                raise ReplyTimeout("the time was over before it could be sent")
             allowed()
             with self.changed:
                 self.session.expect(request, message.get("req_id"), time.monotonic())
@@ -186,18 +183,16 @@ class Connection(Line):
         """The current transport, with its send lock held, once requests can go out."""
         while True:
             with self.changed:
-                self._check_usable()
+                self.check_usable()
                 if not self.wait(lambda: self.session.ready, deadline):
                     raise ConnectionLost(
-                        f"not sent: there is no connection to {self.target} "
-                        f"({self.trouble or 'still connecting'})",
+                        f"there is no connection to {self.target} ({self.trouble or 'still connecting'})",
                         sent=False,
                     )
                 transport = self._transport
             assert transport is not None
-            left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
-            if not transport.send_lock.acquire(timeout=left):
-                raise ReplyTimeout("not sent: other messages were in the way for too long")
+            if not transport.send_lock.acquire(timeout=lock_timeout(deadline)):
+                raise ReplyTimeout("other messages were in the way for too long")
             try:
                 with self.changed:
                     current = self._transport is transport and self.session.ready

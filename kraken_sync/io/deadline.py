@@ -28,3 +28,14 @@ def deadline_of(timeout: Optional[float]) -> Optional[float]:
 def time_left(deadline: Optional[float]) -> Optional[float]:
     """Seconds until ``deadline``, 0 if it has passed; None for None."""
     return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def lock_timeout(deadline: Optional[float]) -> float:
+    """What a lock's ``acquire()`` takes as its timeout."""
+    return -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def sooner(deadline: Optional[float], seconds: float) -> float:
+    """``deadline``, or the moment ``seconds`` from now if that is earlier."""
+    soon = time.monotonic() + seconds
+    return soon if deadline is None else min(soon, deadline)

@@ -1,4 +1,4 @@
-"""Who holds a subscription: streams that somebody reads, and tokens of those who need it otherwise.
+"""Who holds a subscription: streams that somebody reads, and holders of those who need it otherwise.
 
 A subscription lives while anything holds it. Streams are held weakly: a stream that nobody reads any more
 buffers nothing. Not thread-safe: the connection's lock serialises.
@@ -15,8 +15,8 @@ from .streams import Stream
 Refs = Tuple["weakref.ref[Stream]", ...]
 
 
-class BookToken:
-    """Held for one order book; any other token wants frames."""
+class BookHolder:
+    """Held for one order book; any other holder wants frames."""
 
 
 class Holds:
@@ -24,41 +24,41 @@ class Holds:
 
     def __init__(self) -> None:
         self._refs: Dict[Key, Refs] = {}
-        self._tokens: Dict[Key, FrozenSet[object]] = {}
+        self._holders: Dict[Key, FrozenSet[object]] = {}
 
-    def add(self, key: Key, stream: Optional[Stream], token: object) -> None:
-        """``stream`` and ``token`` (either may be None) hold ``key``."""
-        if token is not None:
-            self._tokens[key] = self._tokens.get(key, frozenset()) | {token}
+    def add(self, key: Key, stream: Optional[Stream], holder: object) -> None:
+        """``stream`` and ``holder`` (either may be None) hold ``key``."""
+        if holder is not None:
+            self._holders[key] = self._holders.get(key, frozenset()) | {holder}
         if stream is not None:
             alive = tuple(ref for ref in self._refs.get(key, ()) if ref() is not None)
             self._refs[key] = (*alive, weakref.ref(stream))
 
-    def drop(self, key: Key, stream: Optional[Stream], token: object) -> bool:
+    def drop(self, key: Key, stream: Optional[Stream], holder: object) -> bool:
         """They hold it no more. True if others do, or if they did not hold it in the first place."""
-        refs, tokens = self._refs.pop(key, ()), self._tokens.pop(key, frozenset())
-        held = token in tokens or any(ref() is stream for ref in refs if stream is not None)
+        refs, holders = self._refs.pop(key, ()), self._holders.pop(key, frozenset())
+        held = holder in holders or any(ref() is stream for ref in refs if stream is not None)
         refs = tuple(ref for ref in refs if ref() is not None and ref() is not stream)
         if refs:
             self._refs[key] = refs
-        if tokens - {token}:
-            self._tokens[key] = tokens - {token}
-        return not held or bool(refs) or bool(tokens - {token})
+        if holders - {holder}:
+            self._holders[key] = holders - {holder}
+        return not held or bool(refs) or bool(holders - {holder})
 
     def forget(self, key: Key) -> List[Stream]:
         """Nobody holds it any more; returns the streams that did."""
-        self._tokens.pop(key, None)
+        self._holders.pop(key, None)
         return _alive(self._refs.pop(key, ()))
 
     def wants_frames(self, key: Key) -> bool:
         """Whether somebody wants the frames as they are, rather than a book."""
         return bool(self._refs.get(key)) or any(
-            not isinstance(token, BookToken) for token in self._tokens.get(key, ())
+            not isinstance(holder, BookHolder) for holder in self._holders.get(key, ())
         )
 
     def any(self, key: Key) -> bool:
         """Whether anything holds it."""
-        return key in self._tokens or bool(_alive(self.refs(key)))
+        return key in self._holders or bool(_alive(self.refs(key)))
 
     def refs(self, key: Key) -> Refs:
         """The streams of ``key``, weakly."""

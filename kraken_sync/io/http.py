@@ -41,6 +41,8 @@ class Call:
         self.deadline = deadline
         self.connection: Any = None
         self.why = ""
+        self.closed = False
+        """It was cut because the client is being closed."""
         self._ended = Event()
 
     def check(self) -> None:
@@ -131,7 +133,7 @@ class Http:
         call = Call(deadline)
         with self._lock:
             if self._closed:
-                raise ClientClosed("the client is closed; start() opens it again")
+                raise ClientClosed
             self._calls.add(call)
         try:
             _local.call = call
@@ -149,9 +151,7 @@ class Http:
         if os.getpid() == self._pid:
             return
         if self._session is not None:
-            raise ForkedClient(
-                "this client belongs to the parent process; make a new one in the child process"
-            )
+            raise ForkedClient
         self._pid, self._lock = os.getpid(), threading.Lock()
 
     # -- life --------------------------------------------------------------------------------
@@ -167,6 +167,7 @@ class Http:
             self._closed = True
             calls, session, self._session = list(self._calls), self._session, None
         for call in calls:
+            call.closed = True
             call.cut("the client is closed")
         if session is not None:
             session.close()
@@ -196,7 +197,7 @@ def _translated(error: BaseException, call: Call, what: str, url: str) -> Kraken
     import requests
 
     host = urlsplit(url).hostname
-    if call.why == "the client is closed":
+    if call.closed:
         return ClientClosed(f"{what}: the client was closed meanwhile")
     words = re.sub(r"^.*(?:object at \w+>|HTTPS?Connection\w*|Known)\(?[^:]*\)?: ", "", str(error))
     words = words.strip("()'\" ")

@@ -7,7 +7,6 @@ it, so frames leave in the order in which they were decided.
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import random
@@ -30,12 +29,13 @@ from ..errors import (
     ForkedClient,
     KrakenError,
     SubscriptionRefused,
+    again,
 )
 from . import budget
 from .condition import Condition, Event
 from .dial import Target
 from .holds import Holds, Refs
-from .streams import WAIT_SLICE, Stream
+from .streams import Stream
 from .transport import Transport
 from .walltime import wall_text
 
@@ -76,7 +76,6 @@ class Line:
         self.session = Session(timing, private)
         self.changed = Condition()
         """The lock of everything decided here; notified when somebody waiting should look again."""
-        self.state = "INIT"
         self.failure: Optional[KrakenError] = None
         """Why it was given up for good."""
         self.trouble: Optional[KrakenError] = None
@@ -101,6 +100,19 @@ class Line:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.target} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """``INIT``, ``CONNECTING``, ``CONNECTED``, ``RECONNECTING``, ``ERROR`` or ``CLOSED``."""
+        if self.failure is not None:
+            return "ERROR"
+        if self.closed:
+            return "CLOSED"
+        if self.session.open:
+            return "CONNECTED"
+        if self._transport is None:
+            return "INIT"
+        return "CONNECTING" if self._down_since is None else "RECONNECTING"
 
     # -- life --------------------------------------------------------------------------------
 
@@ -143,8 +155,7 @@ class Line:
         with self.changed:
             if not self.closed:
                 self.closed = True
-                self.state = "CLOSED" if self.failure is None else "ERROR"
-                self.session.close("the client is closed", time.monotonic())
+                self.session.close("the client is closed")
                 self.changed.notify_all()
             streams = self._holds.all_streams()
         for stream in streams:
@@ -174,26 +185,25 @@ class Line:
             ClientClosed: it was closed meanwhile.
             KrakenError: it was given up for good.
         """
+
+        def over() -> bool:
+            if done():
+                return True
+            self.check_usable()
+            return False
+
         self._waiting += 1
         try:
-            while not done():
-                if self.failure is not None:
-                    raise again(self.failure)
-                if self.closed:
-                    raise ClientClosed("the client is closed")
-                left = WAIT_SLICE if deadline is None else deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self.changed.wait(min(left, WAIT_SLICE))
-            return True
+            return self.changed.wait_until(over, deadline)
         finally:
             self._waiting -= 1
 
-    def _check_usable(self) -> None:
+    def check_usable(self) -> None:
+        """Raise what ended this line, if it has ended."""
         if self.failure is not None:
             raise again(self.failure)
         if self.closed:
-            raise ClientClosed("the client is closed; start() opens it again")
+            raise ClientClosed
 
     # -- sending what is due (any thread) ----------------------------------------------------
 
@@ -248,7 +258,6 @@ class Line:
                 if self._stop.is_set():
                     return
                 transport = self._transport = Transport(self.target, self._context)
-                self.state = "CONNECTING" if self._down_since is None else "RECONNECTING"
             opened_at: Optional[float] = None
             try:
                 self._prepare(time.monotonic() + self.timing.connect_timeout)
@@ -283,10 +292,10 @@ class Line:
         with self.changed:
             if self.failure is not None or self.closed:
                 return
-            self.failure, self.state = error, "ERROR"
+            self.failure = error
             self._stop.set()
             transport, streams = self._transport, self._holds.all_streams()
-            self.session.lost(str(error), time.monotonic())
+            self.session.lost(str(error))
             self.changed.notify_all()
         log.error("%s: given up for good: %s", self.target, error)
         if transport is not None:
@@ -321,7 +330,7 @@ class Line:
 
     def _came_up(self) -> None:
         with self.changed:
-            self.state, self.trouble, self.worked = "CONNECTED", None, True
+            self.trouble, self.worked = None, True
             down, self._down_since = self._down_since, None
             wished = len(self.session.registry.wishes)
             if down is not None:
@@ -342,20 +351,19 @@ class Line:
         if self._stop.is_set():
             return
         now = time.monotonic()
-        reason = getattr(error, "reason", "") or str(error)
+        reason = error.reason if isinstance(error, ConnectionLost) else str(error)
         with self.changed:
             was_open, said = self.session.open, self.session.server_error
             if said:
                 reason = f"{reason}; the exchange said: {said}"
                 error = ConnectionLost(f"{error}; the exchange said: {said}", reason=reason)
-            self.session.lost(reason, now)
+            self.session.lost(reason)
             repeated = str(self.trouble) == str(error)
             self.trouble = error
             if was_open and self._down_since is None:
                 self._down_since = now
-            self.state = "CONNECTING" if self._down_since is None else "RECONNECTING"
-            if for_good or getattr(error, "permanent", False):
-                self.failure, self.state = error, "ERROR"
+            if for_good or error.permanent:
+                self.failure = error
             streams = self._holds.all_streams() if self.failure is not None else []
             self.changed.notify_all()
         log.log(logging.INFO if repeated else logging.WARNING, "%s", error)
@@ -381,11 +389,12 @@ class Line:
 
     def _retry_delay(self, attempt: int) -> float:
         delay = retry_delay(attempt, self.timing, random.random())
-        trouble = self.trouble
+        refused = self.trouble if isinstance(self.trouble, ConnectFailed) else None
         busy = self.session.system in ("maintenance", "cancel_only") or self.session.server_error
-        if busy or getattr(trouble, "status", None) is not None:
+        if busy or (refused is not None and refused.status is not None):
             delay = max(delay, self.timing.maintenance_retry)
-        return max(delay, min(getattr(trouble, "retry_after", None) or 0.0, 600.0))
+        asked = refused.retry_after if refused is not None else None
+        return max(delay, min(asked or 0.0, 600.0))
 
     def _record(self, notes: Sequence[Note]) -> Sequence[Tuple[Note, List[Stream]]]:
         """What must be true at the same moment as the books: the ledger of gaps, and who is told what."""
@@ -434,19 +443,12 @@ def _deliver(frame: bytes, keys: Sequence[Key], refs: Sequence[Refs]) -> None:
                 stream.put(key, frame)
 
 
-def again(error: KrakenError) -> KrakenError:
-    """A copy to raise, so that no caller's frames pile up in the traceback of a kept error."""
-    return copy.copy(error).with_traceback(None)
-
-
 def _forked() -> None:
     """In a forked child: the threads and sockets are the parent's, and a lock may be held for ever."""
     budget.renew_lock()
     for line in list(_all):
         line.changed = Condition()
-        line.failure = ForkedClient(
-            "this client belongs to the parent process; make a new one in the child process"
-        )
+        line.failure = ForkedClient()
         line.closed = True
         line._transport = None
         for stream in [*line._holds.all_streams(), *line._taps]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Optional, Union
 
 from ..errors import ReplyTimeout
+from .deadline import lock_timeout
 
 _RETRY = 0.01
 
@@ -49,9 +50,8 @@ class Nonces:
         Raises:
             ReplyTimeout: it was not our turn before ``deadline`` (monotonic); nothing was sent.
         """
-        left = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
-        if not self._lock.acquire(timeout=left):
-            raise ReplyTimeout("not sent: other private requests were in the way for too long")
+        if not self._lock.acquire(timeout=lock_timeout(deadline)):
+            raise ReplyTimeout("other private requests were in the way for too long; nothing was sent")
         try:
             if self._path is None:
                 yield self._raise(self._last)
@@ -84,7 +84,9 @@ def _locked(path: Path, deadline: Optional[float]) -> Iterator[int]:
                 break
             except BlockingIOError:
                 if deadline is not None and time.monotonic() >= deadline:
-                    raise ReplyTimeout("not sent: another process held the nonce file for too long") from None
+                    raise ReplyTimeout(
+                        "another process held the nonce file too long; nothing was sent"
+                    ) from None
                 time.sleep(_RETRY)
         yield file
     finally:

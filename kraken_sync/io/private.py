@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from ..core.channels import Ask, check
 from ..core.credentials import permission_for
 from ..core.limits import Timing
+from ..core.refusals import PERMISSION_DENIED
 from ..core.secret import Secret
 from ..core.subscriptions import Call
 from ..errors import (
@@ -88,7 +89,7 @@ class PrivateConnection(Connection):
             except ClientClosed:
                 raise
             except KrakenError as error:
-                if getattr(error, "permanent", False):
+                if error.permanent:
                     raise
                 raise ConnectFailed(
                     f"no WebSocket token: {error}", step="token", retry_after=patience(error)
@@ -139,7 +140,7 @@ class PrivateConnection(Connection):
                 return  # somebody has it, or it was refused
             self._keeps_orders = True
             if not self.session.subscribe_table(ask).refused:
-                self._holds.add(ask.keys()[0], None, "orders")
+                self._holds.add(ask.keys()[0], None, object())
         self.pump()
 
     def subscribe(self, ask: Ask, deadline: Optional[float], **how: Any) -> Call:
@@ -151,7 +152,7 @@ class PrivateConnection(Connection):
         try:
             return super().subscribe(ask, deadline, **how)
         except SubscriptionRefused as error:
-            if not error.error.startswith("EGeneral:Permission denied"):
+            if not error.error.startswith(PERMISSION_DENIED):
                 raise
             channel = ask.channel.name
             raise PermissionRefused(
@@ -184,7 +185,7 @@ class PrivateConnection(Connection):
         try:
             self.renew_token(time.monotonic() + self.timing.connect_timeout)
         except KrakenError as error:
-            if getattr(error, "permanent", False):
+            if error.permanent:
                 self.give_up(error)
                 return
             log.warning("no WebSocket token: %s", error)
@@ -223,7 +224,7 @@ class PrivateConnection(Connection):
         log.info("asked what became of %d orders", len(names))
 
     def _query_into(self, found: Dict[str, Any], names: List[str], deadline: float) -> None:
-        """Ask for these orders; one id that the exchange does not know spoils not the others."""
+        """Ask for these orders; one id that the exchange does not know does not spoil the others."""
         try:
             answer = self.query_orders(names, deadline)
         except RestRefused as error:

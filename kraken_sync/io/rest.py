@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import threading
-import time
 from typing import Any, Dict, Mapping, Optional, Union
 
 from ..core.credentials import Credentials
+from ..core.refusals import INVALID_NONCE
 from ..core.rest_messages import Params, RestCall, check_url, result_of
 from ..core.secret import Secret
 from ..core.signing import sign
-from ..errors import ConnectionLost, CredentialsMissing, KrakenError, ReplyTimeout, RestRefused
+from ..errors import ConnectionLost, CredentialsMissing, KrakenError, ReplyTimeout, RestRefused, again
 from .condition import Event
+from .deadline import time_left
 from .dial import Proxy
 from .http import Http
 from .nonces import Nonces
@@ -77,7 +77,7 @@ class Rest:
         try:
             return self._signed(call, self.credentials, deadline, return_raw)
         except RestRefused as error:
-            if not error.error.startswith("EAPI:Invalid nonce"):
+            if not error.error.startswith(INVALID_NONCE):
                 raise
         # it was refused, so it had no effect: once more, with a later number
         return self._signed(call, self.credentials, deadline, return_raw)
@@ -121,7 +121,7 @@ class Rest:
             if flying is None:
                 self._token = mine
         if flying is not None:
-            if not flying.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            if not flying.wait(time_left(deadline)):
                 raise ReplyTimeout("no WebSocket token in time")
             outcome = self._last_token
             if isinstance(outcome, ReplyTimeout):
@@ -135,8 +135,8 @@ class Rest:
                 with self._lock:
                     self._token = None
                 mine.set()
-        if isinstance(outcome, BaseException):
-            raise copy.copy(outcome).with_traceback(None)
+        if isinstance(outcome, KrakenError):
+            raise again(outcome)
         return dict(outcome)
 
     def _fetch_token(self, deadline: Optional[float]) -> Union[Dict[str, Any], KrakenError]:

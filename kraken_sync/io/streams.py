@@ -14,7 +14,7 @@ from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Option
 
 from ..core.channels import Key
 from ..core.messages import MalformedFrame, gap_frame
-from ..errors import ClientClosed, KrakenError, StreamOverflow
+from ..errors import ClientClosed, KrakenError, StreamOverflow, again
 from .condition import Condition
 from .deadline import deadline_of
 from .walltime import wall_text
@@ -23,8 +23,6 @@ log = logging.getLogger("kraken_sync")
 
 DROP_OLDEST, CONFLATE, RAISE = "drop_oldest", "conflate", "raise"
 POLICIES = (DROP_OLDEST, CONFLATE, RAISE)
-WAIT_SLICE = 0.5
-"""Longest single wait; some platforms let no Ctrl-C through a longer one."""
 KEPT_GAPS = 1000
 
 Decode = Callable[[bytes], Any]
@@ -211,11 +209,8 @@ class Stream:
         with self._ready:
             self._readers += 1
             try:
-                while not (self._entries or self._ended):
-                    left = WAIT_SLICE if deadline is None else deadline - time.monotonic()
-                    if left <= 0:
-                        raise queue.Empty
-                    self._ready.wait(min(left, WAIT_SLICE))
+                if not self._ready.wait_until(lambda: bool(self._entries) or self._ended, deadline):
+                    raise queue.Empty
             finally:
                 self._readers -= 1
             return self._next_entry()
@@ -223,7 +218,7 @@ class Stream:
     def _next_entry(self) -> Union[bytes, Dict[str, Any]]:
         if not self._entries:
             if self._error is not None:
-                raise self._error
+                raise again(self._error)
             raise ClientClosed(f"{self.name} has ended")
         entry = self._entries.popleft()
         if not self._entries:
@@ -235,11 +230,10 @@ class Stream:
         return self._latest.pop(entry) if isinstance(entry, Key) else entry
 
     def _overflow(self, lost: _Lost) -> Dict[str, Any]:
-        if self.policy == RAISE:
-            self._gaps.extend(self._lost_frame(lost)["data"])
-            raise StreamOverflow(f"{self.name}: {lost.count} messages were lost", dropped=lost.count)
         gap = self._lost_frame(lost)
         self._gaps.extend(gap["data"])
+        if self.policy == RAISE:
+            raise StreamOverflow(f"{self.name}: {lost.count} messages were lost", dropped=lost.count)
         return gap
 
     def _lost_frame(self, lost: _Lost) -> Dict[str, Any]:

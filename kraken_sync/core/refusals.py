@@ -1,0 +1,32 @@
+"""The exchange's error texts that decide something here. All are beginnings.
+
+Source: Kraken, "Spot Error Messages", the pages of the channels and methods, and recorded traffic.
+"""
+
+from __future__ import annotations
+
+TOO_FAST = "Exceeded msg rate"
+TEMPORARY = (TOO_FAST, "EService", "EGeneral:Internal", "EAPI:Rate limit")
+"""A subscription that is refused like this may be asked for again."""
+TOKEN_REFUSED = ("ESession:Invalid session", "Token(s) not found", "EAPI:Invalid token")
+"""The token is not, or no longer, accepted."""
+PERMISSION_DENIED = ("EGeneral:Permission denied", "EAccount:Invalid permissions")
+AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
+"""The exchange itself does not know whether the request was carried out."""
+UNKNOWN_ORDER = "EOrder:Unknown order"
+ABOUT_ONE_ORDER = (UNKNOWN_ORDER, "EOrder:Invalid order")
+"""Failures of a request for several orders that are about one of them."""
+NO_SUCH_PAIR = "Currency pair not supported"
+ALREADY_SUBSCRIBED = "Already subscribed"
+
+# REST
+INVALID_NONCE = "EAPI:Invalid nonce"
+INVALID_KEY = ("EAPI:Invalid key", "EAPI:Invalid signature", "EAuth:Account")
+LIMITED = (
+    "EAPI:Rate limit",
+    "EAuth:Rate limit",
+    "EAuth:Too many",
+    "EService: Throttled",
+    "EService:Throttled",
+    "EGeneral:Temporary lockout",
+)
