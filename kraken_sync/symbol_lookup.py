@@ -20,6 +20,7 @@ from .core.pair_rules import PairRules, of_asset_pair, of_instrument
 from .core.refusals import NO_SUCH_PAIR
 from .core.symbols import SymbolTable, modern_pair, spelled
 from .errors import ClientClosed, KrakenError, SubscriptionRefused, UnknownSymbol, did_you_mean
+from .io.condition import run_locked
 from .io.connection import Connection
 from .io.deadline import lock_timeout, sooner, time_left
 from .io.streams import Stream
@@ -59,7 +60,7 @@ class SymbolLookup:
         self._table: Optional[SymbolTable] = None
         self._rules: Dict[str, PairRules] = {}
         self._fetched = 0.0
-        self._fetching = threading.Lock()
+        self._fetching = threading.RLock()
         self._told: Set[str] = set()
 
     def spell(
@@ -121,18 +122,18 @@ class SymbolLookup:
         self, connection: Connection, deadline: Optional[float], *, fresh: bool = False
     ) -> Optional[SymbolTable]:
         """The table, fetched if there is none (or an old one, if ``fresh``); None if it cannot be had."""
-        if not self._fetching.acquire(timeout=lock_timeout(deadline)):
-            return None
-        try:
-            age = time.monotonic() - self._fetched
-            if self._table is not None and not (fresh and age > TABLE_LIFETIME):
-                return self._table
+        return run_locked(
+            self._fetching, lock_timeout(deadline), lambda: self._table_now(connection, deadline, fresh)
+        )
+
+    def _table_now(
+        self, connection: Connection, deadline: Optional[float], fresh: bool
+    ) -> Optional[SymbolTable]:
+        if self._table is None or (fresh and self.age > TABLE_LIFETIME):
             pairs = _fetch(connection, sooner(deadline, TABLE_TIMEOUT))
             if pairs:
                 self.learn({pair.symbol: of_instrument(pair) for pair in pairs})
-            return self._table
-        finally:
-            self._fetching.release()
+        return self._table
 
     def refresh(
         self,

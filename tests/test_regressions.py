@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import os
 import queue
@@ -526,7 +527,7 @@ def test_old_spelling_of_the_rate_limit() -> None:
 
 def test_expired_wish_is_unsubscribed() -> None:
     """A subscribe whose answer was late may have been taken: leaving it is told to the exchange."""
-    registry, bucket, ids = Registry(Timing()), TokenBucket(10, 10), iter(range(1, 99))
+    registry, bucket, ids = Registry(Timing()), TokenBucket(10, 10), itertools.count(1).__next__
     ask = check(TRADE)
     registry.want(ask, ask.keys()[0], None, None)
     registry.due(0.0, bucket, ids)
@@ -979,7 +980,7 @@ def test_second_unsubscribe_confirms_nothing(client: SpotWSClient, exchange: Sim
 
 def test_req_id_is_of_the_subscribe() -> None:
     """The caller's id is not spent on an unsubscribe that happens to be due before."""
-    registry, bucket, ids = Registry(Timing()), TokenBucket(10, 10), iter(range(100, 999))
+    registry, bucket, ids = Registry(Timing()), TokenBucket(10, 10), itertools.count(100).__next__
     ask, key = check(TRADE), check(TRADE).keys()[0]
     registry.want(ask, key, None, None)
     registry.due(0.0, bucket, ids)

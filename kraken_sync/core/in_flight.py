@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from .messages import Envelope
 from .refusals import ABOUT_ONE_ORDER
@@ -59,15 +59,15 @@ class InFlight:
     def __init__(self, asked: Callable[[int], bool]) -> None:
         self._requests: Dict[int, Request] = {}
         self._asked = asked
-        self.ids = self._count()
-        """Ids that nothing in flight has."""
+        self._next = FIRST_REQ_ID
 
-    def _count(self) -> Iterator[int]:
-        req_id = FIRST_REQ_ID
+    def new_id(self) -> int:
+        """An id that nothing in flight has. (No generator: an interrupt inside one would end it for good.)"""
         while True:
+            req_id = self._next
+            self._next = req_id + 1 if req_id < 2**31 - 1 else FIRST_REQ_ID
             if req_id not in self._requests and not self._asked(req_id):
-                yield req_id
-            req_id = req_id + 1 if req_id < 2**31 - 1 else FIRST_REQ_ID
+                return req_id
 
     def check_free(self, req_id: Optional[int]) -> None:
         """Raise TypeError or ValueError if somebody's own ``req_id`` cannot be used."""
@@ -81,7 +81,7 @@ class InFlight:
     def add(self, request: Request, req_id: Optional[int], now: float) -> None:
         """Expect replies to a request that is about to be sent; it gets its id."""
         self.check_free(req_id)
-        request.req_id = req_id if req_id is not None else next(self.ids)
+        request.req_id = req_id if req_id is not None else self.new_id()
         request.sent_at = now
         self._requests[request.req_id] = request
 

@@ -268,12 +268,12 @@ class Session:
         if self.ready:
             frames = [
                 messages.subscription_request(*request, token=self.token)
-                for request in self.registry.due(now, self._bucket, self._in_flight.ids)
+                for request in self.registry.due(now, self._bucket, self._in_flight.new_id)
             ]
             frames += self._renewal(now)
         life_at = self.liveness.life_at(now, byte_at, message_at)
         if self.liveness.ping_due(now, life_at, self.registry.confirmed):
-            req_id = next(self._in_flight.ids)
+            req_id = self._in_flight.new_id()
             self.liveness.pinged(req_id, now)
             self.counters.pings += 1
             frames.append(messages.ping_request(req_id))

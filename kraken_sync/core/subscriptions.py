@@ -17,7 +17,7 @@ by ``req_id`` and symbol, never by method.
 from __future__ import annotations
 
 import enum
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from .account import Table
 from .book_sync import BookSync
@@ -268,9 +268,8 @@ class Registry:
 
     # -- output ------------------------------------------------------------------------------
 
-    def due(self, now: float, bucket: TokenBucket, next_id: Iterable[int]) -> List[Request]:
+    def due(self, now: float, bucket: TokenBucket, new_id: Callable[[], int]) -> List[Request]:
         """The requests that are missing, as many as the bucket allows; they count as sent."""
-        ids = iter(next_id)
         groups: Dict[Any, Tuple[Dict[str, Any], List[Wish]]] = {}
         for wish in self.wishes.values():
             if wish.not_before > now or wish.asked_id is not None:
@@ -291,7 +290,7 @@ class Registry:
                 if not bucket.take(now):
                     return requests
                 chunk = wishes[start : start + size]
-                req_id = first_id if first_id is not None else next(ids)
+                req_id = first_id if first_id is not None else new_id()
                 self._sent(method, chunk, req_id, now)
                 symbols = [wish.key.symbol for wish in chunk if wish.key.symbol is not None]
                 requests.append(Request(method, channel, dict(params), symbols or None, req_id))

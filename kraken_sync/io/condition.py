@@ -2,7 +2,8 @@
 
 The standard classes enter and leave their lock in Python code, and there CPython may raise KeyboardInterrupt
 between taking the lock and telling the ``with`` statement: it stays taken for ever, and the next thread that
-needs it hangs. Here both ends run in C, where no signal is looked at.
+needs it hangs. Here both ends run in C, where no signal is looked at. (Python 3.9 looks at signals between
+any two instructions: there a rest of the danger remains.)
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import threading
 import time
 from operator import attrgetter
-from typing import Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
+Value = TypeVar("Value")
 WAIT_SLICE = 0.5
 """Longest single wait; some platforms let no Ctrl-C through a longer one."""
 
@@ -39,6 +41,21 @@ class Condition(threading.Condition):
                 return False
             self.wait(min(left, WAIT_SLICE))
         return True
+
+
+def run_locked(lock: Any, timeout: float, work: Callable[[], Value]) -> Optional[Value]:
+    """Call ``work()`` with an RLock held; None if it cannot be had within ``timeout`` seconds (-1: for ever).
+
+    An RLock refuses to be released by who does not hold it, so nothing has to be remembered between taking
+    it and letting go.
+    """
+    try:
+        return work() if lock.acquire(timeout=timeout) else None
+    finally:
+        try:
+            lock.release()
+        except RuntimeError:
+            pass  # it was not had
 
 
 class Event(threading.Event):

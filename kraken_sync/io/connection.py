@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from functools import partial
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..core import messages
 from ..core.channels import Ask, Key
 from ..core.in_flight import Reply, Request
 from ..core.subscriptions import Call
 from ..errors import ConnectionLost, ReplyTimeout, SubscriptionRefused
+from .condition import run_locked
 from .deadline import lock_timeout
 from .line import Line
 from .streams import Stream
@@ -147,7 +148,8 @@ class Connection(Line):
         ``request.sent`` tells whether any part of it may have left.
         """
         messages.encode(message)  # what cannot be sent must raise before anything is expected
-        with self._sending(deadline) as transport:
+
+        def send(transport: Transport) -> None:
             if deadline is not None and time.monotonic() >= deadline:
                 raise ReplyTimeout("the time was over before it could be sent")
             allowed()
@@ -160,6 +162,8 @@ class Connection(Line):
             except ConnectionLost as error:
                 request.sent = error.sent
                 raise
+
+        self._send_over(deadline, send)
         with self.changed:
             self.wait(lambda: request.done or done(), deadline)
 
@@ -175,12 +179,10 @@ class Connection(Line):
     def send_raw(self, message: Mapping[str, Any], deadline: Optional[float]) -> None:
         """Send a message as it is and expect nothing."""
         frame = messages.encode(message)
-        with self._sending(deadline) as transport:
-            transport.send(frame, self._send_timeout(deadline))
+        self._send_over(deadline, lambda transport: transport.send(frame, self._send_timeout(deadline)))
 
-    @contextmanager
-    def _sending(self, deadline: Optional[float]) -> Iterator[Transport]:
-        """The current transport, with its send lock held, once requests can go out."""
+    def _send_over(self, deadline: Optional[float], send: Callable[[Transport], None]) -> None:
+        """``send(transport)``, with its send lock held, once requests can go out."""
         while True:
             with self.changed:
                 self.check_usable()
@@ -191,16 +193,20 @@ class Connection(Line):
                     )
                 transport = self._transport
             assert transport is not None
-            if not transport.send_lock.acquire(timeout=lock_timeout(deadline)):
+            sent = run_locked(
+                transport.send_lock, lock_timeout(deadline), partial(self._send_if_current, transport, send)
+            )
+            if sent is None:
                 raise ReplyTimeout("other messages were in the way for too long")
-            try:
-                with self.changed:
-                    current = self._transport is transport and self.session.ready
-                if current:
-                    yield transport
-                    return
-            finally:
-                transport.send_lock.release()
+            if sent:
+                return
+
+    def _send_if_current(self, transport: Transport, send: Callable[[Transport], None]) -> bool:
+        with self.changed:
+            current = self._transport is transport and self.session.ready
+        if current:
+            send(transport)
+        return current
 
     def _send_timeout(self, deadline: Optional[float]) -> float:
         if deadline is None:

@@ -11,8 +11,7 @@ import re
 import socket
 import threading
 import time
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, Mapping, Optional, Set, Tuple
 from urllib.parse import urlsplit
 
 from ..core.secret import Secret
@@ -104,47 +103,46 @@ class Http:
         import requests
 
         failure: BaseException
-        session = self._open()
-        with self._limited(deadline) as call:
-            try:
-                left = None if deadline is None else max(0.01, deadline - time.monotonic())
-                response = session.request(
-                    method,
-                    url,
-                    data=data or None,
-                    headers={**headers, **{name: secret.reveal() for name, secret in hidden.items()}},
-                    timeout=left,
-                    allow_redirects=False,
-                    stream=True,
-                )
-                for name in hidden:
-                    response.request.headers.pop(name, None)
-                text = _read(response, call)
-                call.check()  # what was read may be the half that came before the cut
-                return response, text
-            except (requests.RequestException, OSError, ValueError) as error:
-                failure = _translated(error, call, what, url)
-            except BaseException as error:
-                failure = error
+        session, call = self._open(), Call(deadline)
+        try:
+            self._begin(call)
+            left = None if deadline is None else max(0.01, deadline - time.monotonic())
+            response = session.request(
+                method,
+                url,
+                data=data or None,
+                headers={**headers, **{name: secret.reveal() for name, secret in hidden.items()}},
+                timeout=left,
+                allow_redirects=False,
+                stream=True,
+            )
+            for name in hidden:
+                response.request.headers.pop(name, None)
+            text = _read(response, call)
+            call.check()  # what was read may be the half that came before the cut
+            return response, text
+        except (requests.RequestException, OSError, ValueError) as error:
+            failure = error if isinstance(error, KrakenError) else _translated(error, call, what, url)
+        except BaseException as error:
+            failure = error
+        finally:
+            call.end()
+            self._end(call)
         raise failure.with_traceback(None)  # out here: no frame that saw the headers hangs on it
 
-    @contextmanager
-    def _limited(self, deadline: Optional[float]) -> Iterator[Call]:
-        call = Call(deadline)
+    def _begin(self, call: Call) -> None:
         with self._lock:
             if self._closed:
                 raise ClientClosed
             self._calls.add(call)
-        try:
-            _local.call = call
-            if deadline is not None:
-                threading.Thread(target=call.watch, name="kraken-sync-rest-deadline", daemon=True).start()
-            yield call
-        finally:
-            call.end()
-            _local.call = None
-            with self._lock:
-                self._calls.discard(call)
+        _local.call = call
+        if call.deadline is not None:
+            threading.Thread(target=call.watch, name="kraken-sync-rest-deadline", daemon=True).start()
+
+    def _end(self, call: Call) -> None:
+        _local.call = None
+        with self._lock:
+            self._calls.discard(call)
 
     def _guard_fork(self) -> None:
         """In a forked child the connections are the parent's; what was never used may be used here."""

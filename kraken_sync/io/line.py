@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from functools import partial
 from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
 from ..core import messages
@@ -32,7 +33,7 @@ from ..errors import (
     again,
 )
 from . import budget
-from .condition import Condition, Event
+from .condition import Condition, Event, run_locked
 from .dial import Target
 from .holds import Holds, Refs
 from .streams import Stream
@@ -226,26 +227,24 @@ class Line:
         transport = self._transport
         if transport is None:
             return
-        if not transport.send_lock.acquire(blocking=False):
-            if wake:
-                self._wake_watchdog()
-            return
+        if not run_locked(transport.send_lock, 0.0, partial(self._send_due, transport)) and wake:
+            self._wake_watchdog()
+
+    def _send_due(self, transport: Transport) -> bool:
         try:
             transport.send_pong(self.timing.send_timeout)
             while True:
                 with self.changed:
                     if self._transport is not transport:
-                        return
+                        return True
                     now = time.monotonic()
                     frames = self.session.due(now, transport.byte_at, transport.message_at)
                 if not frames:
-                    return
+                    return True
                 for frame in frames:
                     transport.send(frame, self.timing.send_timeout)
         except ConnectionLost:
-            pass  # condemned; the I/O thread notices and everything wished is asked for again
-        finally:
-            transport.send_lock.release()
+            return True  # condemned; the I/O thread notices and everything wished is asked for again
 
     # -- I/O thread --------------------------------------------------------------------------
 

@@ -12,26 +12,35 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Union
+from typing import Callable, Iterator, List, Optional, TypeVar, Union
 
 from ..errors import ReplyTimeout
+from .condition import run_locked
 from .deadline import lock_timeout
+
+Value = TypeVar("Value")
 
 _RETRY = 0.01
 
 
+def _now() -> int:
+    return time.time_ns() // 10
+
+
 class Nonces:
-    """The nonces of one API key, in nanoseconds since the epoch.
+    """The nonces of one API key, in units of 10 ns since the epoch, as python-kraken-sdk has them.
+
+    A key remembers the highest nonce it has seen, so both libraries can use it in turn.
 
     Args:
         path: a file that several processes share for one key; None for this process alone.
-        clock: the wall clock, in nanoseconds; it may jump back.
+        clock: the wall clock, in units of 10 ns; it may jump back.
     """
 
-    def __init__(self, path: Union[str, Path, None] = None, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, path: Union[str, Path, None] = None, clock: Callable[[], int] = _now) -> None:
         self._path = None if path is None else Path(path).expanduser()
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._last = 0
         if self._path is not None and os.name == "nt":
             raise ValueError("nonce_file needs file locks that this system does not have")
@@ -40,32 +49,33 @@ class Nonces:
 
     def next(self) -> int:
         """A nonce alone, for who sends it in some other way."""
-        with self.taken(None) as nonce:
-            return nonce
+        return self.use(None, lambda nonce: nonce)
 
-    @contextmanager
-    def taken(self, deadline: Optional[float]) -> Iterator[int]:
-        """A nonce, and everybody else's turn only after the block.
+    def use(self, deadline: Optional[float], send: Callable[[int], Value]) -> Value:
+        """``send(nonce)``, and everybody else's turn only after that.
 
         Raises:
             ReplyTimeout: it was not our turn before ``deadline`` (monotonic); nothing was sent.
         """
-        if not self._lock.acquire(timeout=lock_timeout(deadline)):
-            raise ReplyTimeout("other private requests were in the way for too long; nothing was sent")
-        try:
+        found: List[Value] = []
+
+        def work() -> bool:
             if self._path is None:
-                yield self._raise(self._last)
-            else:
-                with _locked(self._path, deadline) as file:
-                    text = os.pread(file, 32, 0).decode("ascii", "replace").strip()
-                    last = int(text) if text.isdigit() else 0
-                    if last >= 2**63:
-                        raise ValueError(f"{self._path} holds a number that is no nonce: {text:.40}")
-                    nonce = self._raise(last)
-                    os.pwrite(file, f"{nonce:<32}".encode(), 0)
-                    yield nonce
-        finally:
-            self._lock.release()
+                found.append(send(self._raise(self._last)))
+                return True
+            with _locked(self._path, deadline) as file:
+                text = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+                last = int(text) if text.isdigit() else 0
+                if last >= 2**63:
+                    raise ValueError(f"{self._path} holds a number that is no nonce: {text:.40}")
+                nonce = self._raise(last)
+                os.pwrite(file, f"{nonce:<32}".encode(), 0)
+                found.append(send(nonce))
+            return True
+
+        if not run_locked(self._lock, lock_timeout(deadline), work):
+            raise ReplyTimeout("other private requests were in the way for too long; nothing was sent")
+        return found[0]
 
     def _raise(self, last: int) -> int:
         self._last = max(self._last + 1, last + 1, self._clock())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any, Dict, Mapping, Optional, Union
 
 from ..core.credentials import Credentials
@@ -43,8 +44,7 @@ class Rest:
         self.nonces = nonces
         self._http = Http(proxy)
         self._lock = threading.Lock()
-        self._token: Optional[Event] = None
-        self._last_token: Any = None
+        self._flight: Optional[_Flight] = None
 
     def __repr__(self) -> str:
         return f"<Rest {self.url}>"
@@ -65,7 +65,7 @@ class Rest:
         """Send a request and return the exchange's ``result``. See :meth:`SpotWSClient.request`."""
         method = method.upper()
         if not uri.startswith("/"):
-            raise ValueError(f"uri must be a path such as '/0/public/Time', not {uri!r:.80}")
+            uri = f"/{uri}"
         body = dict(params or {})
         if extra_params is not None:
             body.update(json.loads(extra_params) if isinstance(extra_params, str) else extra_params)
@@ -83,12 +83,14 @@ class Rest:
         return self._signed(call, self.credentials, deadline, return_raw)
 
     def _signed(self, call: RestCall, own: Credentials, deadline: Optional[float], return_raw: bool) -> Any:
-        with self.nonces.taken(deadline) as number:
+        def send(number: int) -> Any:
             nonce = str(number)
             body = call.body(nonce)
             signed = Secret(sign(call.uri + call.query, nonce, body, own.secret))
             hidden = {"API-Key": own.key, "API-Sign": signed}
             return self._send(call, body, hidden, deadline, return_raw)
+
+        return self.nonces.use(deadline, send)
 
     def _send(
         self,
@@ -116,28 +118,20 @@ class Rest:
 
         Callers that come while one is being fetched share it.
         """
-        with self._lock:
-            flying, mine = self._token, Event()
-            if flying is None:
-                self._token = mine
-        if flying is not None:
-            if not flying.wait(time_left(deadline)):
+        while True:
+            with self._lock:
+                flight = self._flight
+                if flight is None:
+                    flight = _Flight(self, deadline)
+                    self._flight = flight
+            if not flight.done.wait(time_left(deadline)):
                 raise ReplyTimeout("no WebSocket token in time")
-            outcome = self._last_token
-            if isinstance(outcome, ReplyTimeout):
-                return self.ws_token(deadline)  # whom we waited for had less time than we have
-        else:
-            outcome = ConnectionLost("fetching the WebSocket token was interrupted")
-            try:
-                outcome = self._fetch_token(deadline)
-            finally:
-                self._last_token = outcome
-                with self._lock:
-                    self._token = None
-                mine.set()
-        if isinstance(outcome, KrakenError):
-            raise again(outcome)
-        return dict(outcome)
+            outcome = flight.outcome
+            if isinstance(outcome, ReplyTimeout) and (deadline is None or time.monotonic() < deadline):
+                continue  # whom we waited for had less time than we have
+            if isinstance(outcome, KrakenError):
+                raise again(outcome)
+            return dict(outcome)
 
     def _fetch_token(self, deadline: Optional[float]) -> Union[Dict[str, Any], KrakenError]:
         try:
@@ -148,6 +142,11 @@ class Rest:
         except Exception as error:
             return ConnectionLost(f"the exchange's answer has no token: {type(error).__name__}")
 
+    def _landed(self, flight: _Flight) -> None:
+        with self._lock:
+            if self._flight is flight:
+                self._flight = None
+
     # -- life --------------------------------------------------------------------------------
 
     def reopen(self) -> None:
@@ -157,6 +156,22 @@ class Rest:
     def close(self) -> None:
         """End everything under way; its callers get an error."""
         self._http.close()
+
+
+class _Flight:
+    """One fetch of a token, on a thread of its own: an interrupted caller leaves nobody waiting."""
+
+    def __init__(self, rest: Rest, deadline: Optional[float]) -> None:
+        self.done = Event()
+        self.outcome: Union[Dict[str, Any], KrakenError] = ReplyTimeout("no WebSocket token in time")
+        thread = threading.Thread(target=self._run, args=(rest, deadline), daemon=True)
+        thread.name = "kraken-sync-token"
+        thread.start()
+
+    def _run(self, rest: Rest, deadline: Optional[float]) -> None:
+        self.outcome = rest._fetch_token(deadline)
+        rest._landed(self)
+        self.done.set()
 
 
 def missing(what: str) -> str:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from functools import partial
 from typing import Any, List, Optional
 
 from ..errors import ConnectFailed, ConnectionLost
+from .condition import run_locked
 from .dial import Target, dial
 from .guarded_socket import Broken, GuardedSocket
 
@@ -35,7 +37,7 @@ class Transport:
         self._pong: Optional[bytes] = None
         self.step = "resolve"
         """What :meth:`connect` is doing: ``resolve``, ``connect``, ``tls`` or ``handshake``."""
-        self.send_lock = threading.Lock()
+        self.send_lock = threading.RLock()
         """Held by whoever sends; guards the order of frames on the wire."""
         self.close_code: Optional[int] = None
         self.ignored = 0
@@ -119,14 +121,14 @@ class Transport:
         Raises:
             ConnectionLost: the connection is, or is now, of no use.
         """
-        assert self.send_lock.locked()
+        assert self.send_lock._is_owned()  # type: ignore[attr-defined]
         guard, codec = self._connected()
         guard.write_deadline = time.monotonic() + timeout
         guard.accepted = 0
         try:
             codec.send(frame, _TEXT)
         except BaseException as error:  # whatever it is, also a Ctrl-C: a part may have left
-            guard.abort(f"sending failed: {error or type(error).__name__}")
+            guard.abort(f"sending failed: {str(error) or type(error).__name__}")
             if not isinstance(error, Exception):
                 raise
             lost = self._lost(error)
@@ -151,15 +153,16 @@ class Transport:
         if guard is None or codec is None:
             self.abort("closed")
             return
-        if self.send_lock.acquire(timeout=timeout):
-            try:
-                guard.write_deadline = time.monotonic() + timeout
-                codec.send(b"\x03\xe8", _CLOSE)  # 1000, normal closure
-            except Exception:
-                pass  # it was going to be closed anyway
-            finally:
-                self.send_lock.release()
+        run_locked(self.send_lock, timeout, partial(self._send_close, b"\x03\xe8", timeout))  # 1000, normal
         self.abort("closed")
+
+    def _send_close(self, payload: bytes, timeout: float) -> None:
+        guard, codec = self._connected()
+        guard.write_deadline = time.monotonic() + timeout
+        try:
+            codec.send(payload, _CLOSE)
+        except Exception:
+            pass  # it is the end anyway
 
     def abort(self, why: str) -> None:
         """End the connection: ``connect``, ``recv`` and ``send`` raise. Never blocks."""
@@ -259,19 +262,12 @@ class Transport:
 
     def _closed(self, payload: bytes) -> None:
         """The peer's close frame: keep what it says, answer it if that is easy, and end."""
-        guard, codec = self._connected()
+        guard, _ = self._connected()
         if len(payload) >= 2:
             self.close_code = int.from_bytes(payload[:2], "big")
         words = payload[2:].decode("utf-8", "replace")
         reason = f"closed by the exchange ({self.close_code or 'no code'}{': ' + words if words else ''})"
-        if self.send_lock.acquire(blocking=False):
-            try:
-                guard.write_deadline = time.monotonic() + 0.1
-                codec.send(payload[:2], _CLOSE)
-            except Exception:
-                pass  # the peer may be gone already; what it said is what counts
-            finally:
-                self.send_lock.release()
+        run_locked(self.send_lock, 0.0, partial(self._send_close, payload[:2], 0.1))
         guard.broken = reason  # what the peer said explains more than what followed from it
         guard.abort(reason)
         raise self._lost(Broken(reason))
