@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from decimal import Decimal
-from typing import Any, Callable, Dict, Generic, Iterator, List, Mapping, Optional, TypeVar
+from typing import Any, Callable, Dict, Generic, Iterator, List, Mapping, Optional, TypeVar, Union
 
 from .core import account as tables
 from .core.account import Diff
@@ -142,7 +142,7 @@ class Orders(_View[Order]):
         return found
 
     def wait_until(
-        self, name: str, predicate: Callable[[Order], bool], timeout: Optional[float] = None
+        self, name: Union[str, Order], predicate: Callable[[Order], bool], timeout: Optional[float] = None
     ) -> Order:
         """Block until ``predicate(order)`` is true of the order with this ``order_id`` or ``cl_ord_id``.
 
@@ -152,6 +152,9 @@ class Orders(_View[Order]):
             ReplyTimeout: not in time (seconds; None for ever).
         """
         deadline = deadline_of(timeout)
+        name = name.order_id if isinstance(name, Order) else name
+        if not isinstance(name, str):
+            raise TypeError(f"an order is named by its order_id or cl_ord_id, a string, not {name!r:.80}")
         line = self._line(timeout)
         self._subscribe(line, deadline)
         found: List[Order] = []
@@ -173,7 +176,7 @@ class Orders(_View[Order]):
         state = "is not known" if record is None else f"is {record.status}"
         raise ReplyTimeout(f"order {name} {state} after {waited:.1f} s", waited=waited)
 
-    def wait_open(self, name: str, timeout: Optional[float] = 10.0) -> Order:
+    def wait_open(self, name: Union[str, Order], timeout: Optional[float] = 10.0) -> Order:
         """Block until the order is live (``new`` or later).
 
         Raises:
@@ -185,7 +188,7 @@ class Orders(_View[Order]):
             raise OrderEnded(f"order {name} is {order.status}: {order.reason or 'no reason given'}", order)
         return order
 
-    def wait_filled(self, name: str, timeout: Optional[float] = None) -> Order:
+    def wait_filled(self, name: Union[str, Order], timeout: Optional[float] = None) -> Order:
         """Block until the order is completely filled.
 
         Raises:
@@ -201,7 +204,7 @@ class Orders(_View[Order]):
             )
         return order
 
-    def wait_done(self, name: str, timeout: Optional[float] = None) -> Order:
+    def wait_done(self, name: Union[str, Order], timeout: Optional[float] = None) -> Order:
         """Block until the order is filled, canceled or expired, and return its last state.
 
         Raises:

@@ -29,14 +29,14 @@ class Cancels:
     def __init__(self, client: Trading) -> None:
         self._client = client
 
-    def cancel_order(self, params: Mapping[str, Any], ends: Optional[float]) -> Any:
+    def cancel_order(self, params: Mapping[str, Any], ends: Optional[float], *, one: bool) -> Any:
         """See :meth:`Trading.cancel_order`; ``params`` are checked."""
         line = self._client._trading_line("cancel_order", ends)
         userrefs = params.get("order_userref", [])
         targets: List[Target] = [
             (kind, name) for kind in ("order_id", "cl_ord_id") for name in params.get(kind, [])
         ]
-        single = len(targets) == 1 and not userrefs
+        single = one and len(targets) == 1 and not userrefs
         replies = len(targets)
         for userref in userrefs:
             found = self._matching(line, userref, ends)
@@ -110,10 +110,10 @@ class Cancels:
             for kind, name in targets:
                 record = self._record(line, (kind, name))
                 status = record.status if record is not None else UNKNOWN
-                entries.append({kind: name} if status == "canceled" else {kind: name, "status": status})
-        if single and "status" in entries[0]:
-            what = f"{UNKNOWN_ORDER} (it is {entries[0]['status']})"
-            raise rejected("cancel_order", what, _named(targets[0]))
+                error = {} if status == "canceled" else {"error": f"{UNKNOWN_ORDER} (it is {status})"}
+                entries.append({kind: name, **error})
+        if single and "error" in entries[0]:
+            raise rejected("cancel_order", entries[0]["error"], _named(targets[0]))
         return entries[0] if single else entries
 
     def _results(

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .core.dead_man import DeadMan
-from .errors import KrakenError, OrderOutcomeUnknown
+from .errors import OrderOutcomeUnknown
 from .io.deadline import deadline_of
 from .io.private import PrivateConnection
 
@@ -63,7 +63,9 @@ class DeadMansSwitch:
     @property
     def failure(self) -> str:
         """Why the last renewal failed; empty while all is well."""
-        return "not armed" if self._switch is None else self._switch.failure
+        if self._switch is None or self._line is None:
+            return "not armed"
+        return "the client was closed" if self._line.closed else self._switch.failure
 
     def __enter__(self) -> DeadMansSwitch:
         line = self._client._private("the dead man's switch", 10.0)
@@ -106,11 +108,15 @@ class DeadMansSwitch:
         left = switch.left(time.monotonic())
         self._switch = None
         if kind is not None:
-            log.warning("the dead man's switch stays armed: all orders are canceled in %.0f s", left)
+            log.warning(
+                "the dead man's switch stays armed: all orders are canceled in %.0f s; "
+                "client.cancel_all_orders_after(timeout=0) disarms it",
+                left,
+            )
             return
         try:
             self._client.cancel_all_orders_after(timeout=0)
-        except KrakenError:
+        except BaseException:
             log.critical(
                 "the dead man's switch could not be disarmed: all orders are canceled in %.0f s", left
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from .core.order_params import ADDING
 from .core.pair_rules import PairRules
@@ -39,6 +39,8 @@ Json = Dict[str, Any]
 ORDER_DEADLINE = 5.0
 """Seconds after which the engine refuses an order that says nothing else; the exchange's own default."""
 MAX_UNKNOWN = 10_000
+PATIENCE = 5.0
+"""Seconds after which what may be repeated is repeated, for who would wait for ever."""
 RULES_TIMEOUT = 3.0
 """Seconds for which an order waits for the table of pairs at most; without it the exchange judges alone."""
 
@@ -51,6 +53,11 @@ class OrderSender(Subscribing):
         self._unknown: List[Unknown] = []
         self._order_gate = OrderGate(order_gate)
         self._rate = RateMirror(tier)
+
+    def _private(self, what: str, timeout: Optional[float], kind: str = PRIVATE) -> PrivateConnection:
+        line = super()._private(what, timeout, kind)
+        self._rate.watch(line.session)
+        return line
 
     def _trade(
         self,
@@ -151,7 +158,7 @@ class OrderSender(Subscribing):
             raise
         finally:
             if request.sent:
-                self._rate.charge(method, request.params, line)
+                self._rate.charge(method, request.params)
         refused = refusal(request)
         if request.complete and not (refused or "").startswith(AMBIGUOUS):
             return request
@@ -194,7 +201,8 @@ class OrderSender(Subscribing):
             The request that was answered (None if none was, but it is done), and the first one if its
             reply was lost.
         """
-        halfway = None if ends is None else (time.monotonic() + ends) / 2
+        now = time.monotonic()
+        halfway = now + PATIENCE if ends is None else (now + ends) / 2
         try:
             return self._trade(method, params, halfway, replies, confirmed), None
         except OrderOutcomeUnknown as error:
@@ -211,6 +219,20 @@ class OrderSender(Subscribing):
                 raise
         self._known_again(lost)
         return request, first
+
+    def _repeatable(self, method: str, params: Mapping[str, Any], ends: Optional[float]) -> Json:
+        """The ``result`` of what is for all orders, and which a later one stands for as well."""
+        request, _ = self._trade_twice(method, params, ends)
+        assert request is not None
+        result = self._result(request, params)
+        self._unknown = [one for one in self._unknown if one.error.method != method]
+        return result
+
+    def _settled(self, unknown: Unknown, name: Union[str, int]) -> None:
+        """The outcome is known for one of the names that a request was about."""
+        unknown.request.settled.add(name)
+        if unknown.request.settled.issuperset(unknown.error.names):
+            self._known_again(unknown.error)
 
     def _known_again(self, error: OrderOutcomeUnknown) -> None:
         """The outcome of a request is known after all."""
@@ -240,16 +262,26 @@ class OrderSender(Subscribing):
             moment = line.session.clock.read(time.monotonic())
         return time.time() if moment is None else moment
 
-    def _result(self, request: TradingRequest, params: Mapping[str, Any]) -> Any:
+    def _result(self, request: TradingRequest, params: Mapping[str, Any]) -> Json:
         """The one reply's ``result``. Raises OrderRejected."""
         error = refusal(request)
         if error is not None:
             raise rejected(request.method, error, params, request.req_id)
         message = self._decode(request.replies[0].frame)
         result = message.get("result")
-        if result is None:  # batch_cancel was once answered without one
-            result = {"count": message["orders_cancelled"]} if "orders_cancelled" in message else {}
-        return result
+        if isinstance(result, dict):
+            return result
+        # batch_cancel was once answered without one
+        return {"count": message["orders_cancelled"]} if "orders_cancelled" in message else {}
+
+    def _placed(self, request: TradingRequest, params: Mapping[str, Any]) -> Json:
+        """The ``result`` for a placed order, with the ids that were sent. Raises OrderRejected."""
+        result = self._result(request, params)
+        if not isinstance(result.get("order_id"), str) and not params.get("validate"):
+            raise self._outcome_unknown(request, f"the reply names no order: {result!r:.200}")
+        ids = {name: params[name] for name in ("cl_ord_id", "order_userref") if name in params}
+        self._took(result.get("order_id"), params)
+        return {**ids, **result}
 
     def _took(self, order_id: Any, params: Mapping[str, Any]) -> None:
         """An order was acknowledged: it is in ``client.orders`` from now on."""

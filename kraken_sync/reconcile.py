@@ -18,7 +18,14 @@ from .core.order_params import IDENTIFYING
 from .core.order_record import Record
 from .core.refusals import AMBIGUOUS
 from .core.times import parse_time
-from .errors import ClientClosed, KrakenError, OrderOutcomeUnknown, PermissionRefused, RateLimited
+from .errors import (
+    ClientClosed,
+    CredentialsMissing,
+    KrakenError,
+    OrderOutcomeUnknown,
+    PermissionRefused,
+    RateLimited,
+)
 from .io.deadline import deadline_of, time_left
 from .io.private import PrivateConnection, patience
 from .reconciled import Outcome, Reconciled
@@ -69,7 +76,7 @@ class Reconciler:
             found = self._attempt(ends)
             if found is not None:
                 if self._unknown is not None and found.outcome is not Outcome.STILL_UNKNOWN:
-                    self._client._known_again(self._unknown.error)
+                    self._client._settled(self._unknown, self._name)
                 return found
             left = PAUSE if ends is None else min(PAUSE, ends - time.monotonic())
             if left <= 0:
@@ -94,7 +101,7 @@ class Reconciler:
             return None
         except PermissionRefused as error:
             return Reconciled(Outcome.STILL_UNKNOWN, None, str(error))
-        except ClientClosed:
+        except (ClientClosed, CredentialsMissing):
             raise
         except KrakenError as error:
             if ends is None or time.monotonic() < ends:
@@ -198,18 +205,19 @@ class Reconciler:
         if unknown is None or not unknown.request.replies:
             return None
         reply = unknown.request.replies[0]
-        error = error_of(reply)
-        if error is not None:
-            return None if error.startswith(AMBIGUOUS) or self._method not in ADDS else error
         result = self._client._decode(reply.frame).get("result")
         for entry in result if isinstance(result, list) else [result]:
             if isinstance(entry, dict) and self._name in (entry.get("cl_ord_id"), entry.get("order_userref")):
                 order_id = entry.get("order_id")
                 if isinstance(order_id, str) and order_id not in self._names:
                     self._names.append(order_id)
-                elif order_id is None and "error" in entry:
+                    return None
+                if order_id is None and "error" in entry:
                     return str(entry["error"])
-        return None
+        error = error_of(reply)
+        if error is None or error.startswith(AMBIGUOUS) or self._method not in ADDS:
+            return None
+        return error
 
     def _in_executions(self, line: PrivateConnection) -> Optional[Reconciled]:
         with line.changed:
@@ -224,7 +232,7 @@ class Reconciler:
             records = [
                 record
                 for order_id, record in found.items()
-                if order_id not in orders.silent and not self._another(order_id, parse_time(record.created))
+                if order_id not in orders.silent and not self._doubtful(order_id, record)
             ]
             return self._told(records, "the executions")
 
@@ -273,6 +281,12 @@ class Reconciler:
         if unknown is None or self._method not in ADDS or order_id in self._names:
             return False
         return order_id in unknown.request.before or self._earlier(created)
+
+    def _doubtful(self, order_id: str, record: Record) -> bool:
+        """Whether it is another order of this name, or nothing tells how old it is: then REST must."""
+        if self._unknown is not None and not record.created and order_id not in self._names:
+            return True
+        return self._another(order_id, parse_time(record.created))
 
     def _earlier(self, created: Optional[float]) -> bool:
         sent_at = self._unknown.request.their_time if self._unknown is not None else None

@@ -32,6 +32,6 @@ def refusal(request: Request) -> Optional[str]:
 
 def error_of(reply: Reply) -> Optional[str]:
     """The error of a reply; None if it says that all is well."""
-    if reply.envelope.success is True:
-        return None
-    return "no reason given" if reply.envelope.error is None else error_text(reply.envelope.error)
+    if reply.envelope.error is not None:
+        return error_text(reply.envelope.error)
+    return "no reason given" if reply.envelope.success is False else None

@@ -152,8 +152,11 @@ class SymbolLookup:
             return
         found: Dict[str, PairRules] = {}
         for entry in asset_pairs(time_left(deadline)).values():
-            symbol = modern_pair(str(entry.get("wsname", "")))
-            found[symbol] = of_asset_pair(symbol, entry)
+            try:
+                symbol = modern_pair(str(entry.get("wsname", "")))
+                found[symbol] = of_asset_pair(symbol, entry)
+            except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
+                log.warning("a pair that cannot be understood is left out: %.200r (%r)", entry, error)
         self.learn(found)
 
     def known(self, text: str) -> Optional[str]:

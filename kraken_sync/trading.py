@@ -117,9 +117,7 @@ class Trading(OrderSender):
             params["cl_ord_id"] = str(uuid.uuid4())
         ends = deadline_of(timeout)
         self._check_numbers(params["symbol"], [params], ends)
-        result: Json = self._result(self._trade("add_order", params, ends), params)
-        self._took(result.get("order_id"), params)
-        return result
+        return self._placed(self._trade("add_order", params, ends), params)
 
     def amend_order(
         self,
@@ -153,8 +151,7 @@ class Trading(OrderSender):
         if pair:
             order_type = known.order_type if known is not None else "limit"
             self._check_numbers(pair, [{"order_type": order_type, **params}], ends)
-        amended: Json = self._result(self._trade("amend_order", params, ends), params)
-        return amended
+        return self._result(self._trade("amend_order", params, ends), params)
 
     def edit_order(
         self,
@@ -192,9 +189,7 @@ class Trading(OrderSender):
             )
         order_type = known.order_type if known is not None else "limit"
         self._check_numbers(symbol, [{"order_type": order_type, **params}], ends)
-        result: Json = self._result(self._trade("edit_order", params, ends), params)
-        self._took(result.get("order_id"), params)
-        return result
+        return self._placed(self._trade("edit_order", params, ends), params)
 
     def batch_add(
         self,
@@ -258,15 +253,16 @@ class Trading(OrderSender):
         what it did is confirmed from the executions.
 
         Returns:
-            For one id the reply's ``result``. For several, or for ``order_userref``, one entry per order:
-            its id, and ``error`` if it was not canceled.
+            For one id the reply's ``result``. For a list (of one, too), or for ``order_userref``, one entry
+            per order: its id, and ``error`` if it was not canceled.
 
         Raises:
             OrderRejected: the one order cannot be canceled (``EOrder:Unknown order``: it is not open any
             more). OrderNotSent, OrderOutcomeUnknown: as :meth:`add_order`.
         """
+        one = not any(isinstance(ids, (list, tuple)) for ids in (order_id, cl_ord_id, order_userref))
         params = prepared("cancel_order", _given(locals()))
-        return Cancels(self).cancel_order(params, deadline_of(timeout))
+        return Cancels(self).cancel_order(params, deadline_of(timeout), one=one)
 
     def cancel_all(self, *, timeout: Optional[float] = 10.0) -> Json:
         """Cancel every open order of the account, triggered or not.
@@ -277,8 +273,7 @@ class Trading(OrderSender):
         Raises:
             As :meth:`cancel_order`.
         """
-        result: Json = self._result(self._trade("cancel_all", {}, deadline_of(timeout)), {})
-        return result
+        return self._repeatable("cancel_all", {}, deadline_of(timeout))
 
     def cancel_all_orders_after(self, *, timeout: int, reply_timeout: Optional[float] = 10.0) -> Json:
         """Arm the exchange's dead man's switch: all orders are canceled ``timeout`` seconds from now.
@@ -294,9 +289,7 @@ class Trading(OrderSender):
             As :meth:`cancel_order`.
         """
         params = prepared("cancel_all_orders_after", {"timeout": timeout})
-        ends = deadline_of(reply_timeout)
-        result: Json = self._result(self._trade("cancel_all_orders_after", params, ends), params)
-        return result
+        return self._repeatable("cancel_all_orders_after", params, deadline_of(reply_timeout))
 
     def batch_cancel(
         self,
@@ -384,7 +377,7 @@ class Trading(OrderSender):
 
 def _given(arguments: Mapping[str, Any]) -> Dict[str, Any]:
     """The exchange's parameters among a method's arguments."""
-    given = {name: value for name, value in arguments.items() if name not in ("self", "timeout")}
+    given = {name: value for name, value in arguments.items() if name not in ("self", "timeout", "one")}
     deadline = given.get("deadline")
     if isinstance(deadline, (int, float)) and not isinstance(deadline, bool):
         if not 0.5 <= deadline <= 60:

@@ -5,14 +5,23 @@ from __future__ import annotations
 
 import threading
 import time
+from decimal import Decimal
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .core.order_params import PRIVATE_METHODS, named_order
+from .core.session import Session
 from .core.trading_rate import Tier, TradingRate, cost, tier_of
-from .io.private import PrivateConnection
 from .unknown import names_of
 
 KEPT = 10_000
+
+
+class _Placed:
+    """An order, whatever it is called: its pair, and since when it is as it is."""
+
+    def __init__(self, symbol: str, since: float) -> None:
+        self.symbol = symbol
+        self.since = since
 
 
 class RateMirror:
@@ -30,7 +39,7 @@ class RateMirror:
         self._named = tier
         self._rate = TradingRate(tier_of(tier, None))
         self._lock = threading.Lock()
-        self._placed: Dict[str, Tuple[str, float]] = {}
+        self._placed: Dict[str, _Placed] = {}
 
     @property
     def tier(self) -> Tier:
@@ -60,27 +69,29 @@ class RateMirror:
             points = cost(method, self._age(order_id, now), count)
             return self._rate.wait(symbol, points, now)
 
-    def charge(self, method: str, params: Mapping[str, Any], line: PrivateConnection) -> None:
+    def watch(self, session: Session) -> None:
+        """Take over what the exchange says on this line: the tier, and its own figures."""
+        session.on_reports, session.on_rate_limit = self._told, self._told_limit
+
+    def _told_limit(self, limit: int) -> None:
+        with self._lock:
+            self._rate.tier = tier_of(self._named, limit)
+
+    def charge(self, method: str, params: Mapping[str, Any]) -> None:
         """A request was sent."""
         now = time.monotonic()
-        with line.changed:
-            limit = line.session.max_rate_count
-            line.session.on_reports = self._told
         with self._lock:
-            if limit is not None and limit != self._rate.tier.threshold:
-                self._rate.tier = tier_of(self._named, limit)
             for symbol, points in self._points(method, params, now):
                 self._rate.charge(symbol, points, now)
             name = named_order(params)
             if method in ("amend_order", "edit_order") and name in self._placed:
-                self._placed[name] = (self._placed[name][0], now)
+                self._placed[name].since = now
 
     def placed(self, symbol: str, *names: Any) -> None:
         """An order was taken; its age counts from now. ``names`` are all its ids."""
         with self._lock:
-            for name in names:
-                if name is not None:
-                    self._placed[name] = (symbol, time.monotonic())
+            placed = _Placed(symbol, time.monotonic())
+            self._placed.update((name, placed) for name in names if name is not None)
             while len(self._placed) > KEPT:
                 del self._placed[next(iter(self._placed))]
 
@@ -95,21 +106,22 @@ class RateMirror:
             return [(str(symbol), cost(method))]
         points = []
         for name in names:
-            pair = self._placed.get(name, (symbol, 0.0))[0] if isinstance(name, str) else None
+            placed = self._placed.get(name)
+            pair = placed.symbol if placed is not None else symbol
             if pair:
                 points.append((str(pair), cost(method, self._age(name, now))))
         return points
 
     def _age(self, name: Any, now: float) -> Optional[float]:
         placed = self._placed.get(name)
-        return now - placed[1] if placed is not None else None
+        return now - placed.since if placed is not None else None
 
     def _told(self, reports: List[Dict[str, Any]], now: float) -> None:
         for report in reports:
             value = report.get("ratecount", report.get("rate_count", report.get("ratecounter")))
-            if isinstance(value, int) and isinstance(report.get("symbol"), str):
+            if isinstance(value, (int, Decimal)) and isinstance(report.get("symbol"), str):
                 with self._lock:
-                    self._rate.told(report["symbol"], value, now)
+                    self._rate.told(report["symbol"], float(value), now)
 
     def __repr__(self) -> str:
         return f"<trading rate {self.tier.name}: {self.tier.threshold} points, {self.tier.decay} a second>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, FrozenSet, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from .core.in_flight import Request
 from .core.times import parse_time
@@ -32,6 +32,8 @@ class TradingRequest(Request):
         self.our_time = time.time()
         self.their_time = their_time
         self.before = before
+        self.settled: Set[Union[str, int]] = set()
+        """The names of which the outcome is known after all."""
 
     def unknown(self, reason: str) -> OrderOutcomeUnknown:
         """The error that says so of it."""

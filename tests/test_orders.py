@@ -855,7 +855,7 @@ def test_the_rate_mirror(new_client: Callable[..., SpotWSClient]) -> None:
             assert mirror.count(S) == pytest.approx(true, abs=1.5)
             wait = mirror.wait_for(S, "batch_add", count=40)
             assert wait > 0
-            client.trading_rate.charge("add_order", {"symbol": S}, client._private("x", 1))
+            client.trading_rate.charge("add_order", {"symbol": S})
             with pytest.raises(OrderRejected, match="EOrder:Rate limit exceeded"):
                 for _ in range(20):
                     client.cancel_order(order_id=client.add_order(**FAR)["order_id"])

@@ -20,12 +20,13 @@ import msgspec
 
 from .messages import MalformedFrame, encode
 from .order import CLOSED, UNKNOWN, Order
-from .order_record import Record, Report, number
+from .order_record import Record, Report, exact
 from .standing import BookState, Standing
 
 KEPT_CLOSED = 10_000
 """How many orders that have ended are remembered."""
 KEPT_FILLS = 50
+OPEN_AT_REST = ("open", "pending")
 KEPT_DIFFS = 1000
 
 _decode = msgspec.json.Decoder(List[Dict[str, Any]], float_hook=Decimal).decode
@@ -120,7 +121,7 @@ class Orders(Table):
         known = set(self.records)
         told = {str(report["order_id"]) for report in reports if report.get("order_id")}
         states = {name: self.records[name].order() for name in before}
-        whole = {report.get("order_id") for report in reports if report.get("exec_type") != "trade"}
+        whole = {str(report.get("order_id")) for report in reports if report.get("exec_type") != "trade"}
         touched = {name: self.records[name].touched for name in before}
         for report in reports:
             self._merge(report, now)
@@ -196,6 +197,8 @@ class Orders(Table):
         record = self.records.get(order_id)
         if record is not None and record.touched >= asked_at and record.status != UNKNOWN:
             return  # it was heard of since; if something is still missing, it is asked for again
+        if record is not None and record.status == UNKNOWN and entry and entry.get("status") in OPEN_AT_REST:
+            return  # a snapshot has it no more, so it has ended; REST may lag behind
         self.unsettled.pop(order_id, None)
         self.silent.pop(order_id, None)
         if entry is None:
@@ -244,10 +247,11 @@ class Balances(Table):
         found: Dict[str, Decimal] = {}
         for item in items:
             asset, balance = item.get("asset"), item.get("balance")
-            if not isinstance(asset, str) or not isinstance(balance, (Decimal, int)):
+            amount = exact(balance)
+            if not isinstance(asset, str) or amount is None:
                 self.strange += 1
                 continue
-            found[asset] = number(balance)
+            found[asset] = amount
         if snapshot:
             before, self.totals = self.totals, found
             if self.since is not None:
@@ -271,7 +275,7 @@ class Account:
         if channel == "executions":
             table: Table = self.orders
             items: List[Report] = [*self.orders.recent]
-            items += [record.fields for record in self.orders.records.values() if record.open]
+            items += [record.report() for record in self.orders.records.values() if record.open]
         else:
             table = self.balances
             items = [

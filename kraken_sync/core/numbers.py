@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from numbers import Integral
 from typing import Any, Tuple, Union
 
 MAX_DECIMALS = 30
@@ -108,14 +109,18 @@ def decimal_of(name: str, value: Any) -> Decimal:
     >>> decimal_of("limit_price", 0.1), decimal_of("order_qty", "0.10")
     (Decimal('0.1'), Decimal('0.10'))
     """
-    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str, float)):
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str, float, Integral)):
         raise TypeError(f"{name} must be a number (Decimal, int, str or float), not {value!r:.80}")
     if isinstance(value, str) and not _PLAIN.fullmatch(value):
         raise ValueError(f"{name} must be a number such as '0.25', not {value!r:.80}")
     try:
-        number = Decimal(repr(value) if isinstance(value, float) else value)
+        if isinstance(value, float):  # also those of numpy, which write themselves differently
+            value = float.__repr__(value)
+        number = Decimal(value if isinstance(value, (Decimal, str)) else int(value))
     except InvalidOperation:
         raise ValueError(f"{name} must be a number, not {value!r:.80}") from None
     if not number.is_finite():
         raise ValueError(f"{name} must be a finite number, not {value!r:.80}")
+    if abs(number.adjusted()) > MAX_DIGITS:
+        raise ValueError(f"{name} is beyond all measure: {value!r:.80}")
     return number

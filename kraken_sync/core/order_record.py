@@ -7,12 +7,13 @@ Source: Kraken, "executions" page, and recorded traffic: ``new`` names no symbol
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation, localcontext
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from .order import CLOSED, OPEN, UNKNOWN, Order
 
 _REST_STATUS = {"pending": "pending_new", "closed": "filled", "canceled": "canceled", "expired": "expired"}
+EXACT, AVERAGES = Context(prec=60), Context(prec=28)
 Report = Mapping[str, Any]
 _OF_A_FILL = frozenset(
     "exec_id trade_id last_qty last_price cost liquidity_ind fees fee_usd_equiv margin_borrow".split()
@@ -59,19 +60,25 @@ class Record:
         for name, value in report.items():
             if value is not None and name not in _OF_A_FILL:
                 self.fields[name] = value
-        status = report.get("order_status")
-        if status not in CLOSED:  # the reason of an amend is not why the order ended
-            self.fields.pop("reason", None)
-        if isinstance(status, str) and status:
+        kind, status = report.get("exec_type"), report.get("order_status")
+        if not isinstance(status, str) or not status:
+            status = kind if kind in CLOSED else ""
+        if status and (status in CLOSED or self.status not in CLOSED):  # what has ended does not come back
             self.status = status
-        if not self.created and isinstance(report.get("timestamp"), str):
-            self.created = report["timestamp"]
+        if self.status not in CLOSED:  # the reason of an amend is not why the order ended
+            self.fields.pop("reason", None)
+        moment = report.get("timestamp")
+        if kind != "trade" and isinstance(moment, str) and (not self.created or moment < self.created):
+            self.created = moment  # a fill is told again long after its order was placed
+
+    def report(self) -> Report:
+        """What a snapshot would say of it."""
+        return {**self.fields, "order_id": self.order_id, "exec_type": "status", "order_status": self.status}
 
     @property
     def filled_up(self) -> bool:
         """Whether it is filled, and all of its fills are known."""
-        known = sum((fill.qty for fill in self._counted()), Decimal(0))
-        return self.status == "filled" and known == number(self.fields.get("order_qty"))
+        return self.status == "filled" and self._known() == number(self.fields.get("order_qty"))
 
     def doubt(self) -> None:
         """It is not known what became of it."""
@@ -121,16 +128,20 @@ class Record:
     @property
     def complete(self) -> bool:
         """Whether the known fills make up all that has been filled."""
-        return sum((fill.qty for fill in self._counted()), Decimal(0)) >= self._filled()
+        return self._known() >= self._filled()
+
+    def _known(self) -> Decimal:
+        with localcontext(EXACT):
+            return sum((fill.qty for fill in self._counted()), Decimal(0))
 
     def _filled(self) -> Decimal:
-        known = sum((fill.qty for fill in self._counted()), Decimal(0))
-        return max(number(self.fields.get("cum_qty")), known)
+        return max(number(self.fields.get("cum_qty")), self._known())
 
     def order(self) -> Order:
         """Its state now, as users see it."""
         if self._order is None:
-            self._order = self._make()
+            with localcontext(EXACT):  # not the caller's, whose precision may be anything
+                self._order = self._make()
         return self._order
 
     def _make(self) -> Order:
@@ -142,7 +153,7 @@ class Record:
         average = fields.get("avg_price") or None
         if filled and (average is None or number(fields.get("cum_qty")) != filled):
             cost = sum((fill.cost for fill in counted), Decimal(0))
-            average = cost / filled
+            average = AVERAGES.divide(cost, filled)
         userref = fields.get("order_userref")
         return Order(
             order_id=self.order_id,
@@ -165,17 +176,20 @@ class Record:
         )
 
 
+def exact(value: Any) -> Optional[Decimal]:
+    """A wire number, or None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str)):
+        return None
+    try:
+        found = Decimal(value)
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() else None
+
+
 def number(value: Any) -> Decimal:
-    if isinstance(value, Decimal):
-        return value if value.is_finite() else Decimal(0)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Decimal(value)
-    if isinstance(value, str):
-        try:
-            return number(Decimal(value))
-        except InvalidOperation:
-            return Decimal(0)
-    return Decimal(0)
+    """A wire number, or 0 for what is none."""
+    return exact(value) or Decimal(0)
 
 
 def _optional(value: Any) -> Optional[Decimal]:

@@ -14,8 +14,8 @@ PERMISSION_DENIED = ("EGeneral:Permission denied", "EAccount:Invalid permissions
 AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
 """The exchange itself does not know whether the request was carried out."""
 UNKNOWN_ORDER = "EOrder:Unknown order"
-ABOUT_ONE_ORDER = (UNKNOWN_ORDER, "EOrder:Invalid order")
-"""Failures of a request for several orders that are about one of them."""
+ABOUT_ONE_ORDER = "EOrder:"
+"""A failure of a request for several orders that is about one of them."""
 NO_SUCH_PAIR = "Currency pair not supported"
 ALREADY_SUBSCRIBED = "Already subscribed"
 

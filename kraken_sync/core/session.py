@@ -54,8 +54,6 @@ class Session:
         self.account = Account()
         self.clock = ServerClock()
         self.switch: Optional[DeadMan] = None
-        self.max_rate_count: Optional[int] = None
-        """The account's trading-rate threshold, as the exchange said it."""
         self.registry = Registry(timing)
         self.counters = Counters()
         self.open = False
@@ -69,6 +67,8 @@ class Session:
         self.liveness: Optional[Liveness] = None
         self.on_reports: Optional[Callable[[List[Dict[str, Any]], float], None]] = None
         """Told of every report of an order, under the lock."""
+        self.on_rate_limit: Optional[Callable[[int], None]] = None
+        """Told of the account's trading-rate threshold, under the lock."""
         self._last_frame = float("-inf")
         self._bucket = TokenBucket(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
         self._in_flight = InFlight(self.registry.asked)
@@ -430,7 +430,15 @@ class Session:
         wish = self.registry.wishes.get(key)
         if wish is None or not wish.takes_data:
             return _NOTHING
-        table, items = wish.table, decode_items(bytes(envelope.data))
+        table = wish.table
+        try:
+            items = decode_items(bytes(envelope.data))
+        except MalformedFrame as error:
+            if table is None or not table.live:
+                raise
+            self.counters.malformed += 1
+            reason = f"a message cannot be read: {error}"
+            return _resyncing(f"{key}: {reason}", self._resync(wish, table, reason, now))
         wish.data_at, wish.was_fed = now, True
         if not isinstance(table, Table):
             return Received((key,), self._gap_over(wish, now))
@@ -489,7 +497,8 @@ class Session:
 
     def _reply(self, envelope: Envelope, frame: bytes, now: float) -> Received:
         req_id = envelope.req_id
-        error = "" if envelope.success is True else messages.error_text(envelope.error)
+        failed = envelope.success is False or envelope.error is not None
+        error = messages.error_text(envelope.error) if failed else ""
         if error.startswith(TOO_FAST):
             self._bucket.pause(now + 1.0)
         if envelope.method in ("pong", "ping") and self.liveness and self.liveness.ponged(req_id, now):
@@ -505,8 +514,8 @@ class Session:
         if success and bytes(envelope.result).startswith(b"{"):
             result = messages.decode_value(bytes(envelope.result))
             symbol = result.get("symbol")
-            if isinstance(result.get("maxratecount"), int):
-                self.max_rate_count = result["maxratecount"]
+            if isinstance(result.get("maxratecount"), int) and self.on_rate_limit is not None:
+                self.on_rate_limit(result["maxratecount"])
         symbol = symbol if isinstance(symbol, str) else None
         answers = self.registry.answer(req_id, symbol, success, error, frame, now)
         if answers is None:

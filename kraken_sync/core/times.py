@@ -54,8 +54,10 @@ class ServerClock:
         moment, doubt = parse_time(time_in), (now - sent_at) / 2
         if moment is None or doubt < 0:
             return
-        if self._ahead is None or doubt <= self._doubt + (now - self._heard) * 1e-3:
-            self._ahead, self._doubt, self._heard = moment - (sent_at + now) / 2, doubt, now
+        ahead, older = moment - (sent_at + now) / 2, self._doubt + (now - self._heard) * 1e-3
+        # a surer reading wins; so does one that shows that the clocks have moved apart (this machine slept)
+        if self._ahead is None or doubt <= older or abs(ahead - self._ahead) > doubt + older:
+            self._ahead, self._doubt, self._heard = ahead, doubt, now
 
     @property
     def doubt(self) -> float:

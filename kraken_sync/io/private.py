@@ -173,12 +173,27 @@ class PrivateConnection(Connection):
         if unsettled and self.session.open:
             self._errands.add("unsettled orders", self._settle)
         if alarm is not None:
-            log.critical("%s", alarm)
-            if self.on_alarm is not None:  # the user's code, so on a thread of its own
-                threading.Thread(
-                    target=self.on_alarm, args=(alarm,), name="kraken-sync-alarm", daemon=True
-                ).start()
+            self._raise_alarm(alarm)
         super().check(now, judge)
+
+    def stop(self, deadline: float) -> None:
+        """As :meth:`Line.stop`."""
+        with self.changed:
+            switch = self.session.switch if not self.closed else None
+        if switch is not None:
+            left = switch.left(time.monotonic())
+            self._raise_alarm(
+                f"the client is closed and the dead man's switch armed: the exchange cancels all orders in "
+                f"{left:.0f} s"
+            )
+        super().stop(deadline)
+
+    def _raise_alarm(self, words: str) -> None:
+        log.critical("%s", words)
+        if self.on_alarm is not None:  # the user's code, so on a thread of its own
+            threading.Thread(
+                target=self.on_alarm, args=(words,), name="kraken-sync-alarm", daemon=True
+            ).start()
 
     def _renew(self) -> None:
         self._token_not_before = time.monotonic() + 1.0  # whatever happens, not at every tick
