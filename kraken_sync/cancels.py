@@ -72,7 +72,7 @@ class Cancels:
         """The open orders with this userref, as far as the executions tell."""
         left = time_left(ends)
         try:
-            self._client.orders.wait_live(left and left / 2)
+            self._client._orders().wait_live(left and left / 2)
         except KrakenError:
             return []  # they cannot be seen (now): the cancel goes out all the same
         with line.changed:

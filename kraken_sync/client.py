@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import ssl
-import weakref
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Union
 
-from .arguments import method_of
+from .arguments import method_of, params_of
 from .core.credentials import credentials_of
 from .core.limits import Timing
 from .core.messages import FrameDecoder, ParseFloat, error_text
@@ -69,12 +69,13 @@ class SpotWSClient(Trading):
     AUTH_WS_URL = "wss://ws-auth.kraken.com"
     LEVEL3_WS_URL = "wss://ws-l3.kraken.com"
     REST_URL = "https://api.kraken.com"
+    LOG = logging.getLogger("kraken_sync")
     API_V = "/v2"
 
     def __init__(
         self,
-        key: str = "",
-        secret: str = "",
+        key: Optional[str] = "",
+        secret: Optional[str] = "",
         callback: Optional[Callable[[Any], Any]] = None,
         *,
         no_public: bool = False,
@@ -90,9 +91,9 @@ class SpotWSClient(Trading):
         tier: Optional[str] = None,
         proxy: str = "",
     ) -> None:
-        if not isinstance(key, str) or not isinstance(secret, str):
+        if not isinstance(key, (str, type(None))) or not isinstance(secret, (str, type(None))):
             raise TypeError("key and secret must be strings")
-        hidden = Secret(key), Secret(secret)
+        hidden = Secret(key or ""), Secret(secret or "")
         through = Proxy(Secret(proxy)) if proxy else None
         key = secret = proxy = ""  # nothing that shows the locals of this frame may show them
         if callback is not None and not callable(callback):
@@ -108,8 +109,8 @@ class SpotWSClient(Trading):
         targets = {
             PRIVATE: self._resolve(auth_ws_url, self.AUTH_WS_URL, through, private=True),
         }
-        elsewhere = any((rest_url, ws_url, auth_ws_url)) and level3_ws_url is None
-        if not elsewhere:  # nobody who named other hosts means the real one here
+        level3_ws_url = level3_ws_url or auth_ws_url  # python-kraken-sdk's way to name the level3 host
+        if level3_ws_url or not (rest_url or ws_url):  # who names other hosts does not mean the real one
             targets[LEVEL3] = self._resolve(level3_ws_url, self.LEVEL3_WS_URL, through, private=True)
         if not no_public:
             targets[PUBLIC] = self._resolve(ws_url, self.WS_URL, through)
@@ -130,9 +131,16 @@ class SpotWSClient(Trading):
             raise ValueError(f"{url!r} would send tokens and orders in clear; use wss://")
         return target
 
-    def _handler(self) -> Optional[Callable[[], Optional[Callable[[Any], Any]]]]:
+    def _handler(self) -> Optional[Callable[[Any], Any]]:
         overridden = type(self).on_message is not SpotWSClient.on_message
-        return weakref.WeakMethod(self.on_message) if overridden or self._callback is not None else None
+        if not overridden and self._callback is None:
+            return None
+        return self.on_message  # which holds this client: one that calls back lives until it is closed
+
+    @property
+    def _is_auth(self) -> bool:
+        """Whether there is an API key; python-kraken-sdk's examples look at it."""
+        return self._rest.credentials is not None
 
     # -- receiving ---------------------------------------------------------------------------
 
@@ -165,12 +173,12 @@ class SpotWSClient(Trading):
                 parameters go out as they are, with the token added: no check, no id, no deadline of ours.
         """
         deadline = deadline_of(timeout)
+        method = method_of(message)
         if raw:
-            if not isinstance(message, dict):
-                raise TypeError("The ``message`` must be type dict!")
+            if method in ("subscribe", "unsubscribe"):
+                params_of(message)
             self._line_for(message, timeout).send_raw(message, deadline)
             return None
-        method = method_of(message)
         if method in ("subscribe", "unsubscribe"):
             return self._send_subscription(message, deadline)
         if method in PRIVATE_METHODS:
@@ -208,7 +216,7 @@ class SpotWSClient(Trading):
         return self._public(timeout)
 
     def _send_subscription(self, message: Mapping[str, Any], deadline: Optional[float]) -> Any:
-        ask, req_id = self._check(message), message.get("req_id")
+        ask, req_id = self._check(params_of(message)), message.get("req_id")
         if message["method"] == "unsubscribe":
             frames = self._unsubscribe(ask, req_id, deadline)
         else:

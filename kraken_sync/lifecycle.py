@@ -24,6 +24,7 @@ from .io.engine import PRIVATE, PUBLIC, Engine
 from .io.private import PrivateConnection
 from .io.rest import Rest, missing
 from .io.streams import Decode, Stream
+from .offered import offered
 
 EXIT_TIMEOUT = 1.0
 """Seconds that clients left open may take, together, when the interpreter ends."""
@@ -31,7 +32,7 @@ EXIT_TIMEOUT = 1.0
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-class WSState(enum.Enum):
+class WSState(str, enum.Enum):
     """What a client is doing; the words of python-kraken-sdk."""
 
     INIT = "INIT"
@@ -92,8 +93,8 @@ class Lifecycle:
         finalizer = weakref.finalize(self, _abandon, self._running, self._origin)
         finalizer.atexit = False  # the end of the interpreter has its own way, see _at_exit
 
-    def _handler(self) -> Optional[Callable[[], Optional[Callable[[Any], Any]]]]:
-        """What returns the callback for every message, if there is one."""
+    def _handler(self) -> Optional[Callable[[Any], Any]]:
+        """The callback for every message, if there is one."""
         return None
 
     def _tap_decoder(self) -> Decode:
@@ -310,7 +311,7 @@ class Lifecycle:
             new = connection.gap_count - count
             return [dict(gap) for gap in connection.gaps][-new:] if new else [], count + new
 
-    @property
+    @offered
     def messages(self) -> Stream:
         """Every frame as it comes, as a bounded queue: iterate it, or ``get(timeout)``.
 
@@ -331,7 +332,7 @@ class Lifecycle:
         return stream
 
     def __repr__(self) -> str:
-        stats = self.stats()
+        stats = Lifecycle.stats(self)
         return (
             f"<{type(self).__name__} {stats['state']} {self._targets.get(PUBLIC, 'no public connection')} "
             f"subscriptions={stats.get('subscriptions', 0)} "

@@ -23,6 +23,7 @@ from .errors import (
     OrderOutcomeUnknown,
     ReplyTimeout,
 )
+from .history import History
 from .io.deadline import sooner, time_left
 from .io.engine import PRIVATE, PUBLIC
 from .io.private import PrivateConnection
@@ -326,7 +327,7 @@ class OrderSender(Subscribing):
             try:
                 self._lookup.refresh(
                     self._line(PUBLIC),
-                    lambda timeout: self.rest.asset_pairs(timeout=timeout),
+                    lambda timeout: History(self).asset_pairs(timeout=timeout),
                     sooner(ends, RULES_TIMEOUT),
                 )
             except KrakenError as error:

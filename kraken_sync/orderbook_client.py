@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-import weakref
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from .client import SpotWSClient
 from .core.book_sync import BookSync, Verdict
@@ -22,6 +21,7 @@ from .io.connection import Connection
 from .io.deadline import deadline_of, time_left
 from .io.engine import PUBLIC, Engine
 from .io.streams import Decode
+from .subscription import Subscription
 
 Callback = Callable[..., Any]
 
@@ -106,18 +106,7 @@ class SpotOrderBookClient(SpotWSClient):
         deadline = deadline_of(timeout)
         listed = _listed(pairs)
         params = {"channel": "book", "depth": self.__depth, "symbol": listed}
-        names = [self.__symbol(name) for name in listed]
-        with self.__changed:
-            fresh = set(names) - self.__added
-            self.__added |= fresh  # before the first snapshot can come
-        try:
-            symbols = self.subscribe(params, timeout=time_left(deadline)).symbols
-        except BaseException:
-            with self.__changed:
-                self.__added -= fresh
-            raise
-        with self.__changed:
-            self.__added.update(symbols)
+        symbols = self.subscribe(params, timeout=time_left(deadline)).symbols
         if threading.get_ident() == self.__teller:
             return
         with self.__changed:
@@ -133,12 +122,40 @@ class SpotOrderBookClient(SpotWSClient):
         """
         names = _listed(pairs)
         self.unsubscribe({"channel": "book", "depth": self.__depth, "symbol": names}, timeout=timeout)
+
+    def subscribe(self, params: Mapping[str, Any], req_id: Optional[int] = None, **how: Any) -> Subscription:
+        """As :meth:`SpotWSClient.subscribe`; a book of this client's depth is kept as by :meth:`add_book`."""
+        names = self.__books_in(params)
         with self.__changed:
-            for name in names:
+            fresh = {self.__symbol(name) for name in names} - self.__added
+            self.__added |= fresh  # before the first snapshot can come
+        try:
+            stream = super().subscribe(params, req_id, **how)
+        except BaseException:
+            with self.__changed:
+                self.__added -= fresh
+            raise
+        with self.__changed:
+            self.__added.update(stream.symbols if names else ())
+        return stream
+
+    def unsubscribe(self, params: Mapping[str, Any], req_id: Optional[int] = None, **how: Any) -> None:
+        """As :meth:`SpotWSClient.unsubscribe`; books are kept no more, as by :meth:`remove_book`."""
+        super().unsubscribe(params, req_id, **how)
+        with self.__changed:
+            for name in self.__books_in(params):
                 symbol = self.__symbol(name)
                 self.__kept.pop(symbol, None)
                 self.__added.discard(symbol)
             self.__changed.notify_all()
+
+    def __books_in(self, params: Any) -> List[str]:
+        """The symbols of a subscription, if it is one of the books that are kept here."""
+        if not isinstance(params, Mapping) or params.get("channel") != "book":
+            return []
+        symbol = params.get("symbol")
+        names = _listed(symbol) if isinstance(symbol, (str, list, tuple)) else []
+        return names if params.get("depth", self.__depth) == self.__depth else []
 
     def get(self, pair: str) -> Optional[Dict[str, Any]]:
         """A copy of a book as the last callback has seen it; None if it is not kept.
@@ -194,8 +211,8 @@ class SpotOrderBookClient(SpotWSClient):
             self.__kept.clear()
         return super()._new_engine()
 
-    def _handler(self) -> Optional[Callable[[], Optional[Callable[[Any], Any]]]]:
-        return weakref.WeakMethod(self._frame)
+    def _handler(self) -> Optional[Callable[[Any], Any]]:
+        return self._frame
 
     def _frame(self, frame: Any) -> None:
         self.__teller = threading.get_ident()

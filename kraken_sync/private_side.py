@@ -10,6 +10,7 @@ from .core.secret import Secret
 from .history import History
 from .io.deadline import deadline_of
 from .lifecycle import Lifecycle
+from .offered import offered
 
 
 class PrivateSide(Lifecycle):
@@ -90,19 +91,22 @@ class PrivateSide(Lifecycle):
         """A random id, 32 hexadecimal digits."""
         return uuid.uuid4().hex
 
-    @property
+    @offered
     def rest(self) -> History:
         """Public REST: what was before the stream. See :class:`History`."""
         return History(self)
 
     # -- account -----------------------------------------------------------------------------
 
-    @property
+    @offered
     def orders(self) -> Orders:
         """The account's orders, live. See :class:`Orders`."""
+        return self._orders()
+
+    def _orders(self) -> Orders:
         return Orders(lambda timeout: self._private("client.orders", timeout))
 
-    @property
+    @offered
     def balance(self) -> Balance:
         """The account's balances, live. See :class:`Balance`."""
 

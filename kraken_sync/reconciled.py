@@ -9,8 +9,10 @@ from typing import Optional
 from .core.order import Order
 
 
-class Outcome(enum.Enum):
+class Outcome(str, enum.Enum):
     """What became of a request whose reply was lost."""
+
+    __str__ = str.__str__
 
     LIVE = "live"
     """The order can still trade."""

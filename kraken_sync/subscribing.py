@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from .arguments import INSTRUMENT_OPTIONS, check_params, method_of
+from .arguments import check_params
 from .core import channels
 from .core.channels import Ask
 from .core.order_params import PRIVATE_METHODS
@@ -56,7 +56,7 @@ class Subscribing(PrivateSide):
         """The confirmed subscriptions, one dict of parameters per symbol.
 
         Raises:
-            ConnectionError: there is no public connection.
+            ConnectionError: this client has no public connection (``no_public``).
         """
         return self._active(PUBLIC)
 
@@ -65,17 +65,17 @@ class Subscribing(PrivateSide):
         """The confirmed private subscriptions, one dict of parameters each (per symbol for ``level3``).
 
         Raises:
-            ConnectionError: there is no private connection.
+            ConnectionError: there is no API key.
         """
-        engine = self._engine
-        level3 = engine is not None and LEVEL3 in engine.lines
+        level3 = self._line(LEVEL3) is not None
         return self._active(PRIVATE) + (self._active(LEVEL3) if level3 else [])
 
     def _active(self, kind: str) -> List[Message]:
-        engine = self._engine
-        if engine is None or kind not in engine.lines:
-            raise ConnectionError(f"{kind.capitalize()} connection does not exist!")
-        line = engine.lines[kind]
+        line = self._line(kind)
+        if line is None:
+            if kind not in self._targets or (kind == PRIVATE and self._rest.credentials is None):
+                raise ConnectionError(f"{kind.capitalize()} connection does not exist!")
+            return []
         with line.changed:
             return [
                 {
@@ -84,7 +84,7 @@ class Subscribing(PrivateSide):
                     **({"symbol": [key.symbol]} if key.symbol is not None else {}),
                 }
                 for key, wish in line.session.registry.wishes.items()
-                if wish.acked_at is not None and wish.was_live
+                if wish.acked_at is not None and wish.was_live and not (wish.internal and wish.sync is None)
             ]
 
     # -- subscribing -------------------------------------------------------------------------
@@ -121,8 +121,7 @@ class Subscribing(PrivateSide):
             up to it. ReplyTimeout: no answer in time.
             ConnectFailed: the client was not started and could not connect.
         """
-        check_params(params)
-        ask = self._check({"method": "subscribe", "params": params})
+        ask = self._check(check_params(params))
         stream = self._subscribe(Subscription, ask, req_id, deadline_of(timeout), maxlen, policy)
         assert isinstance(stream, Subscription)
         return stream
@@ -145,8 +144,7 @@ class Subscribing(PrivateSide):
             SubscriptionRefused: something named is not subscribed; nothing was changed.
             ReplyTimeout: no confirmation in time; it is not restored after a reconnect all the same.
         """
-        check_params(params)
-        ask = self._check({"method": "unsubscribe", "params": params})
+        ask = self._check(check_params(params))
         self._unsubscribe(ask, req_id, deadline_of(timeout))
 
     def ticker(
@@ -194,8 +192,7 @@ class Subscribing(PrivateSide):
 
         The assets come with ``subscribe({"channel": "instrument"})``.
         """
-        own = {name: options.pop(name) for name in INSTRUMENT_OPTIONS if name in options}
-        return self._items("instrument", None, {"snapshot": snapshot, **own}, gaps, options)
+        return self._items("instrument", None, {"snapshot": snapshot}, gaps, options)
 
     def executions(self, *, gaps: bool = False, **options: Any) -> ItemStream:
         """Reports of your orders and fills, one dict each. ``client.orders`` is the table they add up to.
@@ -251,9 +248,7 @@ class Subscribing(PrivateSide):
         if not isinstance(pair, str):
             raise TypeError(f"pair must be a string such as 'BTC/USD', not {pair!r:.80}")
         deadline, started = deadline_of(timeout), time.monotonic()
-        ask = self._check(
-            {"method": "subscribe", "params": {"channel": "book", "symbol": pair, "depth": depth}}
-        )
+        ask = self._check({"channel": "book", "symbol": pair, "depth": depth})
         connection = self._public(timeout)
         ask = self._spelled(connection, ask, deadline)
         assert ask.symbols is not None
@@ -307,16 +302,7 @@ class Subscribing(PrivateSide):
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _check(self, message: Mapping[str, Any]) -> Ask:
-        method_of(message)
-        params = message.get("params")
-        if not isinstance(params, Mapping):
-            raise TypeError("The message must contain the ``params`` key with a value as type dict!")
-        if not isinstance(params.get("channel"), str):
-            raise TypeError(
-                "The message must contain the ``params`` key that points to a dictionary "
-                "containing the ``channel`` key with a valid string!"
-            )
+    def _check(self, params: Mapping[str, Any]) -> Ask:
         return channels.check(params, self.public_channel_names, self.private_channel_names)
 
     def _line_of(self, ask: Ask, timeout: Optional[float]) -> Connection:
@@ -337,8 +323,7 @@ class Subscribing(PrivateSide):
         timeout = options.pop("timeout", 10.0)
         maxlen, policy = options.pop("maxlen", 10_000), options.pop("policy", None)
         named = {} if symbol is None else {"symbol": symbol}
-        body = {**options, **named, **params, "channel": channel}
-        ask = self._check({"method": "subscribe", "params": body})
+        ask = self._check({**options, **named, **params, "channel": channel})
         stream = self._subscribe(ItemStream, ask, None, deadline_of(timeout), maxlen, policy, gaps=gaps)
         assert isinstance(stream, ItemStream)
         return stream

@@ -21,7 +21,7 @@ from .core.refusals import NO_SUCH_PAIR
 from .core.symbols import SymbolTable, modern_pair, spelled
 from .errors import ClientClosed, KrakenError, SubscriptionRefused, UnknownSymbol, did_you_mean
 from .io.condition import run_locked
-from .io.connection import Connection
+from .io.connection import LOOKUP, Connection
 from .io.deadline import lock_timeout, sooner, time_left
 from .io.streams import Stream
 
@@ -190,7 +190,7 @@ def _fetch(connection: Connection, deadline: float) -> List[_Pair]:
     ask = check({"channel": "instrument"})
     stream = Stream("the table of symbols", bytes, 1000, "drop_oldest", ask.keys())
     try:
-        connection.subscribe(ask, deadline, stream=stream)
+        connection.subscribe(ask, deadline, stream=stream, kind=LOOKUP)
     except ClientClosed:
         raise
     except KrakenError as error:

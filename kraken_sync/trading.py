@@ -19,6 +19,7 @@ from .core.times import parse_time
 from .dead_mans_switch import DeadMansSwitch
 from .errors import OrderOutcomeUnknown
 from .io.deadline import deadline_of
+from .offered import offered
 from .order_gate import OrderGate
 from .order_sender import Json, OrderSender
 from .reconcile import Reconciler
@@ -343,7 +344,7 @@ class Trading(OrderSender):
         """
         return Reconciler(self, order, deadline).run(timeout)
 
-    @property
+    @offered
     def unresolved(self) -> List[OrderOutcomeUnknown]:
         """The requests whose outcome is unknown, oldest first; :meth:`reconcile` takes them off the list."""
         return [one.error for one in list(self._unknown)]
@@ -364,12 +365,12 @@ class Trading(OrderSender):
         """
         return DeadMansSwitch(self, timeout, stuck_after, on_failure)
 
-    @property
+    @offered
     def order_gate(self) -> OrderGate:
         """What holds back orders while the feed is down. See :class:`OrderGate`."""
         return self._order_gate
 
-    @property
+    @offered
     def trading_rate(self) -> RateMirror:
         """How much of the exchange's trading rate is used up. See :class:`RateMirror`."""
         return self._rate

@@ -474,12 +474,10 @@ def test_fifty_lives(exchange: Simulator) -> None:
 
 def test_collected_client_stops(exchange: Simulator) -> None:
     """A client nobody holds any more stops, and says that it was not closed."""
-    handled = threading.Event()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        client = SpotWSClient(ws_url=exchange.ws_url, timing=FAST, callback=lambda message: handled.set())
+        client = SpotWSClient(ws_url=exchange.ws_url, timing=FAST)
         client.start()
-        assert handled.wait(WAIT)
         gone = weakref.ref(client)
         del client
         eventually(lambda: gc.collect() is not None and gone() is None)
@@ -487,6 +485,25 @@ def test_collected_client_stops(exchange: Simulator) -> None:
 
     assert [warning.category for warning in caught] == [ResourceWarning]
     assert "test_client.py" in str(caught[0].message)
+
+
+def test_a_client_that_calls_back_lives_until_it_is_closed(exchange: Simulator) -> None:
+    """As python-kraken-sdk's does: many scripts make it in a function and keep nothing."""
+    received: queue.Queue[Any] = queue.Queue()
+
+    def made() -> weakref.ref[SpotWSClient]:
+        client = SpotWSClient(ws_url=exchange.ws_url, timing=FAST, callback=received.put)
+        client.subscribe(BTC)
+        return weakref.ref(client)
+
+    alive = made()
+    gc.collect()
+    exchange.step(300, ["BTC/USD"])
+    while received.get(timeout=WAIT).get("channel") != "trade":
+        pass
+    client = alive()
+    assert client is not None
+    client.close()
 
 
 def test_stream_keeps_its_client(exchange: Simulator) -> None:

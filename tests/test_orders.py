@@ -460,9 +460,17 @@ def test_a_late_rejection_is_never_arrived(trader: SpotWSClient, exchange: Simul
     assert "Insufficient funds" in found.reason
 
 
+def clock_known(trader: SpotWSClient) -> None:
+    """The exchange's clock was read once: an order needs it for its deadline."""
+    trader.orders.wait_live()
+    line: Any = trader._line("private")
+    eventually(lambda: line.session.clock.known)
+
+
 def test_an_order_that_arrives_after_the_call_gave_up(trader: SpotWSClient, exchange: Simulator) -> None:
     """ "Never arrived" is not said while the engine can still take it."""
     trader.orders.wait_live()
+    clock_known(trader)
     exchange.faults.request_delay = 1.0
     with pytest.raises(OrderOutcomeUnknown) as caught:
         trader.add_order(**FAR, timeout=0.5, deadline=3)
@@ -476,6 +484,7 @@ def test_an_order_that_arrives_after_the_call_gave_up(trader: SpotWSClient, exch
 def test_a_late_order_misses_its_deadline(trader: SpotWSClient, exchange: Simulator) -> None:
     """The engine refuses it, and it is said that it never arrived."""
     trader.orders.wait_live()
+    clock_known(trader)
     exchange.faults.request_delay = 2.0
     with pytest.raises(OrderOutcomeUnknown) as caught:
         trader.add_order(**FAR, timeout=0.6, deadline=1.0)
@@ -708,9 +717,7 @@ def test_readers_of_streams_and_tables_share_one_subscription(
     assert len(exchange.requests("subscribe")) <= 3
     with pytest.raises(SubscriptionRefused, match="order_status"):
         trader.subscribe({"channel": "executions", "order_status": False})
-    assert trader.active_private_subscriptions == [
-        {"channel": "executions", "snap_orders": True, "snap_trades": True}
-    ]
+    assert trader.active_private_subscriptions == [{"channel": "executions", "snap_orders": True}]
 
 
 def test_unsubscribed_executions_do_not_stop_orders(trader: SpotWSClient) -> None:
@@ -724,10 +731,24 @@ def test_unsubscribed_executions_do_not_stop_orders(trader: SpotWSClient) -> Non
 
 def test_other_hosts_and_level3(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
     """Nobody who names a simulator means the real exchange for one channel."""
-    client = SpotWSClient(CANARY_KEY, CANARY_SECRET, ws_url=exchange.ws_url, auth_ws_url=exchange.auth_ws_url)
+    client = SpotWSClient(CANARY_KEY, CANARY_SECRET, ws_url=exchange.ws_url, rest_url=exchange.rest_url)
     with pytest.raises(ValueError, match="level3_ws_url"):
         client.level3(S)
     client.close()
+
+
+def test_level3_where_python_kraken_sdk_has_it(exchange: Simulator) -> None:
+    """The SDK's way: a client whose ``auth_ws_url`` is the level3 host."""
+    with SpotWSClient(
+        CANARY_KEY,
+        CANARY_SECRET,
+        no_public=True,
+        auth_ws_url=exchange.level3_ws_url,
+        rest_url=exchange.rest_url,
+    ) as client:
+        stream = client.subscribe({"channel": "level3", "symbol": [S]})
+
+        assert stream.get(WAIT)["type"] == "snapshot"
 
 
 def test_a_subscription_that_leaves_something_out(trader: SpotWSClient) -> None:

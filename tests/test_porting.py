@@ -92,14 +92,21 @@ def test_examples_of_the_manual(path: Path, tmp_path: Path) -> None:
         ),
         (
             {"method": "subscribe", "params": {}},
+            "The message must contain the ``params`` key with a value as type dict!",
+        ),
+        (
+            {"method": "subscribe", "params": {"channel": ""}},
             "The message must contain the ``params`` key that points to a dictionary containing the ",
         ),
+        ({"method": ""}, "The message must contain the ``method`` key with a valid string!"),
     ],
 )
 def test_checks_have_the_same_texts(client: SpotWSClient, message: Any, words: str) -> None:
     """TypeErrors that a port may match."""
     with pytest.raises(TypeError, match=words):
         client.send_message(message)
+    with pytest.raises(TypeError, match=words):
+        client.send_message(message, raw=True)
 
 
 def test_names(trader: SpotWSClient) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import msgspec
 
-from .messages import MalformedFrame, encode
+from .messages import MalformedFrame, account_snapshot
 from .order import CLOSED, UNKNOWN, Order
 from .order_record import Record, Report, exact
 from .standing import BookState, Standing
@@ -59,12 +59,17 @@ class Table(Standing, ABC):
     def __init__(self, name: str) -> None:
         super().__init__("not subscribed")
         self.name = name
+        self.diffs: Deque[Diff] = deque(maxlen=KEPT_DIFFS)
         self._sequence = 0
 
     @property
     def blind(self) -> bool:
         """Whether it was up to date, is wished for, and is not up to date now."""
         return bool(self.generation) and self.state not in (BookState.LIVE, BookState.SYNCING)
+
+    def _note(self, diff: Diff) -> None:
+        if diff.appeared or diff.changed or diff.missing:
+            self.diffs.append(diff)
 
     def numbered(self, sequence: Any) -> None:
         """The snapshot that was taken has this number."""
@@ -99,7 +104,6 @@ class Orders(Table):
     def __init__(self) -> None:
         super().__init__("orders")
         self.records: Dict[str, Record] = {}
-        self.diffs: Deque[Diff] = deque(maxlen=KEPT_DIFFS)
         self.recent: Deque[Report] = deque(maxlen=KEPT_FILLS)
         """The last fills, as reported."""
         self.unsettled: Dict[str, None] = {}
@@ -144,9 +148,7 @@ class Orders(Table):
         if since is not None:
             changed = [name for name in states if name in told and _differs(states[name], self.records[name])]
             appeared = [name for name in told if name not in known]
-            self.diffs.append(
-                Diff("orders", reason, since, now, tuple(appeared), tuple(changed), tuple(missing))
-            )
+            self._note(Diff("orders", reason, since, now, tuple(appeared), tuple(changed), tuple(missing)))
 
     def _merge(self, report: Report, now: float) -> None:
         order_id = report.get("order_id")
@@ -239,7 +241,6 @@ class Balances(Table):
     def __init__(self) -> None:
         super().__init__("balance")
         self.totals: Dict[str, Decimal] = {}
-        self.diffs: Deque[Diff] = deque(maxlen=KEPT_DIFFS)
         self.strange = 0
 
     def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
@@ -258,7 +259,7 @@ class Balances(Table):
                 appeared = tuple(asset for asset in found if asset not in before)
                 changed = tuple(a for a in found if a in before and before[a] != found[a])
                 gone = tuple(asset for asset in before if asset not in found)
-                self.diffs.append(Diff("balance", self.reason, self.since, now, appeared, changed, gone))
+                self._note(Diff("balance", self.reason, self.since, now, appeared, changed, gone))
         else:
             self.totals.update(found)
 
@@ -270,11 +271,11 @@ class Account:
         self.orders = Orders()
         self.balances = Balances()
 
-    def snapshot_frame(self, channel: str) -> bytes:
+    def snapshot_frame(self, channel: str, fills: bool) -> bytes:
         """What a further reader of a live subscription begins with, as the exchange would send it."""
         if channel == "executions":
             table: Table = self.orders
-            items: List[Report] = [*self.orders.recent]
+            items: List[Report] = [*self.orders.recent] if fills else []
             items += [record.report() for record in self.orders.records.values() if record.open]
         else:
             table = self.balances
@@ -282,8 +283,7 @@ class Account:
                 {"asset": asset, "asset_class": "currency", "balance": total, "wallets": []}
                 for asset, total in self.balances.totals.items()
             ]
-        sequence = table.expected - 1
-        return encode({"channel": channel, "type": "snapshot", "data": items, "sequence": sequence})
+        return account_snapshot(channel, items, table.expected - 1)
 
     def table(self, channel: str, params: Mapping[str, Any]) -> Optional[Table]:
         """The table that a subscription with these parameters keeps up to date, if it does."""

@@ -84,7 +84,7 @@ CHANNELS: Dict[str, Channel] = {
                 "rebased": bool,
                 "users": str,
             },
-            defaults={"snap_orders": True, "snap_trades": True},
+            defaults={"snap_orders": True},
             one_of=("order_status", "ratecounter", "rebased", "users"),
             assumed={"order_status": True, "ratecounter": False, "rebased": True},
         ),

@@ -42,6 +42,10 @@ class Received(NamedTuple):
     """Somebody may be waiting for this."""
     pump: bool = False
     """There may be something to send now."""
+    hidden: bool = False
+    """It is about something that nobody has asked for: who gets everything does not get this."""
+    frame: Optional[bytes] = None
+    """What readers get instead of the frame."""
 
 
 class Counters:

@@ -218,6 +218,11 @@ def error_text(error: Any) -> str:
     return str(error)
 
 
+def account_snapshot(channel: str, items: Sequence[Mapping[str, Any]], sequence: Any) -> bytes:
+    """A snapshot of ``executions`` or ``balances``, as the exchange would send it."""
+    return encode({"channel": channel, "type": "snapshot", "data": items, "sequence": sequence})
+
+
 def gap_frame(
     channel: str,
     symbol: Optional[str],

@@ -88,20 +88,42 @@ class Session:
         keys = ask.keys()
         call = Call(keys)
         for key in keys:
-            conflict = self.registry.conflict(key, ask) if raw else None
+            there = self.registry.wishes.get(key)
+            conflict = self.registry.conflict(key, ask) if raw and there and not there.internal else None
             if conflict is not None:
                 call.refused[key.symbol] = conflict
         if call.refused:
             call.waiting.clear()
             return call
         for key in keys:
+            fresh = key not in self.registry.wishes
             wish = self.registry.want(ask, key, call, req_id)
-            wish.raw = wish.raw or raw
+            if raw and wish.internal and not fresh and not wish.leaves_for_good:
+                self._take_over(wish, ask, call, req_id)
+            wish.raw, wish.internal = wish.raw or raw, wish.internal and not raw
             if self.private and wish.table is None and wish.phase is not Phase.LIVE:
                 wish.table = self.account.table(key.channel, wish.params)
             if key.channel == "instrument" and ask.params.get("snapshot"):
                 self._need_snapshot(wish, call)
         return call
+
+    def _take_over(self, wish: Wish, ask: Ask, call: Call, req_id: Optional[int]) -> None:
+        """Subscribe anew, as asked, what so far was for a table of ours: its frames were shown to nobody."""
+        if wish.sync is not None:
+            return  # a book: its frames are those that everybody gets
+        if wish.table is not None:
+            wish.table.leave(BookState.RESYNCING, "being subscribed anew", self.proven_at)
+            if self.account.table(wish.key.channel, ask.params) is None:
+                wish.table.drop("subscribed with parameters that leave something out", self.proven_at)
+                wish.table = None
+        if wish.phase is Phase.LIVE:
+            call.waiting.add(wish.key)
+            wish.calls.append(call)
+        if wish.phase is Phase.WANTED and not wish.on_wire:
+            wish.first_id = req_id
+        else:
+            wish.again_id = req_id
+        self.registry.resubscribe(wish, float("-inf"), ask.params)
 
     def _need_snapshot(self, wish: Wish, call: Call) -> None:
         """Subscribe anew what is wished without a snapshot, for somebody who needs one."""
@@ -200,7 +222,8 @@ class Session:
         if wish.sync is not None:
             return [wish.sync.book.snapshot_frame()] if wish.sync.live else []
         if wish.table is not None:
-            return [self.account.snapshot_frame(key.channel)] if wish.table.live else []
+            fills = bool(wish.params.get("snap_trades"))
+            return [self.account.snapshot_frame(key.channel, fills)] if wish.table.live else []
         return list(wish.primer)
 
     # -- input -------------------------------------------------------------------------------
@@ -416,14 +439,16 @@ class Session:
             return _NOTHING
         keys: List[Key] = []
         notes: Tuple[Note, ...] = ()
+        hidden = False
         for key in self._keys(channel, envelope):
             wish = self.registry.wishes.get(key)
             if wish is not None and wish.takes_data:
                 wish.data_at, wish.mute, wish.was_fed = now, 0, True
                 wish.keep(frame, envelope.type == "snapshot")
                 keys.append(key)
+                hidden = wish.internal
                 notes += self._gap_over(wish, now)  # data may come before their acknowledgement
-        return Received(tuple(keys), notes)
+        return Received(tuple(keys), notes, hidden=hidden)
 
     def _account_frame(self, envelope: Envelope, now: float) -> Received:
         key = Key(envelope.channel)
@@ -441,21 +466,25 @@ class Session:
             return _resyncing(f"{key}: {reason}", self._resync(wish, table, reason, now))
         wish.data_at, wish.was_fed = now, True
         if not isinstance(table, Table):
-            return Received((key,), self._gap_over(wish, now))
+            return Received((key,), self._gap_over(wish, now), hidden=wish.internal)
         if envelope.type == "snapshot":
             wish.mute = 0
             self._take(table, items, True, wish.acked_at or now, now)
             table.begin(now)
             table.numbered(envelope.sequence)
-            return Received((key,), self._gap_over(wish, now), wake=True, pump=True)
+            received = Received((key,), self._gap_over(wish, now), wake=True, pump=True, hidden=wish.internal)
+            if not wish.extra or wish.params.get("snap_trades"):
+                return received
+            shown = [item for item in items if item.get("exec_type") != "trade"]  # as it was asked for
+            return received._replace(frame=messages.account_snapshot(key.channel, shown, envelope.sequence))
         if not table.live:
-            return Received((key,), wake=True)
+            return Received((key,), wake=True, hidden=wish.internal)
         expected = table.expected
         if not table.follows(envelope.sequence):
             reason = f"a message is missing: sequence {envelope.sequence} came instead of {expected}"
             return _resyncing(f"{key}: {reason}", self._resync(wish, table, reason, now))
         self._take(table, items, False, now, now)
-        return Received((key,), wake=True)
+        return Received((key,), wake=True, hidden=wish.internal)
 
     def _take(
         self, table: Table, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float
@@ -545,7 +574,10 @@ class Session:
                 notes += [Gap(wish.key, reason, since, None), Ended(wish.key, answer.error)]
             elif answer.result == "retry" and answer.error:
                 notes.append(Notice("WARNING", f"{wish.key}: {answer.error}; asking again later"))
-        return Received(notes=tuple(notes), wake=True, pump=True)
+        hidden = bool(answers) and all(
+            answer.wish.internal and answer.wish.sync is None for answer in answers
+        )
+        return Received(notes=tuple(notes), wake=True, pump=True, hidden=hidden)
 
     def _server_error(self, envelope: Envelope, now: float) -> Received:
         self.server_error = messages.error_text(envelope.error or envelope.Error)

@@ -78,6 +78,8 @@ class Wish:
         """A subscribe was sent on this connection, and the exchange may have taken it."""
         self.raw = False
         """Somebody subscribed this as frames, so its parameters are not ours to change."""
+        self.internal = True
+        """Nobody has ever asked for its frames: they are for a table of ours, and shown to nobody."""
         self.sync: Optional[BookSync] = None
         self.table: Optional[Table] = None
         """The table of the account that it keeps up to date."""
@@ -120,6 +122,11 @@ class Wish:
         if self.table is not None:
             self.table.drop(reason, proven_at)
             self.table = None
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """What a table of ours needs beyond what was asked for."""
+        return {"snap_trades": True} if self.table is not None and self.key.channel == "executions" else {}
 
     @property
     def leaves_for_good(self) -> bool:
@@ -275,7 +282,7 @@ class Registry:
             if wish.not_before > now or wish.asked_id is not None:
                 continue
             if wish.phase is Phase.WANTED:
-                params, method = wish.params, "subscribe"
+                params, method = {**wish.params, **wish.extra}, "subscribe"
             elif wish.phase is Phase.LEAVING:
                 method = "unsubscribe"
                 params = {name: wish.params[name] for name in wish.channel.unsubscribe}

@@ -17,7 +17,7 @@ from .line import Line
 from .streams import Stream
 from .transport import Transport
 
-FRAMES, BOOK, TABLE = "frames", "book", "table"
+FRAMES, BOOK, TABLE, LOOKUP = "frames", "book", "table", "lookup"
 """What a subscription may be for."""
 
 
@@ -57,7 +57,7 @@ class Connection(Line):
             elif kind == TABLE:
                 call = self.session.subscribe_table(ask)
             else:
-                call = self.session.subscribe(ask, req_id)
+                call = self.session.subscribe(ask, req_id, raw=kind == FRAMES)
             if not call.refused:
                 for key in keys:
                     if stream is not None:

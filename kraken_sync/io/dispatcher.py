@@ -6,10 +6,11 @@ feed, the oldest messages are dropped and a gap frame takes their place, as in a
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 import traceback
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict
 
 from ..errors import KrakenError
 from .streams import Stream
@@ -23,12 +24,11 @@ class Dispatcher:
     """Feeds one callback from one stream.
 
     Args:
-        callback: returns what to call with each message, or None to end. The client gives a weak
-            reference to its ``on_message``, so that it can still be collected.
+        callback: what to call with each message. It holds its client, which lives until it is closed.
         stream: where the messages come from.
     """
 
-    def __init__(self, callback: Callable[[], Optional[Handler]], stream: Stream) -> None:
+    def __init__(self, callback: Handler, stream: Stream) -> None:
         self._stream = stream
         self._callback = callback
         self.errors = 0
@@ -51,15 +51,14 @@ class Dispatcher:
         if self._thread is not threading.current_thread() and self._thread.ident is not None:
             self._thread.join(timeout)
 
-    def _call(self, message: Any) -> bool:
-        callback = self._callback()
-        if callback is None:
-            return False
+    def _call(self, message: Any) -> None:
         try:
-            callback(message)
+            result = self._callback(message)
+            if inspect.iscoroutine(result):
+                result.close()
+                raise TypeError("the callback gave a coroutine: it must be a plain function, without 'async'")
         except (Exception, SystemExit) as error:
-            self._failed(callback, error)
-        return True
+            self._failed(self._callback, error)
 
     def _failed(self, callback: Handler, error: BaseException) -> None:
         self.errors += 1
@@ -94,5 +93,5 @@ def _run(dispatcher: Dispatcher) -> None:
             return
         except KrakenError:
             return
-        if dispatcher._stopped or not dispatcher._call(message):
-            return
+        if not dispatcher._stopped:
+            dispatcher._call(message)

@@ -40,7 +40,7 @@ class Engine:
         targets: Mapping[str, Target],
         timing: Timing,
         context: Optional[ssl.SSLContext],
-        handler: Optional[Callable[[], Optional[Callable[[Any], Any]]]],
+        handler: Optional[Callable[[Any], Any]],
         decode: Decode,
         rest: Rest,
     ) -> None:

@@ -317,10 +317,12 @@ class Line:
             if received.notes:
                 self._tell(told)
                 told = ()
-            for tap in self._taps:
-                tap.put(None, frame)
+            shown = received.frame or frame
+            if not received.hidden:
+                for tap in self._taps:
+                    tap.put(None, shown)
             if keys:
-                _deliver(frame, keys, refs)
+                _deliver(shown, keys, refs)
             if received.pump:
                 if session.open and not was_open:
                     was_open = True
