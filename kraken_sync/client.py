@@ -42,15 +42,16 @@ class SpotWSClient(Trading):
 
     Args:
         key: API key. With key and secret given here, ``start()`` opens the private connection, too;
-        otherwise the
-            first private call does, with ``KRAKEN_API_KEY`` and ``KRAKEN_API_SECRET`` of the environment.
+            otherwise the first private call does, with ``KRAKEN_API_KEY`` and ``KRAKEN_API_SECRET`` of the
+            environment.
         secret: its secret. Neither appears in any log, repr or error.
-        callback: called with every message (a dict), on one background thread, in order.
+        callback: called with every message (a dict), on one background thread, in order. A client with one
+            lives until it is closed.
         no_public: do not open the public connection.
         rest_url: where the REST API is, without a path.
         ws_url: where public market data are, such as ``wss://ws.kraken.com``, without ``/v2``.
         auth_ws_url: where private data and trading are.
-        level3_ws_url: where the level3 channel is; must be given if any of the others is.
+        level3_ws_url: where the level3 channel is; ``auth_ws_url`` if that alone is given.
         parse_float: what numbers in messages become, as in the :mod:`json` module: ``float``,
             ``decimal.Decimal``, ``str``. Books are always exact decimals.
         ssl_context: TLS settings of your own; the default verifies certificates.
@@ -59,10 +60,9 @@ class SpotWSClient(Trading):
         order_gate: ``refuse``, ``hold`` or ``open``: what becomes of orders while the feed is down. See
             ``client.order_gate``.
         proxy: an HTTP proxy for everything, ``http://user:password@host:port``. TLS goes through it end to
-        end.
-            The proxies of the environment are not used.
+            end. The proxies of the environment are not used.
         tier: ``starter``, ``intermediate`` or ``pro``, for ``client.trading_rate``; the exchange tells it,
-        too.
+            too.
     """
 
     WS_URL = "wss://ws.kraken.com"
@@ -144,10 +144,9 @@ class SpotWSClient(Trading):
 
     # -- receiving ---------------------------------------------------------------------------
 
-    def on_message(self, message: Any) -> None:
+    def on_message(self, message: Any) -> Any:
         """Called with every message, on the dispatcher thread. Override it, or pass ``callback``."""
-        if self._callback is not None:
-            self._callback(message)
+        return None if self._callback is None else self._callback(message)
 
     # -- sending -----------------------------------------------------------------------------
 

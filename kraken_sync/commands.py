@@ -18,7 +18,7 @@ import click
 from . import display
 from .client import SpotWSClient
 from .core.channels import DEPTHS, INTERVALS
-from .errors import KrakenError
+from .errors import KrakenError, ReplyTimeout
 from .order_book import Changes, OrderBook
 from .recording import Report, verify
 from .subscription import ItemStream
@@ -191,7 +191,10 @@ def instruments(search: str, **options: Any) -> None:
     """The exchange's pairs that have SEARCH in their name."""
     columns = ["symbol", "status", "price_precision", "qty_precision", "qty_min", "cost_min"]
     with _feed(options) as feed:
-        message = feed.client.subscribe({"channel": "instrument"}).get(10)
+        try:
+            message = feed.client.subscribe({"channel": "instrument"}).get(10)
+        except queue.Empty:
+            raise ReplyTimeout("the exchange did not send its list of instruments") from None
         found = [pair for pair in message["data"]["pairs"] if search.upper() in pair["symbol"].upper()]
         found = found[: options["count"]]
         if feed.table:

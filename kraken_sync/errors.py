@@ -268,7 +268,7 @@ class OrderNotSent(KrakenError):
 class OrderOutcomeUnknown(KrakenError):
     """The request was sent, and nothing is known of what became of it.
 
-    Never send it again: :meth:`SpotWSClient.reconcile` finds out what happened.
+    Never send an order again: :meth:`SpotWSClient.reconcile` finds out what happened.
 
     Attributes:
         method: such as ``"add_order"``.
@@ -297,10 +297,10 @@ class OrderOutcomeUnknown(KrakenError):
         how = f"client.reconcile({self.names[0]!r}) finds out what became of it" if self.names else ""
         if len(self.names) > 1:
             how = "client.reconcile() of each of error.names finds out what became of it"
-        super().__init__(
-            f"{method} was sent, but its outcome is unknown ({reason}). Do not send it again: "
-            f"{how or 'client.orders shows what became of it'}"
-        )
+        advice = f"Do not send it again: {how or 'client.orders shows what became of it'}"
+        if method in ("cancel_all", "cancel_all_orders_after"):
+            advice = "Call it again: twice has the same effect as once"
+        super().__init__(f"{method} was sent, but its outcome is unknown ({reason}). {advice}")
         self.method = method
         self.reason = reason
         self.cl_ord_id = cl_ord_ids[0] if cl_ord_ids else None

@@ -46,12 +46,12 @@ class PrivateSide(Lifecycle):
             extra_params: further parameters, as a dict or as JSON text.
 
         Raises:
-            RestRefused: with the exchange's words; ``CredentialsInvalid``, ``PermissionRefused``,
-            ``RateLimited``
-                for what they name.
+            RestRefused: with the exchange's words; ``CredentialsInvalid``, ``PermissionRefused`` and
+                ``RateLimited`` for what they name.
             CredentialsMissing: ``auth`` without an API key.
             ReplyTimeout: no complete answer in time; a request that changes something may have been carried
-            out. ConnectFailed, ConnectionLost: no connection, or none any more.
+                out.
+            ConnectFailed, ConnectionLost: no connection, or none any more.
         """
         self._guard_fork()
         if auth:

@@ -318,7 +318,7 @@ def name_of(order: Union[Name, OrderOutcomeUnknown]) -> Name:
     if len(order.names) > 1:
         raise ValueError(f"{order.method} was about several orders: reconcile each of error.names")
     if not order.names:
-        raise ValueError(f"{order.method} is about no single order; look at client.orders")
+        raise ValueError(f"{order.method} is about no single order: call it again, that does no harm")
     return order.names[0]
 
 

@@ -118,7 +118,8 @@ class Subscribing(PrivateSide):
             UnknownChannel, UnknownSymbol, ValueError, TypeError: before anything is sent.
             SubscriptionRefused: naming each refused symbol with the exchange's words.
             CredentialsMissing, CredentialsInvalid, PermissionRefused: a private channel, and the key is not
-            up to it. ReplyTimeout: no answer in time.
+                up to it.
+            ReplyTimeout: no answer in time.
             ConnectFailed: the client was not started and could not connect.
         """
         ask = self._check(check_params(params))
@@ -167,7 +168,10 @@ class Subscribing(PrivateSide):
     def trades(
         self, symbol: Symbols, *, snapshot: bool = False, gaps: bool = False, **options: Any
     ) -> ItemStream:
-        """Trades, one dict each. ``snapshot=True`` begins with the last 50."""
+        """Trades, one dict each. ``snapshot=True`` begins with the last 50.
+
+        A further stream of the same symbol begins with what the first one has had of them.
+        """
         return self._items("trade", symbol, {"snapshot": snapshot}, gaps, options)
 
     def ohlc(
@@ -215,7 +219,8 @@ class Subscribing(PrivateSide):
     ) -> ItemStream:
         """Single orders in the best ``depth`` levels (10, 100, 1000): one dict of ``bids`` and ``asks`` each.
 
-        On a connection of its own, with an API key. ``options`` as in :meth:`ticker`.
+        On a connection of its own, with an API key. ``options`` as in :meth:`ticker`. A further stream of
+        the same symbol has no snapshot: unsubscribe the first one to get a fresh one.
         """
         return self._items("level3", symbol, {"depth": depth, "snapshot": snapshot}, gaps, options)
 

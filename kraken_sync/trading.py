@@ -74,8 +74,8 @@ class Trading(OrderSender):
             symbol: the pair.
             side: ``buy`` or ``sell``.
             order_type: ``limit``, ``market``, ``iceberg``, ``stop-loss``, ``stop-loss-limit``,
-            ``take-profit``,
-                ``take-profit-limit``, ``trailing-stop``, ``trailing-stop-limit``, ``settle-position``.
+                ``take-profit``, ``take-profit-limit``, ``trailing-stop``, ``trailing-stop-limit``,
+                ``settle-position``.
             order_qty: in base currency.
             limit_price: in quote currency, for the limit types.
             limit_price_type: ``static``, ``pct`` or ``quote``, for ``trailing-stop-limit``.
@@ -258,8 +258,8 @@ class Trading(OrderSender):
             per order: its id, and ``error`` if it was not canceled.
 
         Raises:
-            OrderRejected: the one order cannot be canceled (``EOrder:Unknown order``: it is not open any
-            more). OrderNotSent, OrderOutcomeUnknown: as :meth:`add_order`.
+            OrderRejected: the one order cannot be canceled (``EOrder:Unknown order``: it is not open).
+            OrderNotSent, OrderOutcomeUnknown: as :meth:`add_order`.
         """
         one = not any(isinstance(ids, (list, tuple)) for ids in (order_id, cl_ord_id, order_userref))
         params = prepared("cancel_order", _given(locals()))
@@ -328,9 +328,9 @@ class Trading(OrderSender):
 
         Args:
             order: the :class:`OrderOutcomeUnknown`, or a ``cl_ord_id``, an ``order_id`` or an
-            ``order_userref``. deadline: when the order could be taken at the latest (RFC 3339, or seconds
-            since the epoch), for an
-                order that this client did not send.
+                ``order_userref``. Of a batch, each of ``error.names`` on its own.
+            deadline: when the order could be taken at the latest (RFC 3339, or seconds since the epoch), for
+                an order that this client did not send.
             timeout: seconds, None for ever. An order that is nowhere is known to be nowhere only after its
                 deadline (5 seconds after it was sent, if not said otherwise).
 
@@ -346,7 +346,11 @@ class Trading(OrderSender):
 
     @offered
     def unresolved(self) -> List[OrderOutcomeUnknown]:
-        """The requests whose outcome is unknown, oldest first; :meth:`reconcile` takes them off the list."""
+        """The requests whose outcome is unknown, oldest first.
+
+        :meth:`reconcile` takes them off the list (a batch, once each of its orders is known), and a further
+        call that succeeds those of ``cancel_all`` and ``cancel_all_orders_after``.
+        """
         return [one.error for one in list(self._unknown)]
 
     def dead_mans_switch(
@@ -359,9 +363,10 @@ class Trading(OrderSender):
         """A context manager: if this program dies, the exchange cancels all orders ``timeout`` seconds later.
 
         Args:
-            timeout: whole seconds; it is renewed three times as often.
+            timeout: whole seconds; it is renewed every third of it. Nothing is armed before ``with``.
             stuck_after: stop renewing when ``feed()`` was not called for so many seconds, for owners that
-            may hang. on_failure: called with a sentence, on a thread of its own, when renewals fail.
+                may hang.
+            on_failure: called with a sentence, on a thread of its own, when renewals fail.
         """
         return DeadMansSwitch(self, timeout, stuck_after, on_failure)
 

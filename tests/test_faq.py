@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import queue
 import socket
 import ssl
 import time
@@ -10,10 +12,11 @@ from typing import Any, Callable, List
 
 import pytest
 import trustme
+import websocket
 from conftest import FAST, WAIT, eventually
 from raw_server import RawServer
 
-from kraken_sync import ConnectFailed, SpotWSClient
+from kraken_sync import ConnectFailed, SpotWSClient, Timing
 from kraken_sync.simulator import Simulator
 
 S = "BTC/USD"
@@ -38,30 +41,65 @@ def test_no_subscription_for_longer_than_allowed() -> None:
         Simulator(rate=0, idle_timeout=3.0) as exchange,
         SpotWSClient(ws_url=exchange.ws_url, timing=FAST) as client,
     ):
-        silent = socket.create_connection(("127.0.0.1", int(exchange.ws_url.rpartition(":")[2])))
-        eventually(lambda: client.stats()["pings"] >= 3)
+        silent = websocket.create_connection(exchange.ws_url + "/v2", timeout=WAIT)
+        eventually(lambda: exchange.connections == 2)
+        while silent.recv():  # ends with the connection
+            pass
+        silent.close()
+        assert client.stats()["pings"] >= 1
         assert client.stats()["reconnects"] == 0
         assert exchange.connections == 1
-        silent.close()
 
 
 def test_one_sided_updates(client: SpotWSClient, exchange: Simulator) -> None:
     """Bids only, asks only, both: all of them are applied and verified."""
     stream = client.subscribe({"channel": "book", "symbol": [S]})
     kinds = set()
-    for _ in range(300):
+    for _ in range(100):
         exchange.step(1, [S])
-    while len(kinds) < 2:
+        exchange.step(5, [S])
+    while len(kinds) < 3:
         frame = stream.get(WAIT)
         if frame["type"] == "update":
             data = frame["data"][0]
             kinds.add((bool(data["bids"]), bool(data["asks"])))
-    assert {(True, False), (False, True)} <= kinds
+    assert kinds == {(True, False), (False, True), (True, True)}
     assert client.stats()["mismatched"] == 0
 
 
+def test_a_candle_is_final_when_a_later_one_comes(client: SpotWSClient, exchange: Simulator) -> None:
+    """Minutes pass without a trade: the stream says nothing, and nothing is wrong. Then one comes."""
+    stream = client.ohlc(S, snapshot=False)
+    for minute in range(5):
+        exchange.call(lambda ahead=60 * minute: exchange.exchange.publish(time.time() + ahead))
+    with pytest.raises(queue.Empty):
+        stream.get(1)
+    exchange.step(300, [S])
+
+    assert stream.get(WAIT)["symbol"] == S
+    assert client.stats()["reconnects"] == 0
+
+
+def test_patience_with_an_exchange_that_refuses(new_client: Callable[..., SpotWSClient]) -> None:
+    """After HTTP 503 or 429 the next attempt comes ``maintenance_retry`` later at the soonest."""
+    attempts: List[float] = []
+
+    def refuse(sock: socket.socket) -> None:
+        attempts.append(time.monotonic())
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+        sock.close()
+
+    patient = dataclasses.replace(FAST, maintenance_retry=0.4)
+    with RawServer(refuse) as server, pytest.raises(ConnectFailed):
+        new_client(ws_url=server.url, timing=patient).start(timeout=1.5)
+    assert Timing().maintenance_retry == 5.0
+    assert len(attempts) >= 2
+    assert min(later - sooner for sooner, later in zip(attempts, attempts[1:])) >= 0.4
+
+
 def test_candles_are_silent_at_a_border(exchange: Simulator) -> None:
-    """Nothing comes until the next trade, and that is no fault of the line."""
+    """The simulated exchange, too, sends nothing until the next trade."""
     said: List[Any] = []
     exchange.exchange.connect("public", lambda text, delay: said.append(text), 1e9)
     peer = exchange.exchange.peers[-1]

@@ -13,7 +13,10 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Order:
-    """One state of an order. Immutable; ask ``client.orders`` again for the next one."""
+    """One state of an order. Immutable; ask ``client.orders`` again for the next one.
+
+    What has no field here, such as a stop order's trigger, is in ``raw``, as the exchange names it.
+    """
 
     order_id: str
     cl_ord_id: Optional[str]
@@ -37,7 +40,7 @@ class Order:
     reason: str
     """Why it ended, in the exchange's words."""
     created: str
-    """The exchange's time of the first report (RFC 3339, UTC)."""
+    """The exchange's time of its oldest report that is not a fill (RFC 3339, UTC); empty if there is none."""
     updated: str
     """Of the last one."""
     raw: Mapping[str, Any] = field(repr=False, compare=False)

@@ -53,7 +53,7 @@ _ORDER: Mapping[str, Any] = {
     "limit_price": NUMBER,
     "limit_price_type": PRICE_TYPES,
     "triggers": _TRIGGERS,
-    "time_in_force": ("gtc", "gtd", "ioc", "fok"),
+    "time_in_force": ("gtc", "gtd", "ioc"),
     "expire_time": TEXT,
     "effective_time": TEXT,
     "cl_ord_id": TEXT,

@@ -214,10 +214,10 @@ class Session:
         wish = self.registry.wishes.get(Key("book", symbol))
         return wish.sync if wish is not None else None
 
-    def primer(self, key: Key) -> List[bytes]:
-        """The frames that bring a further reader of a live subscription up to date."""
+    def primer(self, key: Key, ask: Ask) -> List[bytes]:
+        """The frames that bring a further reader of a live subscription up to date, if ``ask`` wants them."""
         wish = self.registry.wishes.get(key)
-        if wish is None or wish.phase is not Phase.LIVE:
+        if wish is None or wish.phase is not Phase.LIVE or ask.params.get("snapshot") is False:
             return []
         if wish.sync is not None:
             return [wish.sync.book.snapshot_frame()] if wish.sync.live else []

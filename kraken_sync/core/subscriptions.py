@@ -28,6 +28,7 @@ from .standing import BookState
 
 SYMBOLS_PER_REQUEST = 100
 KEPT_INSTRUMENT_FRAMES = 5000
+KEPT_TRADE_FRAMES = 50
 SURE_SNAPSHOTS = ("book", "ticker", "instrument")
 """Channels whose snapshot always has something in it; no trade and no candle is possible."""
 KEPT_EXPIRED = 60.0
@@ -150,6 +151,8 @@ class Wish:
                 self.primer = [frame]
             elif len(self.primer) < KEPT_INSTRUMENT_FRAMES:
                 self.primer.append(frame)
+        elif self.key.channel == "trade":
+            self.primer = [frame] if snapshot else [*self.primer, frame][-KEPT_TRADE_FRAMES:]
         elif self.key.channel in ("ticker", "ohlc"):
             self.primer = [frame]
 

@@ -59,9 +59,10 @@ class Connection(Line):
             else:
                 call = self.session.subscribe(ask, req_id, raw=kind == FRAMES)
             if not call.refused:
+                if stream is not None:
+                    frames = [frame for key in keys for frame in self.session.primer(key, ask)]
+                    stream.prime(dict.fromkeys(frames))
                 for key in keys:
-                    if stream is not None:
-                        stream.prime(self.session.primer(key))
                     self._holds.add(key, stream, holder)
         if call.refused:
             raise SubscriptionRefused(ask.channel.name, call.refused, req_id=req_id)

@@ -129,8 +129,9 @@ def dial(
         except OSError as error:
             failures.append(_words(error))
             sock.close()
+    what = f"the proxy {first.host}:{first.port} (for {target})" if target.proxy is not None else str(target)
     raise ConnectFailed(
-        f"cannot connect to {target}: {'; '.join(dict.fromkeys(failures))}{_proxy_hint()}",
+        f"cannot connect to {what}: {'; '.join(dict.fromkeys(failures))}{_proxy_hint()}",
         step="connect",
     )
 
@@ -176,7 +177,7 @@ def _tunnel(
             _go_on(deadline, aborted)
             continue
         if not byte or len(answer) > MAX_ANSWER:
-            raise ConnectFailed(f"the proxy {proxy.host}:{proxy.port} does not answer as one", step="proxy")
+            raise ConnectFailed(f"the proxy {proxy.host}:{proxy.port} gave no valid answer", step="proxy")
         answer += byte
     status = answer.split(b"\r\n", 1)[0].decode("latin-1")
     if status.split(" ")[1:2] != ["200"]:

@@ -175,7 +175,7 @@ class _Flight:
 
 
 def missing(what: str) -> str:
-    """What to say to who has no API key."""
+    """What to say to somebody who has no API key."""
     return (
         f"Missing credentials. {what} needs an API key: pass key= and secret= to the client, or set "
         "KRAKEN_API_KEY and KRAKEN_API_SECRET in the environment"

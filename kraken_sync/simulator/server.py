@@ -82,7 +82,8 @@ class Simulator:
         key: the API key of the simulated account, which may do everything.
         secret: its secret.
         tier: ``starter``, ``intermediate`` or ``pro``: how many orders the account may place; None for no
-        limit. token_prefix: what every WebSocket token begins with, for tests that look for leaks.
+            limit.
+        token_prefix: what every WebSocket token begins with, for tests that look for leaks.
     """
 
     key = "SIMULATED-KEY"

@@ -1,0 +1,393 @@
+"""What reviewers broke, private side and ports; each of these failed once."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import threading
+from decimal import Decimal, localcontext
+from typing import Any, Callable, Dict, List
+
+import pytest
+from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, eventually
+
+from kraken_sync import (
+    CredentialsMissing,
+    KrakenError,
+    OrderOutcomeUnknown,
+    Outcome,
+    SpotOrderBookClient,
+    SpotWSClient,
+    WSState,
+)
+from kraken_sync.core.account import Orders
+from kraken_sync.core.in_flight import InFlight, Request
+from kraken_sync.core.messages import decode_envelope
+from kraken_sync.core.numbers import decimal_of
+from kraken_sync.core.standing import BookState
+from kraken_sync.core.times import ServerClock, time_text
+from kraken_sync.replies import error_of
+from kraken_sync.simulator import Simulator
+
+S = "BTC/USD"
+FAR: Dict[str, Any] = {
+    "symbol": S,
+    "side": "buy",
+    "order_type": "limit",
+    "order_qty": "0.1",
+    "limit_price": 60000,
+}
+
+
+def test_an_interrupt_does_not_end_the_request_ids() -> None:
+    """A Ctrl-C while an id is looked for costs that id and no other."""
+    calls: List[int] = []
+
+    def asked(req_id: int) -> bool:
+        calls.append(req_id)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return False
+
+    flying = InFlight(asked)
+    first = flying.new_id()
+    with pytest.raises(KeyboardInterrupt):
+        flying.new_id()
+    assert flying.new_id() > first
+
+
+def test_an_interrupted_token_fetch_leaves_nobody_waiting(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The next caller has its token, though the one who began was interrupted."""
+    exchange.faults.rest_delay = 1.0
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            trader.get_ws_token()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    exchange.faults.rest_delay = 0.0
+
+    assert trader.get_ws_token(timeout=5)["token"]
+    eventually(lambda: not [one for one in threading.enumerate() if "rest-deadline" in one.name])
+
+
+def test_the_orders_of_a_lost_batch_are_settled_one_by_one(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Reconciling the first does not forget the second."""
+    trader.orders.wait_live()
+    line: Any = trader._line("private")
+    eventually(lambda: line.session.clock.known)
+    exchange.faults.drop_replies = 1
+    order = {name: value for name, value in FAR.items() if name != "symbol"}
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.batch_add(symbol=S, orders=[order, order], timeout=0.5)
+    first, second = caught.value.names
+
+    assert trader.reconcile(first).outcome is Outcome.LIVE
+    assert trader.unresolved == [caught.value]
+    assert trader.reconcile(second).outcome is Outcome.LIVE
+    assert trader.unresolved == []
+
+
+def test_cancel_all_is_repeated_and_clears_its_list(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Twice has the same effect as once; a success stands for every lost one before it."""
+    trader.add_order(**FAR)
+    exchange.faults.drop_replies = 1
+    assert trader.cancel_all(timeout=2) == {"count": 0}
+    assert len(exchange.requests("cancel_all")) == 2
+    exchange.faults.drop_replies = 2
+    with pytest.raises(OrderOutcomeUnknown, match="Call it again"):
+        trader.cancel_all(timeout=1)
+    assert len(trader.unresolved) == 1
+    trader.cancel_all()
+    assert trader.unresolved == []
+
+
+def test_an_end_without_a_status_ends_the_order() -> None:
+    """``order_status`` is not promised in every report; and what has ended does not come back."""
+    orders = Orders()
+    orders.take([], True, 0.0, 0.0)
+    orders.begin(0.0)
+    new = {"order_id": "OA", "exec_type": "new", "order_status": "new", "timestamp": "2026-01-05T10:00:00Z"}
+    orders.take([new], False, 0.0, 1.0)
+    orders.take([{"order_id": "OA", "exec_type": "canceled"}], False, 0.0, 2.0)
+    assert orders.records["OA"].status == "canceled"
+    orders.take([{**new, "exec_type": "status"}], False, 0.0, 3.0)
+    assert orders.records["OA"].status == "canceled"
+
+
+def test_a_fill_does_not_tell_when_its_order_was_placed() -> None:
+    """Snapshots tell fills again, before the older report of the order itself."""
+    orders = Orders()
+    fill = {
+        "order_id": "OA",
+        "exec_type": "trade",
+        "exec_id": "T1",
+        "last_qty": Decimal("0.1"),
+        "order_status": "partially_filled",
+        "timestamp": "2026-01-06T10:00:00Z",
+    }
+    placed = {
+        "order_id": "OA",
+        "exec_type": "status",
+        "order_status": "new",
+        "timestamp": "2026-01-05T10:00:00Z",
+    }
+    orders.take([fill, placed], True, 0.0, 0.0)
+
+    assert orders.records["OA"].order().created == "2026-01-05T10:00:00Z"
+
+
+def test_exact_whatever_the_callers_context() -> None:
+    """A caller who computes with three digits reads all of ours."""
+    orders = Orders()
+    fills = [
+        {
+            "order_id": "OA",
+            "exec_type": "trade",
+            "exec_id": f"T{index}",
+            "last_qty": Decimal("0.12345678"),
+            "cost": Decimal("7901.23392"),
+            "fees": [{"asset": "USD", "qty": Decimal("20.54320819")}],
+        }
+        for index in range(3)
+    ]
+    orders.take(fills, True, 0.0, 0.0)
+    with localcontext() as context:
+        context.prec = 3
+        order = orders.records["OA"].order()
+
+    assert (order.filled, order.fee) == (Decimal("0.37037034"), Decimal("61.62962457"))
+
+
+def test_an_unreadable_report_is_a_hole(trader: SpotWSClient) -> None:
+    """The table says that it is not live, instead of going on without it."""
+    line: Any = trader._line("private")
+    trader.orders.wait_live()
+    with line.changed:
+        expected = line.session.account.orders.expected
+        frame = b'{"channel":"executions","type":"update","data":[null],"sequence":%d}' % expected
+        line.session.receive(frame, line.session.proven_at)
+        assert line.session.account.orders.state is BookState.RESYNCING
+    line.pump()
+    trader.orders.wait_live()
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (b'{"method":"add_order","req_id":1,"result":{"order_id":"O"}}', None),
+        (b'{"method":"add_order","req_id":1,"success":null,"result":{"order_id":"O"}}', None),
+        (b'{"method":"add_order","req_id":1,"success":false}', "no reason given"),
+        (b'{"method":"add_order","req_id":1,"error":"EOrder:x"}', "EOrder:x"),
+    ],
+)
+def test_only_a_no_is_a_no(reply: bytes, error: Any) -> None:
+    """A reply that does not say that it failed has not failed."""
+    from kraken_sync.core.in_flight import Reply
+
+    assert error_of(Reply(reply, decode_envelope(reply))) == error
+
+
+def test_a_reply_that_names_no_order_is_unknown(
+    trader: SpotWSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Success without an order id: nobody knows what was placed."""
+    trader.orders.wait_live()
+    monkeypatch.setattr(trader, "_decode", lambda frame: {"result": ["odd"]})
+    with pytest.raises(OrderOutcomeUnknown, match="names no order") as caught:
+        trader.add_order(**FAR)
+    monkeypatch.undo()
+
+    assert trader.reconcile(caught.value).outcome is Outcome.LIVE
+
+
+def test_one_refusal_of_several_does_not_end_the_others() -> None:
+    """Each order of a cancel has its own reply, also when the first says no."""
+    flying = InFlight(lambda req_id: False)
+    request = Request("cancel_order", 2)
+    flying.add(request, 5, 0.0)
+    reply: Any = object()
+    flying.take(request, reply, "EOrder:Rate limit exceeded")
+    assert not request.done
+    flying.take(request, reply, "")
+    assert request.done
+
+
+def test_a_clock_that_has_jumped_is_read_anew() -> None:
+    """This machine slept: a less sure reading that contradicts the old one wins."""
+    clock = ServerClock()
+    clock.heard(time_text(1000.0), 0.0, 0.001)
+    clock.heard(time_text(5000.0), 100.0, 100.1)
+
+    assert clock.read(100.1) == pytest.approx(5000.05, abs=0.1)
+
+
+def test_numbers_of_other_libraries() -> None:
+    """numpy's float64 is a float that writes itself differently; its integers are no ints."""
+
+    class Float64(float):
+        def __repr__(self) -> str:
+            return f"np.float64({float(self)})"
+
+    assert decimal_of("qty", Float64(0.1)) == Decimal("0.1")
+    for absurd in ("1e3000000", "1e-3000000"):
+        with pytest.raises(ValueError, match="beyond all measure"):
+            decimal_of("qty", absurd)
+
+
+def test_no_key_is_told_at_once() -> None:
+    """Not after the timeout of the question."""
+    client = SpotWSClient(ws_url="ws://127.0.0.1:1", timing=FAST)
+    with pytest.raises(CredentialsMissing):
+        client.reconcile("x")
+
+
+def test_a_timed_out_reader_takes_nothing_from_others(trader: SpotWSClient, exchange: Simulator) -> None:
+    """``wait_live()`` gives up; the executions that an order wanted stay wished for."""
+    line: Any = trader._private("a test", WAIT)
+    line.keep_orders()
+    with contextlib.suppress(KrakenError):
+        trader.orders.wait_live(0.0)
+
+    assert [str(key) for key in line.session.registry.wishes] == ["executions"]
+
+
+# -- ports -----------------------------------------------------------------------------------
+
+
+def fills(messages: queue.Queue[Any]) -> List[str]:
+    """The ids of the fills that came so far."""
+    found = []
+    while not messages.empty():
+        message = messages.get()
+        if message.get("channel") == "executions" and message.get("type") != "gap":
+            found += [item["exec_id"] for item in message["data"] if item.get("exec_type") == "trade"]
+    return found
+
+
+def test_a_callback_counts_every_fill_once(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator
+) -> None:
+    """Also over a reconnect, whose snapshot has the fills for our table; unless they are asked for."""
+    messages: queue.Queue[Any] = queue.Queue()
+    client = new_client(
+        key=CANARY_KEY,
+        secret=CANARY_SECRET,
+        callback=messages.put,
+        auth_ws_url=exchange.auth_ws_url,
+        rest_url=exchange.rest_url,
+    )
+    client.subscribe({"channel": "executions"})
+    bought = client.add_order(symbol=S, side="buy", order_type="market", order_qty="0.01")
+    client.orders.wait_filled(bought["order_id"], WAIT)
+    exchange.cut()
+    eventually(lambda: client.stats()["private"]["reconnects"] == 1)
+    client.orders.wait_live()
+    client.send_message({"method": "ping"})
+
+    eventually(lambda: not messages.empty())
+    counted = fills(messages)
+    assert counted
+    assert len(counted) == len(set(counted))
+
+
+def test_what_nobody_asked_for_is_shown_to_nobody(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator
+) -> None:
+    """The executions behind an order, and the table of pairs; then they are asked for, and come."""
+    messages: queue.Queue[Any] = queue.Queue()
+    client = new_client(
+        key=CANARY_KEY,
+        secret=CANARY_SECRET,
+        callback=messages.put,
+        auth_ws_url=exchange.auth_ws_url,
+        rest_url=exchange.rest_url,
+    )
+    placed = client.add_order(**FAR)
+    client.orders.wait_open(placed["order_id"])
+    assert client.active_private_subscriptions == []
+    with pytest.raises(ValueError, match="NOPE"):
+        client.subscribe({"channel": "ticker", "symbol": ["NOPE/USD"]})
+    client.subscribe({"channel": "executions", "ratecounter": True}, req_id=4711)
+    seen: List[Any] = []
+    while not (seen and seen[-1].get("channel") == "executions"):
+        seen.append(messages.get(timeout=WAIT))
+
+    assert seen[-1]["type"] == "snapshot"
+    channels = {(message.get("result") or {}).get("channel") for message in seen if "method" in message}
+    assert "instrument" not in channels
+    assert [m["req_id"] for m in seen if m.get("method") == "subscribe"] == [4711]
+    assert client.orders[placed["order_id"]].status == "new"
+    assert client.active_private_subscriptions[0]["ratecounter"] is True
+
+
+def test_a_subclass_may_have_names_of_its_own(exchange: Simulator) -> None:
+    """``self.orders = {}`` is what bots have; it hides ours, and breaks nothing."""
+
+    class Bot(SpotWSClient):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.orders = {}  # type: ignore[assignment,misc]
+            self.messages = self.rest = self.balance = None  # type: ignore[assignment,misc]
+
+        def stats(self) -> Dict[str, Any]:
+            return {}
+
+    options = {"ws_url": exchange.ws_url, "auth_ws_url": exchange.auth_ws_url, "rest_url": exchange.rest_url}
+    with Bot(key=CANARY_KEY, secret=CANARY_SECRET, timing=FAST, **options) as bot:
+        placed = bot.add_order(**FAR)
+        assert bot.cancel_order(order_id=[placed["order_id"]]) == [{"order_id": placed["order_id"]}]
+        assert bot.orders == {}
+        assert "CONNECTED" in repr(bot)
+    assert bot.state == "CLOSED"
+    assert bot.state is WSState.CLOSED
+
+
+def test_the_book_client_keeps_what_is_subscribed(exchange: Simulator) -> None:
+    """As with ``add_book``, and not after ``unsubscribe``."""
+    told: queue.Queue[Any] = queue.Queue()
+    with SpotOrderBookClient(
+        callback=lambda pair, message: told.put(pair), ws_url=exchange.ws_url, timing=FAST
+    ) as books:
+        books.subscribe({"channel": "book", "depth": 10, "symbol": ["XBT/USD"]})
+        assert told.get(timeout=WAIT) == S
+        book = books.get("XBT/USD")
+        assert book is not None
+        assert book["valid"]
+        books.unsubscribe({"channel": "book", "depth": 10, "symbol": ["XBT/USD"]})
+        assert books.get("XBT/USD") is None
+
+
+def test_no_key_given_is_no_key(exchange: Simulator) -> None:
+    """``key=os.getenv(...)`` of what is not set."""
+    with SpotWSClient(key=None, secret=None, ws_url=exchange.ws_url, timing=FAST) as client:
+        assert client.active_public_subscriptions == []
+    assert client.active_public_subscriptions == []
+
+
+def test_a_coroutine_is_told(new_client: Callable[..., SpotWSClient]) -> None:
+    """One ``async`` was left in: an error that is logged and counted, not silence."""
+
+    async def handle(message: Any) -> None:
+        """Never runs."""
+
+    client = new_client(callback=lambda message: handle(message))
+    client.start()
+    eventually(lambda: client.stats()["callback_errors"])
+
+
+def test_a_further_stream_of_trades_has_their_snapshot(client: SpotWSClient, exchange: Simulator) -> None:
+    """The same cell, run twice."""
+    first = client.trades(S, snapshot=True)
+    earlier = [first.get(WAIT)["trade_id"] for _ in range(3)]
+    second = client.trades(S, snapshot=True)
+
+    assert [second.get(WAIT)["trade_id"] for _ in range(3)] == earlier
+    with pytest.raises(queue.Empty):
+        client.trades(S).get(0.2)
