@@ -206,6 +206,10 @@ class OrderSender(Subscribing):
         halfway = now + PATIENCE if ends is None else (now + ends) / 2
         try:
             return self._trade(method, params, halfway, replies, confirmed), None
+        except OrderNotSent:
+            if time.monotonic() < halfway:
+                raise
+            return self._trade(method, params, ends, replies, confirmed), None  # half the time is left
         except OrderOutcomeUnknown as error:
             lost = error
         first = next(one for one in self._unknown if one.error is lost)

@@ -286,7 +286,7 @@ class SpotOrderBookClient(SpotWSClient):
             return
         with line.changed:
             for symbol in symbols:
-                line.session.resync_book(symbol, reason, time.monotonic())
+                line.session.feeds.resync_book(symbol, reason, time.monotonic())
         line.pump()
 
     def __line(self) -> Optional[Connection]:

@@ -71,7 +71,7 @@ class RateMirror:
 
     def watch(self, session: Session) -> None:
         """Take over what the exchange says on this line: the tier, and its own figures."""
-        session.on_reports, session.on_rate_limit = self._told, self._told_limit
+        session.feeds.on_reports, session.on_rate_limit = self._told, self._told_limit
 
     def _told_limit(self, limit: int) -> None:
         with self._lock:

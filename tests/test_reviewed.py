@@ -108,6 +108,20 @@ def test_cancel_all_is_repeated_and_clears_its_list(trader: SpotWSClient, exchan
     assert trader.unresolved == []
 
 
+def test_a_cancel_uses_all_of_its_time(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The first of two tries may take half of it; but when nothing could be sent, the rest counts, too."""
+    trader.orders.wait_live()
+    exchange.faults.refuse_connections = 10**6
+    exchange.cut()
+    eventually(lambda: trader.state == "RECONNECTING")
+    back = threading.Timer(3.5, lambda: setattr(exchange.faults, "refuse_connections", 0))
+    back.start()
+    try:
+        assert trader.cancel_all(timeout=6.5) == {"count": 0}
+    finally:
+        back.cancel()
+
+
 def test_an_end_without_a_status_ends_the_order() -> None:
     """``order_status`` is not promised in every report; and what has ended does not come back."""
     orders = Orders()

@@ -14,18 +14,19 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from . import messages
-from .account import Account, Table, decode_items
-from .book_sync import BookSync, Verdict
-from .channels import CHANNELS, Ask, Key
+from .account import Account
+from .book_sync import BookSync
+from .channels import Ask, Key
 from .dead_man import DeadMan
 from .events import Counters, Ended, Gap, Note, Notice, Received
+from .feeds import Feeds, gap_over
 from .in_flight import InFlight, Reply, Request
 from .limits import Timing, TokenBucket
 from .liveness import Liveness
-from .messages import BookData, Envelope, MalformedFrame
+from .messages import Envelope, MalformedFrame
 from .refusals import TOKEN_REFUSED, TOO_FAST
 from .secret import Secret
-from .standing import BookState, Standing
+from .standing import BookState
 from .subscriptions import Answer, Call, Phase, Registry, Wish
 from .times import ServerClock
 
@@ -65,15 +66,13 @@ class Session:
         self.server_error = ""
         """The last error the exchange sent about the connection as a whole."""
         self.liveness: Optional[Liveness] = None
-        self.on_reports: Optional[Callable[[List[Dict[str, Any]], float], None]] = None
-        """Told of every report of an order, under the lock."""
         self.on_rate_limit: Optional[Callable[[int], None]] = None
         """Told of the account's trading-rate threshold, under the lock."""
         self._last_frame = float("-inf")
         self._bucket = TokenBucket(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
         self._in_flight = InFlight(self.registry.asked)
         self._malformed: Deque[float] = deque(maxlen=MALFORMED_LIMIT)
-        self._plain: Dict[Key, Received] = {}
+        self.feeds = Feeds(self.registry, self.account, self.counters, private)
 
     # -- intent ------------------------------------------------------------------------------
 
@@ -244,7 +243,7 @@ class Session:
             self.liveness.frame_at = now
         try:
             if frame.startswith(messages.BOOK_PREFIX):
-                return self._book_frame(frame, now)
+                return self.feeds.take_book(frame, now)
             envelope = messages.decode_envelope(frame)
             if envelope.method is not None:
                 return self._reply(envelope, frame, now)
@@ -360,158 +359,12 @@ class Session:
 
     # -- frames ------------------------------------------------------------------------------
 
-    def _book_frame(self, frame: bytes, now: float) -> Received:
-        message = messages.decode_book(frame)
-        snapshot = message.type == "snapshot"
-        if len(message.data) == 1:
-            return self._book(message.data[0], snapshot, now)
-        parts = [self._book(data, snapshot, now) for data in message.data]
-        return Received(
-            tuple(dict.fromkeys(key for part in parts for key in part.keys)),
-            tuple(note for part in parts for note in part.notes),
-            any(part.wake for part in parts),
-            any(part.pump for part in parts),
-        )
-
-    def _book(self, data: BookData, snapshot: bool, now: float) -> Received:
-        key = Key("book", data.symbol)
-        wish = self.registry.wishes.get(key)
-        if wish is None or not wish.takes_data:
-            return _NOTHING
-        self.counters.book_messages += 1
-        if wish.sync is None:
-            return Received((key,), self._gap_over(wish, now))
-        verdict = wish.sync.take(data, snapshot, now)
-        if verdict is Verdict.VERIFIED:
-            self.counters.verified += 1
-            if not snapshot:
-                return self._received(key)
-            wish.data_at, wish.mute, wish.was_fed = now, 0, True
-            return Received((key,), self._gap_over(wish, now), wake=True)
-        if verdict is Verdict.MISMATCHED:
-            self.counters.mismatched += 1
-            delay = self._resync(wish, wish.sync, "checksum mismatch", now)
-            what = f"book {data.symbol}: checksum mismatch ({wish.sync.error})"
-            return _resyncing(what, delay)
-        return _NOTHING
-
-    def _received(self, key: Key) -> Received:
-        """The plain outcome of a verified update, made once for each key."""
-        plain = self._plain.get(key)
-        if plain is None:
-            plain = self._plain[key] = Received((key,), wake=True)
-        return plain
-
-    def resync_book(self, symbol: str, reason: str, now: float) -> None:
-        """Fetch a live book anew, for somebody who has lost track of it; readers are told as of a
-        mismatch."""
-        wish = self.registry.wishes.get(Key("book", symbol))
-        if wish is None or wish.sync is None or wish.phase is not Phase.LIVE:
-            return
-        self._resync(wish, wish.sync, reason, now)
-
-    def _resync(self, wish: Wish, standing: Standing, reason: str, now: float) -> float:
-        """Fetch a snapshot anew; returns in how many seconds."""
-        wish.lapse(now, reason)
-        delay = standing.resync_delay(now)
-        standing.leave(BookState.RESYNCING, reason, now)
-        self.counters.resyncs += 1
-        self.registry.resubscribe(wish, now + delay)
-        return delay
-
-    def _gap_over(self, wish: Wish, now: float) -> Tuple[Note, ...]:
-        if wish.gap is None:
-            return ()
-        (since, reason), wish.gap = wish.gap, None
-        return (Gap(wish.key, reason, since, now),)
-
     def _data(self, envelope: Envelope, frame: bytes, now: float) -> Received:
-        channel = envelope.channel
-        if channel == "heartbeat":
+        if envelope.channel == "heartbeat":
             return _NOTHING
-        if channel == "book":
-            return self._book_frame(frame, now)
-        if channel == "status":
+        if envelope.channel == "status":
             return self._status(envelope)
-        if self.private and channel in ("executions", "balances"):
-            return self._account_frame(envelope, now)
-        if not isinstance(channel, str):
-            return _NOTHING
-        keys: List[Key] = []
-        notes: Tuple[Note, ...] = ()
-        hidden = False
-        for key in self._keys(channel, envelope):
-            wish = self.registry.wishes.get(key)
-            if wish is not None and wish.takes_data:
-                wish.data_at, wish.mute, wish.was_fed = now, 0, True
-                wish.keep(frame, envelope.type == "snapshot")
-                keys.append(key)
-                hidden = wish.internal
-                notes += self._gap_over(wish, now)  # data may come before their acknowledgement
-        return Received(tuple(keys), notes, hidden=hidden)
-
-    def _account_frame(self, envelope: Envelope, now: float) -> Received:
-        key = Key(envelope.channel)
-        wish = self.registry.wishes.get(key)
-        if wish is None or not wish.takes_data:
-            return _NOTHING
-        table = wish.table
-        try:
-            items = decode_items(bytes(envelope.data))
-        except MalformedFrame as error:
-            if table is None or not table.live:
-                raise
-            self.counters.malformed += 1
-            reason = f"a message cannot be read: {error}"
-            return _resyncing(f"{key}: {reason}", self._resync(wish, table, reason, now))
-        wish.data_at, wish.was_fed = now, True
-        if not isinstance(table, Table):
-            return Received((key,), self._gap_over(wish, now), hidden=wish.internal)
-        if envelope.type == "snapshot":
-            wish.mute = 0
-            self._take(table, items, True, wish.acked_at or now, now)
-            table.begin(now)
-            table.numbered(envelope.sequence)
-            received = Received((key,), self._gap_over(wish, now), wake=True, pump=True, hidden=wish.internal)
-            if not wish.extra or wish.params.get("snap_trades"):
-                return received
-            shown = [item for item in items if item.get("exec_type") != "trade"]  # as it was asked for
-            return received._replace(frame=messages.account_snapshot(key.channel, shown, envelope.sequence))
-        if not table.live:
-            return Received((key,), wake=True, hidden=wish.internal)
-        expected = table.expected
-        if not table.follows(envelope.sequence):
-            reason = f"a message is missing: sequence {envelope.sequence} came instead of {expected}"
-            return _resyncing(f"{key}: {reason}", self._resync(wish, table, reason, now))
-        self._take(table, items, False, now, now)
-        return Received((key,), wake=True, hidden=wish.internal)
-
-    def _take(
-        self, table: Table, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float
-    ) -> None:
-        table.take(items, snapshot, asked_at, now)
-        if table is self.account.orders and self.on_reports is not None:
-            self.on_reports(items, now)
-
-    def _keys(self, channel: str, envelope: Envelope) -> List[Key]:
-        plain = Key(channel)
-        if plain in self.registry.wishes or not bytes(envelope.data).startswith(b"["):
-            return [plain]
-        try:
-            items = messages.decode_routing(bytes(envelope.data))
-        except MalformedFrame:
-            if channel in CHANNELS:
-                raise
-            return [plain]  # a channel that is new to us may look as it likes
-        found: Dict[Key, None] = {}
-        for item in items:
-            if not isinstance(item.symbol, (str, type(None))) or not isinstance(
-                item.interval, (int, type(None))
-            ):
-                raise MalformedFrame("a symbol or interval of a strange type")
-            interval = item.interval if channel == "ohlc" else None
-            found[Key(channel, item.symbol, interval)] = None
-        return list(found)
+        return self.feeds.take(envelope, frame, now)
 
     def _status(self, envelope: Envelope) -> Received:
         data = messages.decode_value(bytes(envelope.data))
@@ -567,7 +420,7 @@ class Session:
         for answer in answers:
             wish = answer.wish
             if answer.result == "live" and wish.sync is None:
-                notes.extend(self._gap_over(wish, now))
+                notes.extend(gap_over(wish, now))
             elif answer.result == "refused" and wish.was_live:
                 since = wish.gap[0] if wish.gap is not None else now
                 reason = f"ended by the exchange: {answer.error}"
@@ -589,8 +442,3 @@ class Session:
         self._malformed.append(now)
         text = f"malformed frame dropped ({why:.100}): {frame[:200]!r}"
         return Received(notes=(Notice("WARNING", text),))
-
-
-def _resyncing(what: str, delay: float) -> Received:
-    when = f"in {delay:g} s" if delay else "now"
-    return Received(notes=(Notice("WARNING", f"{what}; resync {when}"),), wake=True, pump=not delay)
