@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -38,6 +39,9 @@ CANARY_SECRET = base64.b64encode(
 CANARY_TOKEN = "CANARYtokenKRAKENSYNC"
 """What must never be printed, logged, raised or recorded; see :func:`pytest_runtest_makereport`."""
 CANARIES = (CANARY_KEY, CANARY_SECRET, CANARY_SECRET[:24], "CANARY secret", CANARY_TOKEN)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # run in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes of the tests must hear it
 
 WAIT = 15.0
 """Seconds after which a test gives up waiting; nothing here takes that long."""
