@@ -6,6 +6,7 @@ import inspect
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from .client import SpotWSClient
@@ -19,6 +20,7 @@ from .errors import BookNotLive, ClientClosed
 from .io.condition import Condition
 from .io.connection import Connection
 from .io.deadline import deadline_of, time_left
+from .io.dispatcher import no_coroutine
 from .io.engine import PUBLIC, Engine
 from .io.streams import Decode
 from .subscription import Subscription
@@ -63,8 +65,8 @@ class SpotOrderBookClient(SpotWSClient):
         depth: int = 10,
         callback: Optional[Callback] = None,
         *,
-        key: str = "",
-        secret: str = "",
+        key: Optional[str] = "",
+        secret: Optional[str] = "",
         **options: Any,
     ) -> None:
         check({"channel": "book", "symbol": ["BTC/USD"], "depth": depth})  # complains about the depth
@@ -111,7 +113,7 @@ class SpotOrderBookClient(SpotWSClient):
             return
         with self.__changed:
             for symbol in symbols:
-                if not self.__changed.wait_until(lambda one=symbol: self.__came(one), deadline):  # type: ignore[misc]
+                if not self.__changed.wait_until(partial(self.__came, symbol), deadline):
                     raise BookNotLive(symbol, "SYNCING", "no verified snapshot in time")
 
     def remove_book(self, pairs: Union[str, Sequence[str]], timeout: Optional[float] = 10.0) -> None:
@@ -184,16 +186,15 @@ class SpotOrderBookClient(SpotWSClient):
             found["price_decimals"], found["qty_decimals"] = book.price_decimals, book.qty_decimals
             return found
 
-    def on_book_update(self, pair: str, message: Dict[str, Any]) -> None:
+    def on_book_update(self, pair: str, message: Dict[str, Any]) -> Any:
         """Called with every verified message. Override it, or pass ``callback``."""
         if self.__callback is None:
-            return
+            return None
         if self.__with_self:
-            self.__callback(self, pair=pair, message=message)
-        else:
-            self.__callback(pair=pair, message=message)
+            return self.__callback(self, pair=pair, message=message)
+        return self.__callback(pair=pair, message=message)
 
-    def on_message(self, message: Any) -> None:
+    def on_message(self, message: Any) -> Any:
         """Called with every message before a book is told; nothing needs it."""
 
     @staticmethod
@@ -218,14 +219,14 @@ class SpotOrderBookClient(SpotWSClient):
         self.__teller = threading.get_ident()
         if isinstance(frame, dict):  # a gap
             self.__gap(frame)
-            self.on_message(frame)
+            no_coroutine(self.on_message(frame))
             return
         message, verified = self._decode(frame), self.__apply(frame)
         try:
-            self.on_message(message)
+            no_coroutine(self.on_message(message))
         finally:
             for symbol in verified:
-                self.on_book_update(pair=symbol, message=message)
+                no_coroutine(self.on_book_update(pair=symbol, message=message))
 
     def __apply(self, frame: bytes) -> List[str]:
         """Apply a frame, if it is one of a book; returns the symbols that were verified."""

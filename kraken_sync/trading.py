@@ -261,8 +261,8 @@ class Trading(OrderSender):
             OrderRejected: the one order cannot be canceled (``EOrder:Unknown order``: it is not open).
             OrderNotSent, OrderOutcomeUnknown: as :meth:`add_order`.
         """
-        one = not any(isinstance(ids, (list, tuple)) for ids in (order_id, cl_ord_id, order_userref))
         params = prepared("cancel_order", _given(locals()))
+        one = isinstance(order_id, str) or isinstance(cl_ord_id, str)
         return Cancels(self).cancel_order(params, deadline_of(timeout), one=one)
 
     def cancel_all(self, *, timeout: Optional[float] = 10.0) -> Json:
@@ -383,7 +383,7 @@ class Trading(OrderSender):
 
 def _given(arguments: Mapping[str, Any]) -> Dict[str, Any]:
     """The exchange's parameters among a method's arguments."""
-    given = {name: value for name, value in arguments.items() if name not in ("self", "timeout", "one")}
+    given = {name: value for name, value in arguments.items() if name not in ("self", "timeout")}
     deadline = given.get("deadline")
     if isinstance(deadline, (int, float)) and not isinstance(deadline, bool):
         if not 0.5 <= deadline <= 60:

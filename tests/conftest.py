@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Dict, Iterator
 
 import pytest
 
@@ -45,6 +45,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # run in the background o
 
 WAIT = 15.0
 """Seconds after which a test gives up waiting; nothing here takes that long."""
+
+S = "BTC/USD"
+FAR: Dict[str, Any] = {
+    "symbol": S,
+    "side": "sell",
+    "order_type": "limit",
+    "order_qty": "0.01",
+    "limit_price": 90000,
+}
+"""An order that rests far from the market."""
 
 CAPTURES = Path(os.environ.get("KRAKEN_CAPTURES", Path(__file__).parents[2] / "shared" / "captures"))
 
@@ -167,3 +177,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
         report.longrepr = (
             f"a planted secret was shown in the {report.when} phase of {item.nodeid}: {leaked[0][:6]}..."
         )
+
+
+def clock_known(trader: SpotWSClient) -> None:
+    """The exchange's clock was read once: an order needs it for its deadline."""
+    trader.orders.wait_live()
+    line: Any = trader._line("private")
+    eventually(lambda: line.session.clock.known)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kraken_sync.io.condition import Condition, Event
+from kraken_sync.io.condition import Condition, Event, run_locked
 
 
 class Interrupted(KeyboardInterrupt):
@@ -58,6 +58,35 @@ def test_condition(alarm: Any) -> None:
 
         interrupted(use, rng.uniform(0.00005, 0.0006))
         assert free(condition)
+
+
+def test_run_locked(alarm: Any) -> None:
+    """Taking a lock within a time, working, letting go."""
+    rng = random.Random(1)
+    for _ in range(1000):
+        lock = threading.RLock()
+        interrupted(lambda lock=lock: run_locked(lock, 1.0, lambda: True), rng.uniform(0.00005, 0.0003))
+        assert free(lock)
+
+
+def test_a_lock_that_another_has() -> None:
+    """Not had in time: nothing is done, and the other one keeps it."""
+    lock, go = threading.RLock(), threading.Event()
+    held = threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            go.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    assert run_locked(lock, 0.01, lambda: True) is None
+    assert not free(lock)
+    go.set()
+    thread.join()
+    assert run_locked(lock, 1.0, lambda: True)
 
 
 def test_event(alarm: Any) -> None:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, Callable, Dict, List
 
 import pytest
-from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, eventually
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S, clock_known, eventually
 
 from kraken_sync import (
     AccountNotLive,
@@ -34,15 +34,6 @@ from kraken_sync import (
     UnknownSymbol,
 )
 from kraken_sync.simulator import Simulator
-
-S = "BTC/USD"
-FAR: Dict[str, Any] = {
-    "symbol": S,
-    "side": "sell",
-    "order_type": "limit",
-    "order_qty": "0.01",
-    "limit_price": 90000,
-}
 
 
 def status(exchange: Simulator, order_id: str) -> str:
@@ -460,16 +451,8 @@ def test_a_late_rejection_is_never_arrived(trader: SpotWSClient, exchange: Simul
     assert "Insufficient funds" in found.reason
 
 
-def clock_known(trader: SpotWSClient) -> None:
-    """The exchange's clock was read once: an order needs it for its deadline."""
-    trader.orders.wait_live()
-    line: Any = trader._line("private")
-    eventually(lambda: line.session.clock.known)
-
-
 def test_an_order_that_arrives_after_the_call_gave_up(trader: SpotWSClient, exchange: Simulator) -> None:
     """ "Never arrived" is not said while the engine can still take it."""
-    trader.orders.wait_live()
     clock_known(trader)
     exchange.faults.request_delay = 1.0
     with pytest.raises(OrderOutcomeUnknown) as caught:
@@ -483,7 +466,6 @@ def test_an_order_that_arrives_after_the_call_gave_up(trader: SpotWSClient, exch
 
 def test_a_late_order_misses_its_deadline(trader: SpotWSClient, exchange: Simulator) -> None:
     """The engine refuses it, and it is said that it never arrived."""
-    trader.orders.wait_live()
     clock_known(trader)
     exchange.faults.request_delay = 2.0
     with pytest.raises(OrderOutcomeUnknown) as caught:

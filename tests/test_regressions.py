@@ -759,11 +759,11 @@ def test_interrupted_send_condemns_the_line() -> None:
                 raise KeyboardInterrupt
 
         codec, transport._codec = transport._codec, Interrupting()
-        with transport.send_lock, pytest.raises(KeyboardInterrupt):
-            transport.send(b"half", 1.0)
+        with pytest.raises(KeyboardInterrupt):
+            transport.exclusively(1.0, lambda: transport.send(b"half", 1.0))
         transport._codec = codec
-        with transport.send_lock, pytest.raises(ConnectionError):
-            transport.send(b"order", 1.0)
+        with pytest.raises(ConnectionError):
+            transport.exclusively(1.0, lambda: transport.send(b"order", 1.0))
         transport.dispose()
 
 
@@ -915,7 +915,7 @@ def test_watchdog_does_not_spin(client: SpotWSClient) -> None:
         real(**how)
 
     connection.pump = counted
-    with connection._transport.send_lock:
+    with connection._transport._send_lock:
         connection._wake_watchdog()
         threading.Event().wait(0.5)
 

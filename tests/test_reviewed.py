@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import signal
 import threading
 from decimal import Decimal, localcontext
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
-from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, eventually
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S, clock_known, eventually
 
 from kraken_sync import (
+    AccountNotLive,
     CredentialsMissing,
-    KrakenError,
     OrderOutcomeUnknown,
     Outcome,
+    ReplyTimeout,
     SpotOrderBookClient,
     SpotWSClient,
     WSState,
 )
-from kraken_sync.core.account import Orders
+from kraken_sync.core.account import Balances, Orders
 from kraken_sync.core.in_flight import InFlight, Request
 from kraken_sync.core.messages import decode_envelope
 from kraken_sync.core.numbers import decimal_of
+from kraken_sync.core.order_gate import closed_for
 from kraken_sync.core.standing import BookState
 from kraken_sync.core.times import ServerClock, time_text
 from kraken_sync.replies import error_of
 from kraken_sync.simulator import Simulator
-
-S = "BTC/USD"
-FAR: Dict[str, Any] = {
-    "symbol": S,
-    "side": "buy",
-    "order_type": "limit",
-    "order_qty": "0.1",
-    "limit_price": 60000,
-}
 
 
 def test_an_interrupt_does_not_end_the_request_ids() -> None:
@@ -79,9 +71,7 @@ def test_an_interrupted_token_fetch_leaves_nobody_waiting(trader: SpotWSClient, 
 
 def test_the_orders_of_a_lost_batch_are_settled_one_by_one(trader: SpotWSClient, exchange: Simulator) -> None:
     """Reconciling the first does not forget the second."""
-    trader.orders.wait_live()
-    line: Any = trader._line("private")
-    eventually(lambda: line.session.clock.known)
+    clock_known(trader)
     exchange.faults.drop_replies = 1
     order = {name: value for name, value in FAR.items() if name != "symbol"}
     with pytest.raises(OrderOutcomeUnknown) as caught:
@@ -264,49 +254,98 @@ def test_no_key_is_told_at_once() -> None:
 
 def test_a_timed_out_reader_takes_nothing_from_others(trader: SpotWSClient, exchange: Simulator) -> None:
     """``wait_live()`` gives up; the executions that an order wanted stay wished for."""
+    exchange.faults.ack_delay = 1.0
     line: Any = trader._private("a test", WAIT)
     line.keep_orders()
-    with contextlib.suppress(KrakenError):
-        trader.orders.wait_live(0.0)
+    with pytest.raises((ReplyTimeout, AccountNotLive)):
+        trader.orders.wait_live(0.1)
 
     assert [str(key) for key in line.session.registry.wishes] == ["executions"]
+
+
+def test_the_switch_does_not_end_unheard(trader: SpotWSClient, exchange: Simulator) -> None:
+    """A client that is closed under an armed switch says so, and so does the switch."""
+    told: queue.Queue[str] = queue.Queue()
+    switch = trader.dead_mans_switch(60, on_failure=told.put)
+    switch.__enter__()
+    trader.close()
+
+    assert "the exchange cancels all orders in" in told.get(timeout=WAIT)
+    assert switch.failure == "the client was closed"
+
+
+def test_disarming_is_tried_in_maintenance() -> None:
+    """The gate holds back what the exchange would not take; disarming is worth a try."""
+    assert closed_for("cancel_all", {}, "maintenance")
+    assert closed_for("cancel_all_orders_after", {}, "maintenance") is None
+
+
+def test_the_exchanges_own_rate_is_taken_over_at_once(new_client: Callable[..., SpotWSClient]) -> None:
+    """Before this client has sent any order: the tier, and the count of other clients."""
+    with Simulator(seed=5, rate=0, tier="pro", key=CANARY_KEY, secret=CANARY_SECRET) as strict:
+        options = {
+            "ws_url": strict.ws_url,
+            "auth_ws_url": strict.auth_ws_url,
+            "rest_url": strict.rest_url,
+            "nonce_file": None,
+        }
+        watching = new_client(key=CANARY_KEY, secret=CANARY_SECRET, **options)
+        trading = new_client(key=CANARY_KEY, secret=CANARY_SECRET, **options)
+        watching.executions(ratecounter=True)
+        for _ in range(5):
+            trading.cancel_order(order_id=trading.add_order(**FAR)["order_id"])
+
+        eventually(lambda: watching.trading_rate.count(S) > 8)
+        assert watching.trading_rate.tier.name == "pro"
+
+
+def test_rest_that_lags_behind_does_not_open_an_order() -> None:
+    """A fresh snapshot has it no more: it has ended, and is unknown until REST knows that, too."""
+    orders = Orders()
+    orders.take([{"order_id": "OA", "exec_type": "new", "order_status": "new"}], True, 0.0, 0.0)
+    orders.take([], True, 1.0, 1.0)
+    orders.settle("OA", {"status": "open", "vol": "1"}, 2.0, 2.0)
+    assert orders.records["OA"].status == "unknown"
+    assert list(orders.unsettled) == ["OA"]
+    orders.settle("OA", {"status": "canceled", "vol": "1"}, 3.0, 3.0)
+    assert orders.records["OA"].status == "canceled"
+
+
+def test_numbers_of_balances() -> None:
+    """Kraken mixes numbers and texts; what is neither is left out, and counted."""
+    balances = Balances()
+    items = [{"asset": "USD", "balance": "1.50"}, {"asset": "BTC", "balance": None}]
+    balances.take(items, True, 0.0, 0.0)
+
+    assert balances.totals == {"USD": Decimal("1.50")}
+    assert balances.strange == 1
 
 
 # -- ports -----------------------------------------------------------------------------------
 
 
-def fills(messages: queue.Queue[Any]) -> List[str]:
-    """The ids of the fills that came so far."""
-    found = []
-    while not messages.empty():
-        message = messages.get()
-        if message.get("channel") == "executions" and message.get("type") != "gap":
-            found += [item["exec_id"] for item in message["data"] if item.get("exec_type") == "trade"]
-    return found
+def calling_back(new_client: Callable[..., SpotWSClient]) -> Tuple[SpotWSClient, queue.Queue[Any]]:
+    """A client with a key, and what its callback is called with."""
+    messages: queue.Queue[Any] = queue.Queue()
+    return new_client(key=CANARY_KEY, secret=CANARY_SECRET, callback=messages.put), messages
 
 
 def test_a_callback_counts_every_fill_once(
     new_client: Callable[..., SpotWSClient], exchange: Simulator
 ) -> None:
     """Also over a reconnect, whose snapshot has the fills for our table; unless they are asked for."""
-    messages: queue.Queue[Any] = queue.Queue()
-    client = new_client(
-        key=CANARY_KEY,
-        secret=CANARY_SECRET,
-        callback=messages.put,
-        auth_ws_url=exchange.auth_ws_url,
-        rest_url=exchange.rest_url,
-    )
+    client, messages = calling_back(new_client)
     client.subscribe({"channel": "executions"})
     bought = client.add_order(symbol=S, side="buy", order_type="market", order_qty="0.01")
     client.orders.wait_filled(bought["order_id"], WAIT)
     exchange.cut()
-    eventually(lambda: client.stats()["private"]["reconnects"] == 1)
-    client.orders.wait_live()
-    client.send_message({"method": "ping"})
+    counted, snapshots = [], 0
+    while snapshots < 2:  # of the first connection, and of the second
+        message = messages.get(timeout=WAIT)
+        if message.get("channel") == "executions" and message["type"] != "gap":
+            snapshots += message["type"] == "snapshot"
+            counted += [item["exec_id"] for item in message["data"] if item.get("exec_type") == "trade"]
 
-    eventually(lambda: not messages.empty())
-    counted = fills(messages)
     assert counted
     assert len(counted) == len(set(counted))
 
@@ -315,14 +354,7 @@ def test_what_nobody_asked_for_is_shown_to_nobody(
     new_client: Callable[..., SpotWSClient], exchange: Simulator
 ) -> None:
     """The executions behind an order, and the table of pairs; then they are asked for, and come."""
-    messages: queue.Queue[Any] = queue.Queue()
-    client = new_client(
-        key=CANARY_KEY,
-        secret=CANARY_SECRET,
-        callback=messages.put,
-        auth_ws_url=exchange.auth_ws_url,
-        rest_url=exchange.rest_url,
-    )
+    client, messages = calling_back(new_client)
     placed = client.add_order(**FAR)
     client.orders.wait_open(placed["order_id"])
     assert client.active_private_subscriptions == []

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from functools import partial
 from typing import Callable, Iterator, List
 
 import pytest
@@ -85,8 +86,7 @@ def test_messages(connect: Callable[..., Transport]) -> None:
 
             assert received == [b"a", b"b" * 126, big, b"hello", b"end"]
             assert transport.ignored == 1
-            with transport.send_lock:
-                transport.send_pong(1.0)
+            transport.exclusively(1.0, partial(transport.send_pong, 1.0))
 
 
 def test_byte_by_byte(connect: Callable[..., Transport]) -> None:
@@ -267,8 +267,7 @@ def test_tls_in_both_directions_at_once(tls: tuple) -> None:
 
         def write() -> None:
             while not stop.is_set() and written[0] < 5000:
-                with transport.send_lock:
-                    transport.send(b'{"method":"ping"}', 5.0)
+                transport.exclusively(5.0, lambda: transport.send(b'{"method":"ping"}', 5.0))
                 written[0] += 1
 
         writer = threading.Thread(target=write)
@@ -310,8 +309,7 @@ def test_abort_wakes_everybody(connect: Callable[..., Transport], tls: tuple, se
         def write() -> None:
             try:
                 while True:
-                    with transport.send_lock:
-                        transport.send(b"w" * 1_000_000, 30.0)
+                    transport.exclusively(5.0, lambda: transport.send(b"w" * 1_000_000, 30.0))
             except ConnectionLost as error:
                 ends.append(error.reason)
 
@@ -328,6 +326,17 @@ def test_abort_wakes_everybody(connect: Callable[..., Transport], tls: tuple, se
     assert ends == ["enough", "enough"]
 
 
+def test_a_signal_handler_sends_nothing_into_a_message(connect: Callable[..., Transport]) -> None:
+    """It runs in the thread that is sending: its message would go into the middle of the other one."""
+    with RawServer(sends()) as server:
+        transport = connect(server)
+        inner = transport.exclusively(1.0, lambda: [transport.exclusively(0.0, lambda: "sent")])
+        again = transport.exclusively(1.0, lambda: "sent")
+
+    assert inner == [None]
+    assert again == "sent"
+
+
 def test_send_deadline_condemns(connect: Callable[..., Transport]) -> None:
     """A peer that takes no data: the send ends at its deadline and nothing is ever sent again."""
 
@@ -338,12 +347,11 @@ def test_send_deadline_condemns(connect: Callable[..., Transport]) -> None:
     with RawServer(script) as server:
         transport = connect(server)
         started = time.monotonic()
-        with transport.send_lock:
-            with pytest.raises(ConnectionLost, match="takes no data"):
-                transport.send(b"w" * 30_000_000, 0.4)
-            assert time.monotonic() - started < 3
-            with pytest.raises(ConnectionLost):
-                transport.send(b"order", 0.4)
+        with pytest.raises(ConnectionLost, match="takes no data"):
+            transport.exclusively(5.0, lambda: transport.send(b"w" * 30_000_000, 0.4))
+        assert time.monotonic() - started < 3
+        with pytest.raises(ConnectionLost):
+            transport.exclusively(5.0, lambda: transport.send(b"order", 0.4))
         with pytest.raises(ConnectionLost):
             transport.recv()
 

@@ -20,13 +20,12 @@ import msgspec
 
 from .messages import MalformedFrame, account_snapshot
 from .order import CLOSED, UNKNOWN, Order
-from .order_record import Record, Report, exact
+from .order_record import OPEN_AT_REST, Record, Report, exact
 from .standing import BookState, Standing
 
 KEPT_CLOSED = 10_000
 """How many orders that have ended are remembered."""
 KEPT_FILLS = 50
-OPEN_AT_REST = ("open", "pending")
 KEPT_DIFFS = 1000
 
 _decode = msgspec.json.Decoder(List[Dict[str, Any]], float_hook=Decimal).decode
@@ -60,6 +59,8 @@ class Table(Standing, ABC):
         super().__init__("not subscribed")
         self.name = name
         self.diffs: Deque[Diff] = deque(maxlen=KEPT_DIFFS)
+        self.strange = 0
+        """Items of a shape that cannot be used (an order without an id, say); they are left out."""
         self._sequence = 0
 
     @property
@@ -110,8 +111,6 @@ class Orders(Table):
         """Orders that the exchange must be asked about."""
         self.silent: Dict[str, float] = {}
         """Orders that were acknowledged (then), and of which no report has come yet."""
-        self.strange = 0
-        """Reports without an order id, or of a shape that cannot be used; they are left out."""
         self._closed: Dict[str, None] = {}
 
     def take(self, reports: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
@@ -241,7 +240,6 @@ class Balances(Table):
     def __init__(self) -> None:
         super().__init__("balance")
         self.totals: Dict[str, Decimal] = {}
-        self.strange = 0
 
     def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
         """Apply a message; each item states a new total."""

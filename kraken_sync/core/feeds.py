@@ -43,16 +43,16 @@ class Feeds:
             return _NOTHING
         keys: List[Key] = []
         notes: Tuple[Note, ...] = ()
-        hidden = False
+        shown = False
         for key in self._keys(channel, envelope):
             wish = self._registry.wishes.get(key)
             if wish is not None and wish.takes_data:
                 wish.data_at, wish.mute, wish.was_fed = now, 0, True
                 wish.keep(frame, envelope.type == "snapshot")
                 keys.append(key)
-                hidden = wish.internal
+                shown = shown or not wish.internal
                 notes += gap_over(wish, now)  # data may come before their acknowledgement
-        return Received(tuple(keys), notes, hidden=hidden)
+        return Received(tuple(keys), notes, hidden=bool(keys) and not shown)
 
     def take_book(self, frame: bytes, now: float) -> Received:
         """A frame of the book channel. Raises MalformedFrame."""
@@ -129,14 +129,15 @@ class Feeds:
             reason = f"a message cannot be read: {error}"
             return _resyncing(f"{key}: {reason}", self._resync(wish, table, reason, now))
         wish.data_at, wish.was_fed = now, True
-        if not isinstance(table, Table):
+        if table is None:
             return Received((key,), gap_over(wish, now), hidden=wish.internal)
         if envelope.type == "snapshot":
             wish.mute = 0
-            self._take(table, items, True, wish.acked_at or now, now)
+            notes = self._take(table, items, True, wish.acked_at or now, now)
             table.begin(now)
             table.numbered(envelope.sequence)
-            received = Received((key,), gap_over(wish, now), wake=True, pump=True, hidden=wish.internal)
+            notes = gap_over(wish, now) + notes
+            received = Received((key,), notes, wake=True, pump=True, hidden=wish.internal)
             if not wish.extra or wish.params.get("snap_trades"):
                 return received
             shown = [item for item in items if item.get("exec_type") != "trade"]  # as it was asked for
@@ -147,15 +148,18 @@ class Feeds:
         if not table.follows(envelope.sequence):
             reason = f"a message is missing: sequence {envelope.sequence} came instead of {expected}"
             return _resyncing(f"{key}: {reason}", self._resync(wish, table, reason, now))
-        self._take(table, items, False, now, now)
-        return Received((key,), wake=True, hidden=wish.internal)
+        notes = self._take(table, items, False, now, now)
+        return Received((key,), notes, wake=True, hidden=wish.internal)
 
     def _take(
         self, table: Table, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float
-    ) -> None:
+    ) -> Tuple[Note, ...]:
+        before = table.strange
         table.take(items, snapshot, asked_at, now)
         if table is self._account.orders and self.on_reports is not None:
             self.on_reports(items, now)
+        odd = table.strange - before
+        return (Notice("WARNING", f"client.{table.name}: {odd} items cannot be understood"),) if odd else ()
 
     def _keys(self, channel: str, envelope: Envelope) -> List[Key]:
         plain = Key(channel)

@@ -13,6 +13,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 from .order import CLOSED, OPEN, UNKNOWN, Order
 
 _REST_STATUS = {"pending": "pending_new", "closed": "filled", "canceled": "canceled", "expired": "expired"}
+OPEN_AT_REST = ("open", "pending")
+"""What REST calls an order that can still trade."""
 EXACT, AVERAGES = Context(prec=60), Context(prec=28)
 Report = Mapping[str, Any]
 _OF_A_FILL = frozenset(
@@ -86,7 +88,7 @@ class Record:
 
     def settle(self, entry: Report, now: float) -> None:
         """Take over what REST says of it, which is complete."""
-        if self.status in CLOSED and entry.get("status") in ("open", "pending"):
+        if self.status in CLOSED and entry.get("status") in OPEN_AT_REST:
             return  # an order that has ended does not come back; REST may lag behind
         self._order, self.touched = None, now
         filled = number(entry.get("vol_exec"))

@@ -29,8 +29,11 @@ class Condition(threading.Condition):
         try:
             return super().wait(timeout)
         except BaseException:
-            if not self._is_owned():  # type: ignore[attr-defined]
-                self.acquire()
+            try:
+                self.release()
+            except RuntimeError:
+                pass  # it was interrupted before it had its lock back
+            self.acquire()
             raise
 
     def wait_until(self, done: Callable[[], bool], deadline: Optional[float]) -> bool:

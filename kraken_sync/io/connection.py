@@ -11,7 +11,6 @@ from ..core.channels import Ask, Key
 from ..core.in_flight import Reply, Request
 from ..core.subscriptions import Call
 from ..errors import ConnectionLost, ReplyTimeout, SubscriptionRefused
-from .condition import run_locked
 from .deadline import lock_timeout
 from .line import Line
 from .streams import Stream
@@ -194,9 +193,8 @@ class Connection(Line):
                     )
                 transport = self._transport
             assert transport is not None
-            sent = run_locked(
-                transport.send_lock, lock_timeout(deadline), partial(self._send_if_current, transport, send)
-            )
+            send_now = partial(self._send_if_current, transport, send)
+            sent = transport.exclusively(lock_timeout(deadline), send_now)
             if sent is None:
                 raise ReplyTimeout("other messages were in the way for too long")
             if sent:

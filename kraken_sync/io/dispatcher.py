@@ -53,10 +53,7 @@ class Dispatcher:
 
     def _call(self, message: Any) -> None:
         try:
-            result = self._callback(message)
-            if inspect.iscoroutine(result):
-                result.close()
-                raise TypeError("the callback gave a coroutine: it must be a plain function, without 'async'")
+            no_coroutine(self._callback(message))
         except (Exception, SystemExit) as error:
             self._failed(self._callback, error)
 
@@ -76,6 +73,13 @@ class Dispatcher:
             )
             if not _somebody_logs():
                 traceback.print_exception(type(error), error, error.__traceback__)
+
+
+def no_coroutine(result: Any) -> None:
+    """Raise TypeError if a callback gave a coroutine, which nobody would ever run."""
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError("the callback gave a coroutine: it must be a plain function, without 'async'")
 
 
 def _somebody_logs() -> bool:

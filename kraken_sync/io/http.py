@@ -212,7 +212,7 @@ def _translated(error: BaseException, call: Call, what: str, url: str) -> Kraken
         where = urlsplit(url).netloc
         return ConnectFailed(f"cannot connect to {where}: {words[-120:]}. Are you online?", step="connect")
     if isinstance(error, requests.exceptions.InvalidHeader):
-        return CredentialsInvalid("the API key has characters that none has; copy it again")
+        return CredentialsInvalid("the API key has characters that no API key has; copy it again")
     if call.why or isinstance(error, requests.exceptions.Timeout):
         return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}")
     return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {words:.200}")
@@ -234,17 +234,16 @@ def _new_session(proxy: Optional[Proxy]) -> Any:
     def known(kind: Any) -> Any:
         """``kind``, telling the call that uses it."""
 
-        class Known(kind):  # type: ignore[misc]
-            def connect(self) -> Any:
-                _mine(self)
-                super().connect()
-                _mine(self)
+        def connect(self: Any) -> None:
+            _mine(self)
+            kind.connect(self)
+            _mine(self)
 
-            def request(self, *args: Any, **kwargs: Any) -> Any:
-                _mine(self)
-                return super().request(*args, **kwargs)
+        def request(self: Any, *args: Any, **kwargs: Any) -> Any:
+            _mine(self)
+            return kind.request(self, *args, **kwargs)
 
-        return Known
+        return type("Known", (kind,), {"connect": connect, "request": request})
 
     def pool(kind: Any, connection_kind: Any) -> Any:
         return type(kind.__name__, (kind,), {"ConnectionCls": known(connection_kind)})

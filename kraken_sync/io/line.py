@@ -33,7 +33,7 @@ from ..errors import (
     again,
 )
 from . import budget
-from .condition import Condition, Event, run_locked
+from .condition import Condition, Event
 from .dial import Target
 from .holds import Holds, Refs
 from .streams import Stream
@@ -227,7 +227,7 @@ class Line:
         transport = self._transport
         if transport is None:
             return
-        if not run_locked(transport.send_lock, 0.0, partial(self._send_due, transport)) and wake:
+        if not transport.exclusively(0.0, partial(self._send_due, transport)) and wake:
             self._wake_watchdog()
 
     def _send_due(self, transport: Transport) -> bool:

@@ -77,7 +77,7 @@ class PrivateConnection(Connection):
         self._settle_failures = 0
         self._keeps_orders = False
         self.on_alarm: Optional[Callable[[str], None]] = None
-        """Told, on the errands' thread, that the dead man's switch is not being renewed."""
+        """Told, on a thread of its own, that the dead man's switch is not being renewed."""
 
     # -- tokens ------------------------------------------------------------------------------
 

@@ -11,10 +11,10 @@ import ssl
 import threading
 import time
 from functools import partial
-from typing import Any, List, Optional
+from typing import Any, Callable, List, Optional
 
 from ..errors import ConnectFailed, ConnectionLost
-from .condition import run_locked
+from .condition import Value, run_locked
 from .dial import Target, dial
 from .guarded_socket import Broken, GuardedSocket
 
@@ -37,8 +37,10 @@ class Transport:
         self._pong: Optional[bytes] = None
         self.step = "resolve"
         """What :meth:`connect` is doing: ``resolve``, ``connect``, ``tls`` or ``handshake``."""
-        self.send_lock = threading.RLock()
+        self._send_lock = threading.RLock()
         """Held by whoever sends; guards the order of frames on the wire."""
+        self._sender: Optional[int] = None
+        """The thread that may send now."""
         self.close_code: Optional[int] = None
         self.ignored = 0
         """Frames that are no text, and were dropped."""
@@ -113,15 +115,32 @@ class Transport:
 
     # -- any thread --------------------------------------------------------------------------
 
+    def exclusively(self, timeout: float, work: Callable[[], Value]) -> Optional[Value]:
+        """Call ``work()``, which may send, while nobody else does.
+
+        None if others are in the way for ``timeout`` seconds (-1: for ever), or if this thread is sending
+        already: a signal handler must not put its message into the middle of another one.
+        """
+        return run_locked(self._send_lock, timeout, partial(self._alone, work))
+
+    def _alone(self, work: Callable[[], Value]) -> Optional[Value]:
+        if self._sender is not None:
+            return None
+        try:
+            self._sender = threading.get_ident()
+            return work()
+        finally:
+            self._sender = None
+
     def send(self, frame: bytes, timeout: float) -> None:
-        """Send one text message, whole. The caller holds ``send_lock``.
+        """Send one text message, whole. Only within :meth:`exclusively`.
 
         Blocks up to ``timeout`` seconds. A failure condemns the connection: a part may have left.
 
         Raises:
             ConnectionLost: the connection is, or is now, of no use.
         """
-        assert self.send_lock._is_owned()  # type: ignore[attr-defined]
+        assert self._sender == threading.get_ident()
         guard, codec = self._connected()
         guard.write_deadline = time.monotonic() + timeout
         guard.accepted = 0
@@ -136,7 +155,7 @@ class Transport:
             raise lost from error
 
     def send_pong(self, timeout: float) -> None:
-        """Answer the last protocol ping, if there is one. The caller holds ``send_lock``."""
+        """Answer the last protocol ping, if there is one. Only within :meth:`exclusively`."""
         payload, self._pong = self._pong, None
         if payload is None:
             return
@@ -153,7 +172,7 @@ class Transport:
         if guard is None or codec is None:
             self.abort("closed")
             return
-        run_locked(self.send_lock, timeout, partial(self._send_close, b"\x03\xe8", timeout))  # 1000, normal
+        self.exclusively(timeout, partial(self._send_close, b"\x03\xe8", timeout))  # 1000, normal
         self.abort("closed")
 
     def _send_close(self, payload: bytes, timeout: float) -> None:
@@ -267,7 +286,7 @@ class Transport:
             self.close_code = int.from_bytes(payload[:2], "big")
         words = payload[2:].decode("utf-8", "replace")
         reason = f"closed by the exchange ({self.close_code or 'no code'}{': ' + words if words else ''})"
-        run_locked(self.send_lock, 0.0, partial(self._send_close, payload[:2], 0.1))
+        self.exclusively(0.0, partial(self._send_close, payload[:2], 0.1))
         guard.broken = reason  # what the peer said explains more than what followed from it
         guard.abort(reason)
         raise self._lost(Broken(reason))

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections import Counter
+from typing import Any, Callable
 
 import kraken.base_api
 import kraken.spot.websocket
@@ -64,7 +65,7 @@ async def client() -> dict:
             messages.append(message)
             news.set()
 
-    async def until(found, what: str):  # type: ignore[no-untyped-def]
+    async def until(found: Callable[[dict], Any], what: str) -> dict:
         ends = time.monotonic() + 40
         while True:
             for message in list(messages):
@@ -115,7 +116,7 @@ async def client() -> dict:
     canceled = await ask("cancel_order", {"order_id": [order_id]}, 103)
     seen["replies"] = [reply["success"] for reply in (placed, amended, canceled)]
 
-    def told(kind: str):  # type: ignore[no-untyped-def]
+    def told(kind: str) -> Callable[[dict], Any]:
         return lambda m: (
             m.get("channel") == "executions"
             and any(item.get("order_id") == order_id and item["exec_type"] == kind for item in m["data"])
