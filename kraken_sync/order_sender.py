@@ -42,6 +42,8 @@ ORDER_DEADLINE = 5.0
 MAX_UNKNOWN = 10_000
 PATIENCE = 5.0
 """Seconds after which what may be repeated is repeated, for who would wait for ever."""
+PAUSE = 0.05
+"""Seconds before what may be repeated, and could not be sent, is tried again."""
 RULES_TIMEOUT = 3.0
 """Seconds for which an order waits for the table of pairs at most; without it the exchange judges alone."""
 
@@ -202,16 +204,19 @@ class OrderSender(Subscribing):
             The request that was answered (None if none was, but it is done), and the first one if its
             reply was lost.
         """
-        now = time.monotonic()
-        halfway = now + PATIENCE if ends is None else (now + ends) / 2
-        try:
-            return self._trade(method, params, halfway, replies, confirmed), None
-        except OrderNotSent:
-            if time.monotonic() < halfway:
-                raise
-            return self._trade(method, params, ends, replies, confirmed), None  # half the time is left
-        except OrderOutcomeUnknown as error:
-            lost = error
+        while True:
+            now = time.monotonic()
+            halfway = now + PATIENCE if ends is None else (now + ends) / 2
+            try:
+                return self._trade(method, params, halfway, replies, confirmed), None
+            except OrderNotSent as error:  # that was no attempt yet
+                lacks_line = isinstance(error.__cause__, (ConnectFailed, ConnectionLost, ReplyTimeout))
+                if not lacks_line or (ends is not None and ends - time.monotonic() < PAUSE):
+                    raise
+                time.sleep(PAUSE)
+            except OrderOutcomeUnknown as error:
+                lost = error
+                break
         first = next(one for one in self._unknown if one.error is lost)
         request = None
         if not done():

@@ -254,11 +254,11 @@ def test_no_key_is_told_at_once() -> None:
 
 def test_a_timed_out_reader_takes_nothing_from_others(trader: SpotWSClient, exchange: Simulator) -> None:
     """``wait_live()`` gives up; the executions that an order wanted stay wished for."""
-    exchange.faults.ack_delay = 1.0
+    exchange.faults.ack_delay = 0.3
     line: Any = trader._private("a test", WAIT)
     line.keep_orders()
     with pytest.raises((ReplyTimeout, AccountNotLive)):
-        trader.orders.wait_live(0.1)
+        trader.orders.wait_live(0.05)
 
     eventually(lambda: line.session.account.orders.live)
     assert exchange.requests("unsubscribe") == []
