@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -60,6 +61,10 @@ def test_condition(alarm: Any) -> None:
         assert free(condition)
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 10),
+    reason="3.9 looks for signals between any two instructions; docs/threads.rst tells users what remains",
+)
 def test_run_locked(alarm: Any) -> None:
     """Taking a lock within a time, working, letting go."""
     rng = random.Random(1)
