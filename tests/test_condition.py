@@ -13,6 +13,12 @@ import pytest
 from kraken_sync.io.condition import Condition, Event, run_locked
 
 
+promised = pytest.mark.skipif(
+    sys.version_info < (3, 10),
+    reason="3.9 looks for signals between any two instructions; docs/threads.rst tells users what remains",
+)
+
+
 class Interrupted(KeyboardInterrupt):
     """What the signal raises."""
 
@@ -47,6 +53,7 @@ def interrupted(use: Any, after: float) -> None:
             use()
 
 
+@promised
 def test_condition(alarm: Any) -> None:
     """Entering, waiting, notifying and leaving: the lock is free afterwards, only the signal is raised."""
     rng = random.Random(1)
@@ -61,10 +68,7 @@ def test_condition(alarm: Any) -> None:
         assert free(condition)
 
 
-@pytest.mark.skipif(
-    sys.version_info < (3, 10),
-    reason="3.9 looks for signals between any two instructions; docs/threads.rst tells users what remains",
-)
+@promised
 def test_run_locked(alarm: Any) -> None:
     """Taking a lock within a time, working, letting go."""
     rng = random.Random(1)
@@ -94,6 +98,7 @@ def test_a_lock_that_another_has() -> None:
     assert run_locked(lock, 1.0, lambda: True)
 
 
+@promised
 def test_event(alarm: Any) -> None:
     """The same for the lock inside an event."""
     rng = random.Random(1)
