@@ -12,7 +12,6 @@ import pytest
 
 from kraken_sync.io.condition import Condition, Event, run_locked
 
-
 promised = pytest.mark.skipif(
     sys.version_info < (3, 10),
     reason="3.9 looks for signals between any two instructions; docs/threads.rst tells users what remains",
