@@ -15,8 +15,8 @@ import json
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from kraken_sync.core.book import Book
-from kraken_sync.core.messages import decode_book
+from kraken_sync.core.book.book import Book
+from kraken_sync.core.wire.messages import decode_book
 from kraken_sync.simulator.exchange import Exchange
 from kraken_sync.simulator.faults import Faults
 

@@ -22,9 +22,9 @@ from typing import Any, Callable, List, Optional, Tuple
 
 from bench_book import SYMBOL, feed
 
-from kraken_sync.core.channels import check
-from kraken_sync.core.limits import Timing
-from kraken_sync.core.session import Session
+from kraken_sync.core.session.session import Session
+from kraken_sync.core.timing import Timing
+from kraken_sync.core.wire.channels import check
 from kraken_sync.io.dial import Target
 from kraken_sync.io.transport import Transport
 

@@ -14,10 +14,10 @@
 import logging
 
 from .client import SpotWSClient
-from .core.limits import Timing
-from .core.order import Order
-from .core.snapshot import BookSnapshot, Level
-from .core.standing import BookState
+from .core.book.snapshot import BookSnapshot, Level
+from .core.freshness import BookState
+from .core.orders.order import Order
+from .core.timing import Timing
 from .errors import (
     AccountNotLive,
     BookNotLive,
@@ -44,10 +44,10 @@ from .errors import (
 )
 from .io.budget import set_connection_budget
 from .lifecycle import WSState
-from .order_book import OrderBook
+from .market.order_book import OrderBook
+from .market.subscription import Subscription
 from .orderbook_client import SpotOrderBookClient
-from .reconciled import Outcome, Reconciled
-from .subscription import Subscription
+from .trading.reconciled import Outcome, Reconciled
 from .version import __version__
 
 __all__ = [

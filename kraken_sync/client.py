@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Union
 
 from .arguments import method_of, params_of
-from .core.credentials import credentials_of
-from .core.limits import Timing
-from .core.messages import FrameDecoder, ParseFloat, error_text
-from .core.order_params import PRIVATE_METHODS
-from .core.refusals import TOO_FAST
-from .core.secret import Secret
+from .core.orders.params import PRIVATE_METHODS
+from .core.timing import Timing
+from .core.wire.credentials import credentials_of
+from .core.wire.error_texts import TOO_FAST
+from .core.wire.messages import FrameDecoder, ParseFloat, error_text
+from .core.wire.secret import Secret
 from .errors import RateLimited, RequestRefused
-from .io.connection import Connection
+from .io.connection.connection import Connection
 from .io.deadline import deadline_of, time_left
 from .io.dial import Proxy, Target
 from .io.engine import LEVEL3, PRIVATE, PUBLIC
 from .io.nonces import Nonces
 from .io.rest import Rest
-from .replies import error_of, rejected
-from .trading import Trading
+from .trading.replies import error_of, rejected
+from .trading_methods import Trading
 
 
 class SpotWSClient(Trading):

@@ -13,15 +13,15 @@ import warnings
 import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from .core.credentials import Credentials, from_environment
-from .core.limits import Timing
-from .core.secret import Secret
+from .core.timing import Timing
+from .core.wire.credentials import Credentials, from_environment
+from .core.wire.secret import Secret
 from .errors import ClientClosed, CredentialsMissing, ForkedClient
-from .io.connection import Connection
+from .io.connection.connection import Connection
+from .io.connection.private import PrivateConnection
 from .io.deadline import deadline_of
 from .io.dial import Target
 from .io.engine import PRIVATE, PUBLIC, Engine
-from .io.private import PrivateConnection
 from .io.rest import Rest, missing
 from .io.streams import Decode, Stream
 from .offered import offered

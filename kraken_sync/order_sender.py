@@ -11,10 +11,10 @@ import logging
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from .core.order_params import ADDING
-from .core.pair_rules import PairRules
-from .core.refusals import AMBIGUOUS, TOKEN_REFUSED
-from .core.times import time_text
+from .core.orders.pair_rules import PairRules
+from .core.orders.params import ADDING
+from .core.wire.error_texts import AMBIGUOUS, TOKEN_REFUSED
+from .core.wire.times import time_text
 from .errors import (
     ConnectFailed,
     ConnectionLost,
@@ -23,16 +23,16 @@ from .errors import (
     OrderOutcomeUnknown,
     ReplyTimeout,
 )
-from .history import History
+from .io.connection.private import PrivateConnection
 from .io.deadline import sooner, time_left
 from .io.engine import PRIVATE, PUBLIC
-from .io.private import PrivateConnection
-from .order_gate import GateShut, OrderGate
-from .replies import refusal, rejected
+from .market.history import History
+from .market.symbols import TABLE_LIFETIME
 from .subscribing import Subscribing
-from .symbol_lookup import TABLE_LIFETIME
-from .trading_rate import RateMirror
-from .unknown import TradingRequest, Unknown
+from .trading.order_gate import GateShut, OrderGate
+from .trading.rate_mirror import RateMirror
+from .trading.replies import refusal, rejected
+from .trading.unknown import TradingRequest, Unknown
 
 log = logging.getLogger("kraken_sync")
 

@@ -10,20 +10,20 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from .client import SpotWSClient
-from .core.book_sync import BookSync, Verdict
-from .core.channels import check
-from .core.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_envelope
-from .core.numbers import fixed, scaled
-from .core.standing import BookState
-from .core.symbols import spelled
+from .core.book.sync import BookSync, Verdict
+from .core.freshness import BookState
+from .core.wire.channels import check
+from .core.wire.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_envelope
+from .core.wire.numbers import fixed, scaled
+from .core.wire.symbols import spelled
 from .errors import BookNotLive, ClientClosed
 from .io.condition import Condition
-from .io.connection import Connection
+from .io.connection.connection import Connection
 from .io.deadline import deadline_of, time_left
 from .io.dispatcher import no_coroutine
 from .io.engine import PUBLIC, Engine
 from .io.streams import Decode
-from .subscription import Subscription
+from .market.subscription import Subscription
 
 Callback = Callable[..., Any]
 

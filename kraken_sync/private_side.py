@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any, Dict, Mapping, Optional, Union
 
-from .account_view import Balance, Orders
-from .core.secret import Secret
-from .history import History
+from .core.wire.secret import Secret
 from .io.deadline import deadline_of
 from .lifecycle import Lifecycle
+from .market.history import History
 from .offered import offered
+from .trading.account import Balance, Orders
 
 
 class PrivateSide(Lifecycle):

@@ -13,10 +13,10 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tup
 
 import msgspec
 
-from .core import messages
-from .core.book import Book, smallest_depth
-from .core.channels import DEPTHS
-from .core.messages import BookData, MalformedFrame
+from .core.book.book import Book, smallest_depth
+from .core.wire import messages
+from .core.wire.channels import DEPTHS
+from .core.wire.messages import BookData, MalformedFrame
 
 Decimals = Mapping[str, Tuple[int, int]]
 

@@ -6,21 +6,21 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from .arguments import check_params
-from .core import channels
-from .core.channels import Ask
-from .core.order_params import PRIVATE_METHODS
-from .core.standing import BookState
-from .core.symbols import SymbolTable
+from .core.freshness import BookState
+from .core.orders.params import PRIVATE_METHODS
+from .core.wire import channels
+from .core.wire.channels import Ask
+from .core.wire.symbols import SymbolTable
 from .errors import BookNotLive, KrakenError, ReplyTimeout, SubscriptionRefused
-from .io.connection import BOOK, FRAMES, Connection
+from .io.connection.connection import BOOK, FRAMES, Connection
 from .io.deadline import deadline_of, time_left
 from .io.engine import LEVEL3, PRIVATE, PUBLIC
-from .io.holds import BookHolder
+from .io.holders import BookHolder
 from .io.streams import DROP_OLDEST, RAISE
-from .order_book import OrderBook, book_key
+from .market.order_book import OrderBook, book_key
+from .market.subscription import ItemStream, Subscription
+from .market.symbols import SymbolLookup
 from .private_side import PrivateSide
-from .subscription import ItemStream, Subscription
-from .symbol_lookup import SymbolLookup
 
 Symbols = Union[str, Sequence[str]]
 Message = Dict[str, Any]

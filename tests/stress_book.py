@@ -10,8 +10,8 @@ import random
 
 from oracle import Digits, Walk
 
-from kraken_sync.core.book import Book
-from kraken_sync.core.messages import decode_book
+from kraken_sync.core.book.book import Book
+from kraken_sync.core.wire.messages import decode_book
 
 
 def walk(seed: int) -> int:

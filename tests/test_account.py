@@ -9,13 +9,13 @@ from typing import Any, Dict, List
 
 import pytest
 
-from kraken_sync.core.account import Balances, Orders, decode_items
-from kraken_sync.core.channels import check
-from kraken_sync.core.limits import Timing
-from kraken_sync.core.messages import MalformedFrame
-from kraken_sync.core.secret import Secret
-from kraken_sync.core.session import Session
-from kraken_sync.core.standing import BookState
+from kraken_sync.core.freshness import BookState
+from kraken_sync.core.orders.tables import Balances, Orders, decode_items
+from kraken_sync.core.session.session import Session
+from kraken_sync.core.timing import Timing
+from kraken_sync.core.wire.channels import check
+from kraken_sync.core.wire.messages import MalformedFrame
+from kraken_sync.core.wire.secret import Secret
 
 NEW = {
     "order_id": "OA",
@@ -359,8 +359,9 @@ def test_recorded_messages_go_into_the_tables(captures: Path) -> None:
 
 def test_recorded_replies_are_understood(captures: Path) -> None:
     """Every recorded reply and error ends the request that it belongs to."""
-    from kraken_sync.core.in_flight import Request
-    from kraken_sync.replies import error_of, refusal
+    from kraken_sync.core.session.session.requests import Request
+
+    from kraken_sync.trading.replies import error_of, refusal
 
     for name in ("trading_responses", "errors"):
         for line in (captures / "kraken-async-rs" / f"{name}.jsonl").read_text("utf-8").splitlines():

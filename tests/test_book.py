@@ -9,8 +9,8 @@ from typing import List
 import pytest
 from oracle import Digits, Walk
 
-from kraken_sync.core.book import Book, smallest_depth
-from kraken_sync.core.messages import BookData, WireLevel, decode_book
+from kraken_sync.core.book.book import Book, smallest_depth
+from kraken_sync.core.wire.messages import BookData, WireLevel, decode_book
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "book_vectors.json").read_text("utf-8"))
 

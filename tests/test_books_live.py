@@ -294,7 +294,7 @@ def test_waiting_has_an_end(client: SpotWSClient) -> None:
 
 def test_readers_see_one_state_while_updates_pour_in(client: SpotWSClient, exchange: Simulator) -> None:
     """Whatever the I/O thread does meanwhile, each state read is whole: its checksum holds."""
-    from kraken_sync.core.checksum import book_checksum
+    from kraken_sync.core.book.book.checksum import book_checksum
 
     book = client.book("BTC/USD", depth=100)
     wrong, reads, stop = [], [0], threading.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kraken_sync.core.channels import DEPTHS, INTERVALS, Key, check
+from kraken_sync.core.wire.channels import DEPTHS, INTERVALS, Key, check
 from kraken_sync.errors import UnknownChannel
 
 

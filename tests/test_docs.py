@@ -9,9 +9,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from kraken_sync.cli.main.commands import group
 
 import kraken_sync
-from kraken_sync.commands import group
 from kraken_sync.simulator import Simulator
 
 ROOT = Path(__file__).parents[1]

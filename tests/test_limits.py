@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 
-from kraken_sync.core.limits import ConnectionBudget, Timing, TokenBucket, retry_delay
-from kraken_sync.core.liveness import Liveness
+from kraken_sync.core.session.session.liveness import Liveness
+
+from kraken_sync.core.timing import ConnectionBudget, Timing, TokenBucket, retry_delay
 
 TIMING = Timing()
 

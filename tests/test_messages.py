@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kraken_sync.core.limits import Timing
-from kraken_sync.core.messages import FrameDecoder, MalformedFrame, decode_envelope, encode, error_text
-from kraken_sync.core.session import Session
+from kraken_sync.core.session.session import Session
+from kraken_sync.core.timing import Timing
+from kraken_sync.core.wire.messages import FrameDecoder, MalformedFrame, decode_envelope, encode, error_text
 
 DATA = Path(__file__).parent / "data"
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from kraken_sync.core.numbers import decimals_of, fixed, scaled, to_decimal
+from kraken_sync.core.wire.numbers import decimals_of, fixed, scaled, to_decimal
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from decimal import Decimal
 from typing import Any, Dict
 
 import pytest
+from kraken_sync.core.session.session.dead_mans_switch import DeadMan
 
-from kraken_sync.core.dead_man import DeadMan
-from kraken_sync.core.messages import encode
-from kraken_sync.core.order_gate import closed_for
-from kraken_sync.core.order_params import METHODS, ORDER_TYPES, prepared
-from kraken_sync.core.pair_rules import PairRules
-from kraken_sync.core.times import ServerClock, parse_time, time_text
-from kraken_sync.core.trading_rate import TIERS, TradingRate, cost, tier_of
+from kraken_sync.core.orders.gate import closed_for
+from kraken_sync.core.orders.pair_rules import PairRules
+from kraken_sync.core.orders.params import METHODS, ORDER_TYPES, prepared
+from kraken_sync.core.orders.rate_limits import TIERS, TradingRate, cost, tier_of
+from kraken_sync.core.wire.messages import encode
+from kraken_sync.core.wire.times import ServerClock, parse_time, time_text
 
 RULES = PairRules(
     "BTC/USD", "online", Decimal("0.1"), Decimal("0.00000001"), Decimal("0.00005"), Decimal("0.5")

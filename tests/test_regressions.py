@@ -19,6 +19,9 @@ from typing import Any, Callable, Dict
 
 import pytest
 from conftest import FAST, WAIT, eventually
+from kraken_sync.core.book.book.sync import BookSync
+from kraken_sync.core.session.session.liveness import Liveness
+from kraken_sync.core.session.session.registry import Registry
 from raw_server import RawServer, drain, frame, greet
 
 from kraken_sync import (
@@ -32,13 +35,10 @@ from kraken_sync import (
     Timing,
     WSState,
 )
-from kraken_sync.core.book_sync import BookSync
-from kraken_sync.core.channels import Key, check
-from kraken_sync.core.limits import TokenBucket
-from kraken_sync.core.liveness import Liveness
-from kraken_sync.core.messages import gap_frame
-from kraken_sync.core.session import Session
-from kraken_sync.core.subscriptions import Registry
+from kraken_sync.core.session.session import Session
+from kraken_sync.core.timing import TokenBucket
+from kraken_sync.core.wire.channels import Key, check
+from kraken_sync.core.wire.messages import gap_frame
 from kraken_sync.io import budget
 from kraken_sync.io.condition import Condition
 from kraken_sync.io.dial import Target

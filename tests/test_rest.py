@@ -33,8 +33,8 @@ from kraken_sync import (
     RestRefused,
     SpotWSClient,
 )
-from kraken_sync.core.secret import Secret
-from kraken_sync.core.signing import sign
+from kraken_sync.core.wire.secret import Secret
+from kraken_sync.core.wire.signing import sign
 from kraken_sync.io.nonces import Nonces
 from kraken_sync.simulator import Simulator
 

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S, clock_known, eventually
+from kraken_sync.core.session.session.requests import InFlight, Request
 
 from kraken_sync import (
     AccountNotLive,
@@ -21,15 +22,14 @@ from kraken_sync import (
     SpotWSClient,
     WSState,
 )
-from kraken_sync.core.account import Balances, Orders
-from kraken_sync.core.in_flight import InFlight, Request
-from kraken_sync.core.messages import decode_envelope
-from kraken_sync.core.numbers import decimal_of
-from kraken_sync.core.order_gate import closed_for
-from kraken_sync.core.standing import BookState
-from kraken_sync.core.times import ServerClock, time_text
-from kraken_sync.replies import error_of
+from kraken_sync.core.freshness import BookState
+from kraken_sync.core.orders.gate import closed_for
+from kraken_sync.core.orders.tables import Balances, Orders
+from kraken_sync.core.wire.messages import decode_envelope
+from kraken_sync.core.wire.numbers import decimal_of
+from kraken_sync.core.wire.times import ServerClock, time_text
 from kraken_sync.simulator import Simulator
+from kraken_sync.trading.replies import error_of
 
 
 def test_an_interrupt_does_not_end_the_request_ids() -> None:
@@ -193,7 +193,7 @@ def test_an_unreadable_report_is_a_hole(trader: SpotWSClient) -> None:
 )
 def test_only_a_no_is_a_no(reply: bytes, error: Any) -> None:
     """A reply that does not say that it failed has not failed."""
-    from kraken_sync.core.in_flight import Reply
+    from kraken_sync.core.session.session.requests import Reply
 
     assert error_of(Reply(reply, decode_envelope(reply))) == error
 

@@ -27,7 +27,7 @@ from kraken_sync import (
     RestRefused,
     SpotWSClient,
 )
-from kraken_sync.core.secret import HiddenBytes, Secret
+from kraken_sync.core.wire.secret import HiddenBytes, Secret
 from kraken_sync.simulator import Simulator
 
 

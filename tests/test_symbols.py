@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kraken_sync.core.symbols import SymbolTable, spelled
+from kraken_sync.core.wire.symbols import SymbolTable, spelled
 
 TABLE = SymbolTable(
     "BTC/USD BTC/USDT BTC/EUR ETH/USD ETH/BTC DOGE/USD XRP/USD".split()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Dict, Tuple
 
-from ..core.limits import ConnectionBudget
+from ..core.timing import ConnectionBudget
 
 _lock = threading.Lock()
 _budgets: Dict[Tuple[str, int], ConnectionBudget] = {}

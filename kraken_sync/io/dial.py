@@ -14,7 +14,7 @@ import time
 from typing import Any, Callable, List, Optional, Union
 from urllib.parse import unquote, urlsplit
 
-from ..core.secret import HiddenBytes, Secret
+from ..core.wire.secret import HiddenBytes, Secret
 from ..errors import ConnectFailed
 from .guarded_socket import wait_ready
 

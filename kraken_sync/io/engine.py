@@ -12,16 +12,16 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from ..core.limits import Timing
+from ..core.timing import Timing
 from ..errors import ClientClosed
-from .connection import Connection
+from .connection.connection import Connection
+from .connection.private import PrivateConnection
 from .dial import Target
 from .dispatcher import Dispatcher
-from .errands import Errands
-from .private import PrivateConnection
 from .rest import Rest
 from .streams import Decode, Stream
 from .watchdog import Checked, Watchdog
+from .worker import Errands
 
 PUBLIC, PRIVATE, LEVEL3 = "public", "private", "level3"
 

@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, Mapping, Optional, Set, Tuple
 from urllib.parse import urlsplit
 
-from ..core.secret import Secret
+from ..core.wire.secret import Secret
 from ..errors import (
     ClientClosed,
     ConnectFailed,

@@ -7,11 +7,11 @@ import threading
 import time
 from typing import Any, Dict, Mapping, Optional, Union
 
-from ..core.credentials import Credentials
-from ..core.refusals import INVALID_NONCE
-from ..core.rest_messages import Params, RestCall, check_url, result_of
-from ..core.secret import Secret
-from ..core.signing import sign
+from ..core.wire.credentials import Credentials
+from ..core.wire.error_texts import INVALID_NONCE
+from ..core.wire.rest_messages import Params, RestCall, check_url, result_of
+from ..core.wire.secret import Secret
+from ..core.wire.signing import sign
 from ..errors import ConnectionLost, CredentialsMissing, KrakenError, ReplyTimeout, RestRefused, again
 from .condition import Event
 from .deadline import time_left

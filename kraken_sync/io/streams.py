@@ -12,8 +12,8 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Optional, Set, Union
 
-from ..core.channels import Key
-from ..core.messages import MalformedFrame, gap_frame
+from ..core.wire.channels import Key
+from ..core.wire.messages import MalformedFrame, gap_frame
 from ..errors import ClientClosed, KrakenError, StreamOverflow, again
 from .condition import Condition
 from .deadline import deadline_of

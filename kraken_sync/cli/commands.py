@@ -1,0 +1,381 @@
+"""The subcommands of ``kraken-sync``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from decimal import Decimal
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import click
+
+from ..client import SpotWSClient
+from ..core.wire.channels import DEPTHS, INTERVALS
+from ..errors import KrakenError, ReplyTimeout
+from ..market.order_book import Changes, OrderBook
+from ..market.subscription import ItemStream
+from ..recording import Report, verify
+from ..version import __version__
+from . import display
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+POLL = 0.5
+"""Seconds between two looks at the clock and at a closed pipe."""
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__)
+def group() -> None:
+    """Kraken's Spot WebSocket market data, verified, in a terminal or a pipe.
+
+    \b
+    kraken-sync demo                     a simulated exchange, live, without internet
+    kraken-sync book BTC/USD             a verified order book
+    kraken-sync trades BTC/USD ETH/USD   trades, one JSON object a line when piped
+    kraken-sync verify recording.jsonl   check every checksum of a recording
+    """
+
+
+def _one_of(numbers: Sequence[int]) -> Any:
+    return click.Choice([str(number) for number in numbers])
+
+
+def _feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Log more to stderr."),
+        click.option("--json", "as_json", is_flag=True, help="JSON lines, also on a terminal."),
+        click.option("--seconds", type=click.FloatRange(min=0), help="Stop after this long."),
+        click.option("--count", type=click.IntRange(min=1), help="Stop after so many lines."),
+        click.option("--rest-url", help="Another REST host. Not asked for market data."),
+        click.option("--ws-url", help="Another exchange, such as ws://127.0.0.1:8765 (without /v2)."),
+        click.option("--simulated", is_flag=True, help="A simulated exchange of our own."),
+    ):
+        command = option(command)
+    return command
+
+
+class _Feed:
+    """What all feeds share: the client, and when to stop."""
+
+    def __init__(self, client: SpotWSClient, options: Dict[str, Any]) -> None:
+        self.client = client
+        self.table = display.wants_table(options["as_json"])
+        self._left: Optional[int] = options["count"]
+        seconds: Optional[float] = options["seconds"]
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def over(self) -> bool:
+        """Whether it is time to stop."""
+        if self._end is not None and time.monotonic() >= self._end:
+            return True
+        return self._left == 0 or (not self.table and display.pipe_closed())
+
+    def wait(self) -> float:
+        """How long to wait before asking :meth:`over` again."""
+        return POLL if self._end is None else max(0.01, min(POLL, self._end - time.monotonic()))
+
+    def counted(self) -> None:
+        """A line was printed."""
+        if self._left is not None:
+            self._left -= 1
+
+
+@contextmanager
+def _feed(options: Dict[str, Any]) -> Iterator[_Feed]:
+    _log_to_stderr(options["verbose"])
+    if options["simulated"] and (options["ws_url"] or options["rest_url"]):
+        raise click.UsageError("--simulated brings its own exchange; leave --ws-url/--rest-url out")
+    with ExitStack() as stack:
+        ws_url, rest_url = options["ws_url"], options["rest_url"]
+        if options["simulated"]:
+            simulator = stack.enter_context(_simulator_class()())
+            ws_url, rest_url = simulator.ws_url, simulator.rest_url
+        client = SpotWSClient(ws_url=ws_url, rest_url=rest_url, parse_float=Decimal)
+        yield _Feed(stack.enter_context(client), options)
+
+
+@group.command()
+@click.argument("symbols", nargs=-1, required=True)
+@click.option("--depth", type=_one_of(DEPTHS), default="10", show_default=True, help="Levels a side.")
+@_feed_options
+def book(symbols: Tuple[str, ...], depth: str, **options: Any) -> None:
+    """Verified order books. Piped: one line for each changed book, and one for each gap."""
+    with _feed(options) as feed:
+        books = list({one.symbol: one for one in (feed.client.book(s, int(depth)) for s in symbols)}.values())
+        if feed.table:
+            _show_books(feed, books)
+        else:
+            _print_books(feed, books)
+
+
+def _print_books(feed: _Feed, books: List[OrderBook]) -> None:
+    told, changes = 0, Changes(books)
+    while not feed.over():
+        news = changes.wait(feed.wait())
+        if news is None:
+            return
+        for _, state in news:
+            gaps, told = feed.client._gaps_after(told)
+            for gap in gaps:
+                if gap["channel"] == "book":
+                    display.print_json(display.gap_line(gap))
+            display.print_json(display.book_line(state))
+            feed.counted()
+            if feed.over():
+                return
+
+
+def _show_books(feed: _Feed, books: List[OrderBook]) -> None:
+    with display.live_table() as show:
+        while not feed.over():
+            stats = feed.client.stats()
+            if len(books) == 1:
+                show(display.ladder(books[0], stats["verified"]))
+            else:
+                show(display.overview(books, stats, "order books"))
+            feed.counted()
+            time.sleep(min(0.2, feed.wait()))
+
+
+@group.command()
+@click.argument("symbols", nargs=-1, required=True)
+@click.option(
+    "--event-trigger",
+    type=click.Choice(["trades", "bbo"]),
+    default="trades",
+    show_default=True,
+    help="Send on trades, or on every change of best bid and offer.",
+)
+@_feed_options
+def ticker(symbols: Tuple[str, ...], event_trigger: str, **options: Any) -> None:
+    """Tickers: best bid and offer, last price, figures of 24 hours."""
+    columns = ["symbol", "bid", "ask", "last", "volume", "change_pct", "timestamp"]
+    with _feed(options) as feed:
+        stream = feed.client.ticker(list(symbols), event_trigger=event_trigger, gaps=True)
+        _run(feed, stream, "ticker", columns)
+
+
+@group.command()
+@click.argument("symbols", nargs=-1, required=True)
+@click.option("--snapshot", is_flag=True, help="Begin with the last 50 trades.")
+@_feed_options
+def trades(symbols: Tuple[str, ...], snapshot: bool, **options: Any) -> None:
+    """Trades as they happen."""
+    with _feed(options) as feed:
+        stream = feed.client.trades(list(symbols), snapshot=snapshot, gaps=True)
+        _run(feed, stream, "trades", ["symbol", "side", "price", "qty", "ord_type", "timestamp"])
+
+
+@group.command()
+@click.argument("symbols", nargs=-1, required=True)
+@click.option("--interval", type=_one_of(INTERVALS), default="1", show_default=True, help="Minutes.")
+@_feed_options
+def ohlc(symbols: Tuple[str, ...], interval: str, **options: Any) -> None:
+    """Candles; the current one is sent with every trade."""
+    columns = ["symbol", "open", "high", "low", "close", "volume", "interval_begin"]
+    with _feed(options) as feed:
+        stream = feed.client.ohlc(list(symbols), int(interval), gaps=True)
+        _run(feed, stream, f"ohlc, {interval} min", columns)
+
+
+@group.command()
+@click.argument("search", default="")
+@_feed_options
+def instruments(search: str, **options: Any) -> None:
+    """The exchange's pairs that have SEARCH in their name."""
+    columns = ["symbol", "status", "price_precision", "qty_precision", "qty_min", "cost_min"]
+    with _feed(options) as feed:
+        try:
+            message = feed.client.subscribe({"channel": "instrument"}).get(10)
+        except queue.Empty:
+            raise ReplyTimeout("the exchange did not send its list of instruments") from None
+        found = [pair for pair in message["data"]["pairs"] if search.upper() in pair["symbol"].upper()]
+        found = found[: options["count"]]
+        if feed.table:
+            from rich.console import Console
+
+            rows = [[display.text(pair.get(name)) for name in columns] for pair in found]
+            Console().print(display.table("instruments", columns, rows))
+        else:
+            for pair in found:
+                display.print_json(pair)
+    if not found:
+        raise KrakenError(f"no pair has {search!r} in its name")
+
+
+def _run(feed: _Feed, stream: ItemStream, title: str, columns: List[str]) -> None:
+    with ExitStack() as stack:
+        rolling = display.RollingTable(title, columns)
+        show = stack.enter_context(display.live_table()) if feed.table else None
+        while not feed.over():
+            try:
+                item = stream.get(feed.wait())
+            except queue.Empty:
+                continue
+            if show is not None:
+                show(rolling.add(item))
+            elif item.get("type") == "gap":
+                for gap in item["data"]:
+                    display.print_json(display.gap_line({"channel": item["channel"], **gap}))
+            else:
+                display.print_json(item)
+            feed.counted()
+
+
+@group.command()
+@click.option("--seconds", type=click.FloatRange(min=0), help="Stop after this long.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another market.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines; the last one is the summary.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more to stderr.")
+def demo(seconds: Optional[float], seed: int, as_json: bool, verbose: bool) -> None:
+    """Watch verified order books of a simulated exchange; no internet, no account."""
+    _log_to_stderr(verbose)
+    started = time.monotonic()
+    feed: Optional[_Feed] = None
+    interrupted = False
+    options = {"as_json": as_json, "count": None, "seconds": seconds}
+    with ExitStack() as stack:
+        simulator = stack.enter_context(_simulator_class()(seed, rate=400.0))
+        client = stack.enter_context(SpotWSClient(ws_url=simulator.ws_url, parse_float=Decimal))
+        try:
+            feed = _Feed(client, options)
+            books = [client.book(symbol, 25) for symbol in simulator.exchange.markets]
+            trades = client.trades([one.symbol for one in books])
+            _show_demo(feed, books, trades)
+        except KeyboardInterrupt:
+            interrupted = True
+        stats = client.stats()
+    summary = {
+        "seconds": round(time.monotonic() - started, 3),
+        **{name: stats[name] for name in ("messages", "book_messages", "verified", "mismatched")},
+        "reconnects": stats["reconnects"],
+        "gaps": stats["gaps"],
+    }
+    if feed is not None and feed.table:
+        click.echo(
+            f"{summary['verified']} book messages in {summary['seconds']} s over a real socket, each "
+            f"verified by its checksum; {summary['mismatched']} mismatched."
+        )
+    else:
+        display.print_json(summary)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _show_demo(feed: _Feed, books: List[OrderBook], trades: ItemStream) -> None:
+    with ExitStack() as stack:
+        show = stack.enter_context(display.live_table()) if feed.table else None
+        last: Dict[str, Any] = {}
+        while not feed.over():
+            try:
+                last = trades.get(min(0.1, feed.wait()))
+            except queue.Empty:
+                pass
+            if show is not None:
+                title = "a simulated Kraken"
+                if last:
+                    title += f"  last trade {last['symbol']} {last['price']:f} x {last['qty']:f} "
+                show(display.overview(books, feed.client.stats(), title))
+            elif last:
+                display.print_json({"channel": "trade", **last})
+                last = {}
+
+
+@group.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65534), default=0, help="WebSocket; REST is the next one.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another market.")
+@click.option("--rate", type=click.FloatRange(min=0), default=200.0, show_default=True,
+              help="Events a second over all pairs.")  # fmt: skip
+def simulate(host: str, port: int, seed: int, rate: float) -> None:
+    """A local Kraken to connect to. The first line says where it is; ends on SIGINT or SIGTERM."""
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    with _simulator_class()(seed, rate=rate, host=host, port=port) as simulator:
+        display.print_json(
+            {
+                "rest_url": simulator.rest_url,
+                "ws_url": simulator.ws_url,
+                "auth_ws_url": simulator.auth_ws_url,
+                "level3_ws_url": simulator.level3_ws_url,
+                "key": simulator.key,
+                "secret": simulator.secret,
+            }
+        )
+        while not stop.wait(POLL):
+            pass
+
+
+@group.command("verify")
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--decimals",
+    multiple=True,
+    metavar="SYMBOL=PRICE,QTY",
+    help="Decimals of a symbol whose text has lost its trailing zeros, such as BTC/USD=1,8.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
+def verify_file(file: Any, decimals: Tuple[str, ...], as_json: bool) -> int:
+    """Check every order book message of a recording against the exchange's checksums."""
+    report = verify(file.read().splitlines(), dict(map(_decimals, decimals)))
+    for mismatch in report.mismatches[:20]:
+        computed = "no number" if mismatch.computed is None else mismatch.computed
+        click.echo(
+            f"{file.name}:{mismatch.line}: {mismatch.symbol}: "
+            f"expected {mismatch.expected}, computed {computed}",
+            err=True,
+        )
+    if len(report.mismatches) > 20:
+        click.echo(f"... and {len(report.mismatches) - 20} more mismatches", err=True)
+    if not report.verified:
+        foreign = ": none of its lines is a message of the exchange" if not report.messages else ""
+        click.echo(f"{file.name}: nothing was verified{foreign}", err=True)
+    if as_json:
+        sys.stdout.write(json.dumps(report.as_dict()) + "\n")
+    else:
+        _print_report(report)
+    return 1 if report.mismatched or not report.verified else 0
+
+
+def _print_report(report: Report) -> None:
+    click.echo(
+        f"{report.messages} messages, {report.book_messages} of them book messages of "
+        f"{', '.join(report.symbols) or 'no symbol'}\n"
+        f"{report.verified} verified, {report.mismatched} mismatched, {report.skipped} skipped "
+        f"({report.sent} sent and {report.foreign} foreign lines)\n"
+        f"{report.seconds:.3f} s, {report.messages_per_second:,.0f} messages a second"
+    )
+
+
+def _decimals(text: str) -> Tuple[str, Tuple[int, int]]:
+    symbol, _, digits = text.partition("=")
+    try:
+        price, qty = (int(number) for number in digits.split(","))
+        if not symbol or min(price, qty) < 0:
+            raise ValueError
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not like BTC/USD=1,8", param_hint="--decimals") from None
+    return symbol, (price, qty)
+
+
+def _simulator_class() -> Any:
+    try:
+        from ..simulator import Simulator
+    except ImportError as error:
+        raise click.ClickException(str(error)) from None
+    return Simulator
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("kraken_sync")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)

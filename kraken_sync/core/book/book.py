@@ -1,0 +1,193 @@
+"""One order book, exact and verified.
+
+A book holds integers: price and quantity, each as a count of its smallest unit, in two SortedDicts
+that both run from the best price to the worst. :meth:`Book.apply` takes one message of the exchange
+and says whether the checksum proves the result. Nothing in here waits, locks or knows the time; the
+owner does.
+
+Source: Kraken, "book" page and "Spot WebSocket v2 book checksum" guide: apply all entries of a
+message in their order (a price may repeat), quantity 0 removes, cut to the depth, then compare.
+"""
+
+from __future__ import annotations
+
+import zlib
+from itertools import islice
+from operator import neg
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+from sortedcontainers import SortedDict
+
+from ..wire.messages import BookData, WireLevel
+from ..wire.numbers import decimals_of, fixed, scaled
+from .checksum import book_checksum, side_text
+
+Pairs = Tuple[Tuple[int, int], ...]
+Tokens = Dict[int, str]
+"""Each level's share of the checksum text, by price."""
+
+
+class Book:
+    """The levels of one symbol, at most ``depth`` a side.
+
+    Not thread-safe: the owner serialises. ``decimals`` fixes the digits of price and quantity where
+    a text may have lost its trailing zeros; without it the text itself gives them.
+
+    Costs: a level costs O(log depth), a checksum 20 levels, whatever the depth.
+    """
+
+    __slots__ = (
+        "_ask_tokens",
+        "_asks_crc",
+        "_bid_tokens",
+        "_bids_text",
+        "_decimals",
+        "asks",
+        "bids",
+        "checksum",
+        "computed",
+        "depth",
+        "price_decimals",
+        "qty_decimals",
+        "symbol",
+        "timestamp",
+        "version",
+    )
+
+    def __init__(
+        self, symbol: str, depth: int, decimals: Optional[Tuple[int, int]] = None, version: int = 0
+    ) -> None:
+        self.symbol = symbol
+        self.depth = depth
+        self.asks: SortedDict[int, int] = SortedDict()
+        self.bids: SortedDict[int, int] = SortedDict(neg)
+        self.price_decimals, self.qty_decimals = decimals or (0, 0)
+        self.checksum: Optional[int] = None
+        """As the exchange gave it with the last message."""
+        self.computed = 0
+        """As computed from the levels after the last message."""
+        self.timestamp = ""
+        """The exchange's time of the last message, if it had one."""
+        self.version = version
+        """Rises with every message."""
+        self._decimals = decimals
+        self._ask_tokens: Tokens = {}
+        self._bid_tokens: Tokens = {}
+        self._asks_crc = 0
+        self._bids_text = b""
+
+    def apply(self, data: BookData, snapshot: bool) -> bool:
+        """Apply one message; True if the exchange's checksum matches the result.
+
+        Raises:
+            ValueError: if a number of the message is none, or is absurd. The book is then undefined
+                until the next snapshot, as it is after a False.
+        """
+        if snapshot:
+            self._clear(data)
+        asks, bids = data.asks, data.bids
+        if asks:
+            self._change(self.asks, self._ask_tokens, asks)
+            self._asks_crc = zlib.crc32(side_text(self.asks, self._ask_tokens))
+        if bids:
+            self._change(self.bids, self._bid_tokens, bids)
+            self._bids_text = side_text(self.bids, self._bid_tokens)
+        self.version += 1
+        self.timestamp = data.timestamp
+        self.checksum = data.checksum
+        self.computed = zlib.crc32(self._bids_text, self._asks_crc)
+        return self.computed == data.checksum
+
+    def top(self, levels: int) -> Tuple[Pairs, Pairs]:
+        """The best ``levels`` asks and bids, best first, as (price, qty) integers."""
+        return _head(self.asks, levels), _head(self.bids, levels)
+
+    def snapshot_frame(self) -> bytes:
+        """The book as a snapshot in the exchange's own form."""
+        sides = []
+        for side in (self.bids, self.asks):
+            sides.append(
+                ",".join(
+                    f'{{"price":{fixed(price, self.price_decimals)},"qty":{fixed(qty, self.qty_decimals)}}}'
+                    for price, qty in side.items()
+                )
+            )
+        return (
+            f'{{"channel":"book","type":"snapshot","data":[{{"symbol":"{self.symbol}",'
+            f'"bids":[{sides[0]}],"asks":[{sides[1]}],"checksum":{self.computed},'
+            f'"timestamp":"{self.timestamp}"}}]}}'
+        ).encode()
+
+    def _clear(self, data: BookData) -> None:
+        for side in (self.asks, self.bids, self._ask_tokens, self._bid_tokens):
+            side.clear()
+        self._asks_crc, self._bids_text = 0, b""
+        levels = data.asks + data.bids
+        price, qty = self._decimals or (0, 0)
+        self.price_decimals = max([price, *(decimals_of(level.price) for level in levels)])
+        self.qty_decimals = max([qty, *(decimals_of(level.qty) for level in levels)])
+
+    def _change(self, side: SortedDict[int, int], tokens: Tokens, levels: Sequence[WireLevel]) -> None:
+        """Apply the entries of one side in their order, then cut the side to the depth."""
+        price_point, qty_point = -self.price_decimals - 1, -self.qty_decimals - 1
+        for level in levels:
+            price_text, qty_text = level.price, level.qty
+            try:
+                if price_text[price_point] != "." or qty_text[qty_point] != ".":
+                    raise ValueError
+                price, qty = int(price_text.replace(".", "")), int(qty_text.replace(".", ""))
+            except (TypeError, ValueError, LookupError, AttributeError):  # an int, other digits, nonsense
+                price, qty = self._unusual(level)
+                price_point, qty_point = -self.price_decimals - 1, -self.qty_decimals - 1
+            if price < 0 or qty < 0:
+                raise ValueError(f"negative number in a book level: {level}")
+            if qty:
+                side[price] = qty
+                tokens[price] = f"{price}{qty}"
+            elif price in side:
+                del side[price], tokens[price]
+        while len(side) > self.depth:
+            del tokens[side.popitem()[0]]
+
+    def _unusual(self, level: WireLevel) -> Tuple[int, int]:
+        price, price_decimals = scaled(level.price, self.price_decimals)
+        qty, qty_decimals = scaled(level.qty, self.qty_decimals)
+        if price_decimals > self.price_decimals or qty_decimals > self.qty_decimals:
+            self._rescale(price_decimals, qty_decimals)
+        return price, qty
+
+    def _rescale(self, price_decimals: int, qty_decimals: int) -> None:
+        """Count in smaller units: the exchange has begun to write more digits."""
+        price_factor = 10 ** (price_decimals - self.price_decimals)
+        qty_factor = 10 ** (qty_decimals - self.qty_decimals)
+        for side, tokens in ((self.asks, self._ask_tokens), (self.bids, self._bid_tokens)):
+            levels = {price * price_factor: qty * qty_factor for price, qty in side.items()}
+            side.clear()
+            side.update(levels)
+            tokens.clear()
+            tokens.update((price, f"{price}{qty}") for price, qty in levels.items())
+        self.price_decimals, self.qty_decimals = price_decimals, qty_decimals
+        self._asks_crc = zlib.crc32(side_text(self.asks, self._ask_tokens))
+        self._bids_text = side_text(self.bids, self._bid_tokens)
+
+    def _check(self) -> None:
+        """Assert every invariant; for tests."""
+        for side, tokens in ((self.asks, self._ask_tokens), (self.bids, self._bid_tokens)):
+            assert len(side) <= self.depth
+            assert all(price >= 0 and qty > 0 for price, qty in side.items())
+            assert tokens == {price: f"{price}{qty}" for price, qty in side.items()}
+        assert list(self.asks) == sorted(self.asks)
+        assert list(self.bids) == sorted(self.bids, reverse=True)
+        assert zlib.crc32(self._bids_text, self._asks_crc) == book_checksum(self.asks, self.bids)
+
+
+def smallest_depth(data: BookData, offered: Iterable[int]) -> int:
+    """The smallest offered depth that holds a snapshot, for recordings without an ack."""
+    longer = max(len(data.asks), len(data.bids))
+    depths: List[int] = sorted(offered)
+    return next((depth for depth in depths if depth >= longer), depths[-1])
+
+
+def _head(side: SortedDict[int, int], levels: int) -> Pairs:
+    prices = list(islice(side, levels))
+    return tuple(zip(prices, map(side.__getitem__, prices)))

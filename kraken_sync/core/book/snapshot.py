@@ -1,0 +1,163 @@
+"""What readers of a book get: one consistent, immutable state, in exact decimals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, localcontext
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+from ..wire.numbers import Number, decimal_of, fixed, to_decimal
+from .book import Pairs
+
+
+class Level(NamedTuple):
+    """A price level. ``price`` in quote currency, ``qty`` the total there in base currency."""
+
+    price: Decimal
+    qty: Decimal
+
+
+@dataclass(frozen=True, repr=False)
+class BookSnapshot:
+    """One state of an order book. Immutable, so it may be kept and passed between threads.
+
+    The exchange's CRC32 of this very state matched, unless it was read through ``book.stale``.
+    """
+
+    symbol: str
+    depth: int
+    """The largest number of levels a side."""
+    state: str
+    """The book's state when this was read: ``LIVE``, or what ``book.stale`` found."""
+    checksum: Optional[int]
+    """The exchange's checksum of this state."""
+    timestamp: str
+    """The exchange's time of the last change (RFC 3339, UTC); empty if it gave none."""
+    updated: Optional[datetime]
+    """When that change was received (UTC), by this machine's clock."""
+    age: float
+    """Seconds since the exchange last proved this state current, when it was read."""
+    version: int
+    """Rises with every message of the exchange for this book."""
+    generation: int
+    """Rises with every fresh start from a snapshot: between two generations there was a gap."""
+    price_decimals: int
+    qty_decimals: int
+    _asks: Pairs
+    _bids: Pairs
+
+    @property
+    def bids(self) -> Tuple[Level, ...]:
+        """All bids, best (highest) first."""
+        return self._levels("_bid_levels", self._bids)
+
+    @property
+    def asks(self) -> Tuple[Level, ...]:
+        """All asks, best (lowest) first."""
+        return self._levels("_ask_levels", self._asks)
+
+    @property
+    def best_bid(self) -> Optional[Level]:
+        """The highest bid, or None if there is none."""
+        return self._level(self._bids[0]) if self._bids else None
+
+    @property
+    def best_ask(self) -> Optional[Level]:
+        """The lowest ask, or None if there is none."""
+        return self._level(self._asks[0]) if self._asks else None
+
+    @property
+    def mid(self) -> Optional[Decimal]:
+        """Half way between best bid and best ask, exactly; None if a side is empty."""
+        if not (self._asks and self._bids):
+            return None
+        return to_decimal((self._asks[0][0] + self._bids[0][0]) * 5, self.price_decimals + 1)
+
+    @property
+    def spread(self) -> Optional[Decimal]:
+        """Best ask minus best bid, in quote currency; None if a side is empty."""
+        if not (self._asks and self._bids):
+            return None
+        difference = self._asks[0][0] - self._bids[0][0]
+        sign = "-" if difference < 0 else ""
+        return Decimal(sign + fixed(abs(difference), self.price_decimals))
+
+    def vwap(self, side: str, qty: Number) -> Optional[Decimal]:
+        """The average price of taking ``qty`` (base currency) from the book at once.
+
+        Args:
+            side: ``"buy"`` takes asks, ``"sell"`` takes bids.
+            qty: how much, more than 0.
+
+        Returns:
+            The price in quote currency, or None if the book does not hold that much.
+        """
+        if side not in ("buy", "sell"):
+            raise ValueError(f"side must be 'buy' or 'sell', not {side!r}")
+        wanted = decimal_of("qty", qty)
+        if wanted <= 0:
+            raise ValueError(f"qty must be more than 0, not {qty!r}")
+        with localcontext() as context:
+            context.prec = 60
+            left, cost = wanted, Decimal(0)
+            for level in self.asks if side == "buy" else self.bids:
+                taken = min(left, level.qty)
+                cost += taken * level.price
+                left -= taken
+                if not left:
+                    break
+            if left:
+                return None
+            context.prec = 28
+            return cost / wanted
+
+    def imbalance(self, levels: int = 10) -> Optional[Decimal]:
+        """(bids - asks) / (bids + asks) of the quantities in the best ``levels`` of each side.
+
+        From -1 (only asks) to 1 (only bids); None for an empty book.
+        """
+        check_levels(levels)
+        bids = sum(qty for _, qty in self._bids[:levels])
+        asks = sum(qty for _, qty in self._asks[:levels])
+        return Decimal(bids - asks) / Decimal(bids + asks) if bids + asks else None
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame: columns ``side``, ``price``, ``qty`` (Decimals), best levels first."""
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError('to_frame() needs pandas: pip install "kraken-sync[notebook]"') from None
+        rows = [("bid", *level) for level in self.bids] + [("ask", *level) for level in self.asks]
+        return pandas.DataFrame(rows, columns=["side", "price", "qty"])
+
+    def __repr__(self) -> str:
+        return f"<BookSnapshot {describe(self)}>"
+
+    def _level(self, pair: Tuple[int, int]) -> Level:
+        return Level(to_decimal(pair[0], self.price_decimals), to_decimal(pair[1], self.qty_decimals))
+
+    def _levels(self, name: str, pairs: Pairs) -> Tuple[Level, ...]:
+        cache: Dict[str, Any] = self.__dict__  # frozen forbids setattr, not a cache
+        if name not in cache:
+            cache[name] = tuple(map(self._level, pairs))
+        levels: Tuple[Level, ...] = cache[name]
+        return levels
+
+
+def check_levels(levels: int) -> int:
+    """``levels``, if it is a number of levels. Raises ValueError."""
+    if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
+        raise ValueError(f"levels must be an int of 1 or more, not {levels!r:.80}")
+    return levels
+
+
+def describe(snapshot: BookSnapshot) -> str:
+    """A book in one line."""
+    sides = []
+    for name, level in (("bid", snapshot.best_bid), ("ask", snapshot.best_ask)):
+        sides.append(f"{name} {level.price:f} x {level.qty:f}" if level else f"{name}s: empty")
+    return (
+        f"{snapshot.symbol} {snapshot.state} depth {snapshot.depth} age {snapshot.age:.1f} s  "
+        + " | ".join(sides)
+    )

@@ -1,0 +1,276 @@
+"""What the trading methods take: names, types, allowed values, and what excludes what.
+
+Source: Kraken, the pages of ``add_order``, ``amend_order``, ``edit_order``, ``cancel_order``,
+``cancel_all_orders_after``, ``batch_add`` and ``batch_cancel``; "Spot Client Order Identifiers".
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from ..wire.channels import nearest
+from ..wire.numbers import decimal_of
+
+Params = Mapping[str, Any]
+
+ORDER_TYPES = (
+    "limit",
+    "market",
+    "iceberg",
+    "stop-loss",
+    "stop-loss-limit",
+    "take-profit",
+    "take-profit-limit",
+    "trailing-stop",
+    "trailing-stop-limit",
+    "settle-position",
+)
+LIMIT_TYPES = ("limit", "iceberg", "stop-loss-limit", "take-profit-limit", "trailing-stop-limit")
+TRIGGERED_TYPES = tuple(name for name in ORDER_TYPES if name.startswith(("stop", "take", "trailing")))
+PRICE_TYPES = ("static", "pct", "quote")
+NUMBER, TEXT, FLAG, WHOLE, IDS, USERREFS = "number", "text", "flag", "whole", "ids", "userrefs"
+ANY = "any"
+"""Checked elsewhere."""
+
+_TRIGGERS: Mapping[str, Any] = {
+    "price": NUMBER,
+    "reference": ("last", "index"),
+    "price_type": PRICE_TYPES,
+}
+_CONDITIONAL: Mapping[str, Any] = {
+    "order_type": tuple(name for name in ORDER_TYPES if name not in ("market", "iceberg", "settle-position")),
+    "limit_price": NUMBER,
+    "limit_price_type": PRICE_TYPES,
+    "trigger_price": NUMBER,
+    "trigger_price_type": PRICE_TYPES,
+    "stop_price": NUMBER,
+}
+_ORDER: Mapping[str, Any] = {
+    "order_type": ORDER_TYPES,
+    "side": ("buy", "sell"),
+    "order_qty": NUMBER,
+    "limit_price": NUMBER,
+    "limit_price_type": PRICE_TYPES,
+    "triggers": _TRIGGERS,
+    "time_in_force": ("gtc", "gtd", "ioc"),
+    "expire_time": TEXT,
+    "effective_time": TEXT,
+    "cl_ord_id": TEXT,
+    "order_userref": WHOLE,
+    "post_only": FLAG,
+    "reduce_only": FLAG,
+    "margin": FLAG,
+    "display_qty": NUMBER,
+    "fee_preference": ("base", "quote"),
+    "stp_type": ("cancel_newest", "cancel_oldest", "cancel_both"),
+    "cash_order_qty": NUMBER,
+    "sender_sub_id": TEXT,
+    "conditional": _CONDITIONAL,
+    "no_mpp": FLAG,
+    "stop_price": NUMBER,
+    "trigger": TEXT,
+}
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "add_order": {**_ORDER, "symbol": TEXT, "deadline": ANY, "validate": FLAG},
+    "amend_order": {
+        "order_id": TEXT,
+        "cl_ord_id": TEXT,
+        "order_qty": NUMBER,
+        "limit_price": NUMBER,
+        "limit_price_type": PRICE_TYPES,
+        "display_qty": NUMBER,
+        "trigger_price": NUMBER,
+        "trigger_price_type": PRICE_TYPES,
+        "post_only": FLAG,
+        "deadline": ANY,
+        "symbol": TEXT,
+    },
+    "edit_order": {
+        "order_id": TEXT,
+        "symbol": TEXT,
+        "order_qty": NUMBER,
+        "limit_price": NUMBER,
+        "triggers": _TRIGGERS,
+        "display_qty": NUMBER,
+        "fee_preference": ("base", "quote"),
+        "post_only": FLAG,
+        "reduce_only": FLAG,
+        "order_userref": WHOLE,
+        "deadline": ANY,
+        "validate": FLAG,
+        "no_mpp": FLAG,
+    },
+    "cancel_order": {"order_id": IDS, "cl_ord_id": IDS, "order_userref": USERREFS},
+    "cancel_all": {},
+    "cancel_all_orders_after": {"timeout": WHOLE},
+    "batch_add": {"symbol": TEXT, "orders": ANY, "deadline": ANY, "validate": FLAG},
+    "batch_cancel": {"orders": IDS, "cl_ord_id": IDS},
+}
+PRIVATE_METHODS = tuple(sorted(METHODS))
+ADDING = ("add_order", "amend_order", "edit_order", "batch_add")
+"""The methods that place or change orders, and take a ``deadline``."""
+IDENTIFYING = frozenset(["order_id", "cl_ord_id", "symbol", "deadline", "post_only"])
+"""What an amend may have without changing the order."""
+BATCH_ADD, BATCH_CANCEL = (2, 15), (2, 50)
+"""How many orders a batch may have."""
+_PLAIN: Mapping[str, Tuple[type, str]] = {
+    TEXT: (str, "a string"),
+    FLAG: (bool, "True or False"),
+    WHOLE: (int, "an int"),
+}
+_CL_ORD_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}|[ -~]{1,18}")
+
+
+def prepared(method: str, params: Params) -> Dict[str, Any]:
+    """Checked parameters, without those that are None, numbers as exact decimals.
+
+    Raises:
+        TypeError, ValueError: naming what is wrong and what is allowed.
+    """
+    found = _checked(method, METHODS[method], params)
+    if method == "add_order":
+        _check_order(found, method)
+        _need(found, method, "symbol")
+    elif method == "batch_add":
+        _need(found, method, "symbol")
+        found["orders"] = _batch(found)
+    elif method == "amend_order":
+        _one_id(found, method)
+        changes = set(found) - IDENTIFYING
+        if not changes:
+            raise ValueError(
+                "amend_order changes nothing: give order_qty, limit_price, trigger_price or display_qty"
+            )
+    elif method == "edit_order":
+        _need(found, method, "order_id", "symbol")
+    elif method == "cancel_order" and not any(found.values()):
+        raise ValueError("cancel_order needs order_id, cl_ord_id or order_userref")
+    elif method == "batch_cancel":
+        count = len(found.get("orders", [])) + len(found.get("cl_ord_id", []))
+        low, high = BATCH_CANCEL
+        if not low <= count <= high:
+            raise ValueError(f"batch_cancel takes {low} to {high} ids, not {count}; see cancel_order")
+    elif method == "cancel_all_orders_after":
+        _need(found, method, "timeout")
+        if not 0 <= found["timeout"] < 86400:
+            raise ValueError(f"timeout must be 0 (disarm) to 86399 seconds, not {found['timeout']}")
+    return found
+
+
+def _checked(what: str, known: Mapping[str, Any], params: Params) -> Dict[str, Any]:
+    if not isinstance(params, Mapping):
+        raise TypeError(f"{what} must be a dict, not {params!r:.80}")
+    found: Dict[str, Any] = {}
+    for name, value in params.items():
+        if name not in known:
+            close = nearest(str(name), known, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"{what} has no parameter {name!r}.{hint} It takes: {', '.join(sorted(known)) or 'none'}."
+            )
+        if value is not None:
+            found[name] = _value(name, known[name], value)
+    return found
+
+
+def _value(name: str, kind: Any, value: Any) -> Any:
+    if kind == NUMBER:
+        return decimal_of(name, value)
+    if isinstance(kind, Mapping):
+        return _checked(name, kind, value)
+    if isinstance(kind, tuple):
+        return _choice(name, kind, value)
+    if kind in (IDS, USERREFS):
+        return _list(name, kind, value)
+    if kind == ANY:
+        return value
+    expected: Any
+    expected, words = _PLAIN[kind]
+    if type(value) is not expected:
+        raise TypeError(f"{name} must be {words}, not {value!r:.80}")
+    if name == "cl_ord_id" and not _CL_ORD_ID.fullmatch(value):
+        raise ValueError(
+            f"cl_ord_id must be a UUID, 32 hex digits or up to 18 ASCII characters, not {value!r:.80}"
+        )
+    if name == "order_userref" and not -(2**31) <= value < 2**31:
+        raise ValueError(f"order_userref must be a signed 32-bit integer, not {value}")
+    return value
+
+
+def _choice(name: str, allowed: Tuple[str, ...], value: Any) -> Any:
+    if value in allowed:
+        return value
+    close = nearest(str(value).lower().replace("_", "-"), allowed, 1) or nearest(
+        str(value).lower(), allowed, 1
+    )
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{name}={value!r} is not known.{hint} Choose one of: {', '.join(allowed)}.")
+
+
+def _list(name: str, kind: str, value: Any) -> Any:
+    single = isinstance(value, (str, int))
+    if not single and not isinstance(value, (list, tuple, set, frozenset)):
+        hint = ", such as result['order_id']" if isinstance(value, Mapping) else ""
+        raise TypeError(f"{name} must be an id or a list of ids{hint}, not {value!r:.80}")
+    values = [value] if single else list(value)
+    wanted = int if kind == USERREFS else str
+    if not all(isinstance(one, wanted) and not isinstance(one, bool) and one != "" for one in values):
+        words = "integers" if kind == USERREFS else "strings"
+        raise TypeError(f"{name} must be a list of {words}, not {value!r:.80}")
+    return list(dict.fromkeys(values))
+
+
+def _need(found: Params, what: str, *names: str) -> None:
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ValueError(f"{what} needs {' and '.join(missing)}")
+
+
+def _one_id(found: Params, method: str) -> None:
+    if ("order_id" in found) == ("cl_ord_id" in found):
+        raise ValueError(f"{method} needs order_id or cl_ord_id, and only one of them")
+
+
+def _check_order(order: Params, what: str) -> None:
+    _need(order, what, "order_type", "side")
+    kind = order["order_type"]
+    if "cl_ord_id" in order and "order_userref" in order:
+        raise ValueError("cl_ord_id and order_userref exclude each other; give one of them")
+    if ("order_qty" in order) == ("cash_order_qty" in order):
+        raise ValueError(f"{what} needs order_qty (in base currency), or cash_order_qty for a market buy")
+    if "cash_order_qty" in order and (kind != "market" or order["side"] != "buy"):
+        raise ValueError("cash_order_qty is for market buys only; give order_qty")
+    if kind in LIMIT_TYPES and "limit_price" not in order:
+        raise ValueError(f"a {kind} order needs limit_price")
+    if kind not in LIMIT_TYPES and "limit_price" in order:
+        raise ValueError(f"a {kind} order takes no limit_price")
+    if kind in TRIGGERED_TYPES and "price" not in order.get("triggers", {}):
+        raise ValueError(f'a {kind} order needs triggers={{"price": ...}}')
+    if kind not in TRIGGERED_TYPES and "triggers" in order:
+        raise ValueError(f"a {kind} order takes no triggers")
+    if (order.get("time_in_force") == "gtd") != ("expire_time" in order):
+        raise ValueError('expire_time and time_in_force="gtd" belong together')
+    if order.get("post_only") and kind not in ("limit", "iceberg"):
+        raise ValueError(f"post_only is for limit orders, not for {kind}")
+
+
+def _batch(found: Params) -> Any:
+    orders, (low, high) = found.get("orders"), BATCH_ADD
+    if not isinstance(orders, (list, tuple)) or not low <= len(orders) <= high:
+        raise ValueError(f"orders must be a list of {low} to {high} orders (dicts); for one see add_order")
+    checked = []
+    for index, order in enumerate(orders):
+        what = f"orders[{index}]"
+        checked.append(_checked(what, _ORDER, order))
+        _check_order(checked[-1], what)
+    names = [order["cl_ord_id"] for order in checked if "cl_ord_id" in order]
+    if len(set(names)) < len(names):
+        raise ValueError("two orders of the batch have the same cl_ord_id")
+    return checked
+
+
+def named_order(params: Params) -> Optional[str]:
+    """The id by which a request names an order that is there already."""
+    name = params.get("order_id") or params.get("cl_ord_id")
+    return name if isinstance(name, str) else None

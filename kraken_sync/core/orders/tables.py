@@ -1,0 +1,301 @@
+"""Orders and balances as the exchange tells them, kept complete or said to be incomplete.
+
+Both tables begin with a snapshot and follow the updates by their ``sequence``: 1 on the snapshot, one more
+with each message. A number that is missing means that something is missing: the table is not live until a
+fresh snapshot, and what the snapshot changed is kept as a :class:`Diff`.
+
+Source: Kraken, "executions" and "balances" pages, and recorded traffic: ``new`` names no symbol; a ``trade``
+says ``partially_filled`` even when it fills the order; fills are told again in every snapshot, known by
+``exec_id``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from decimal import Decimal, InvalidOperation
+from typing import Any, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+import msgspec
+
+from ..freshness import BookState, Standing
+from ..wire.messages import MalformedFrame, account_snapshot
+from .order import CLOSED, UNKNOWN, Order
+from .record import OPEN_AT_REST, Record, Report, exact
+
+KEPT_CLOSED = 10_000
+"""How many orders that have ended are remembered."""
+KEPT_FILLS = 50
+KEPT_DIFFS = 1000
+
+_decode = msgspec.json.Decoder(List[Dict[str, Any]], float_hook=Decimal).decode
+
+
+def decode_items(raw: bytes) -> List[Dict[str, Any]]:
+    """The items of a private message, numbers exact. Raises MalformedFrame."""
+    try:
+        return _decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, InvalidOperation) as error:
+        raise MalformedFrame(str(error)) from error
+
+
+class Diff(NamedTuple):
+    """What a fresh snapshot has changed, after something was missed. Times are monotonic seconds."""
+
+    table: str
+    reason: str
+    since: float
+    until: float
+    appeared: Tuple[str, ...]
+    changed: Tuple[str, ...]
+    missing: Tuple[str, ...]
+    """Were open, and are not in the snapshot; the exchange is asked what became of them."""
+
+
+class Table(Standing, ABC):
+    """Whether a table is up to date."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("not subscribed")
+        self.name = name
+        self.diffs: Deque[Diff] = deque(maxlen=KEPT_DIFFS)
+        self.strange = 0
+        """Items of a shape that cannot be used (an order without an id, say); they are left out."""
+        self._sequence = 0
+
+    @property
+    def blind(self) -> bool:
+        """Whether it was up to date, is wished for, and is not up to date now."""
+        return bool(self.generation) and self.state not in (BookState.LIVE, BookState.SYNCING)
+
+    def _note(self, diff: Diff) -> None:
+        if diff.appeared or diff.changed or diff.missing:
+            self.diffs.append(diff)
+
+    def numbered(self, sequence: Any) -> None:
+        """The snapshot that was taken has this number."""
+        self._sequence = sequence if isinstance(sequence, int) else 0
+
+    def drop(self, reason: str, proven_at: float) -> None:
+        """Nobody wishes for it any more; it begins anew when somebody does."""
+        self.leave(BookState.STALE, reason, proven_at)
+        if self.state is not BookState.CLOSED:
+            self.state, self.reason = BookState.SYNCING, f"not subscribed: {reason}"
+
+    @abstractmethod
+    def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
+        """Apply a message. ``asked_at``: when the snapshot's subscription was confirmed."""
+
+    @property
+    def expected(self) -> int:
+        """The number that the next update should have."""
+        return self._sequence + 1
+
+    def follows(self, sequence: Any) -> bool:
+        """Whether an update is the next one."""
+        if not isinstance(sequence, int) or not self._sequence:
+            return True  # without numbers there is nothing to check
+        expected, self._sequence = self._sequence + 1, sequence
+        return sequence == expected
+
+
+class Orders(Table):
+    """All orders that are open or have ended lately."""
+
+    def __init__(self) -> None:
+        super().__init__("orders")
+        self.records: Dict[str, Record] = {}
+        self.recent: Deque[Report] = deque(maxlen=KEPT_FILLS)
+        """The last fills, as reported."""
+        self.unsettled: Dict[str, None] = {}
+        """Orders that the exchange must be asked about."""
+        self.silent: Dict[str, float] = {}
+        """Orders that were acknowledged (then), and of which no report has come yet."""
+        self._closed: Dict[str, None] = {}
+
+    def take(self, reports: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
+        """See :meth:`Table.take`."""
+        if not snapshot:
+            for report in reports:
+                self._merge(report, now)
+            return
+        since, reason = self.since, self.reason
+        before = [name for name, record in self.records.items() if record.open]
+        known = set(self.records)
+        told = {str(report["order_id"]) for report in reports if report.get("order_id")}
+        states = {name: self.records[name].order() for name in before}
+        whole = {str(report.get("order_id")) for report in reports if report.get("exec_type") != "trade"}
+        touched = {name: self.records[name].touched for name in before}
+        for report in reports:
+            self._merge(report, now)
+        missing = []
+        for name in before:
+            record = self.records[name]
+            if name in whole:
+                continue
+            if name not in told and touched[name] >= asked_at:
+                self.silent[name] = now  # younger than the snapshot, as it seems
+            elif not record.filled_up:  # it has ended, and this does not tell how, or not all of it
+                record.doubt()
+                missing.append(name)
+                self.unsettled[name] = None
+        for name in told & set(self.records):
+            record = self.records[name]
+            before_us = name not in known and record.status in CLOSED and name not in whole
+            if before_us or not record.complete:  # some of its fills are told, others may be missing
+                self.unsettled[name] = None
+        if since is not None:
+            changed = [name for name in states if name in told and _differs(states[name], self.records[name])]
+            appeared = [name for name in told if name not in known]
+            self._note(Diff("orders", reason, since, now, tuple(appeared), tuple(changed), tuple(missing)))
+
+    def _merge(self, report: Report, now: float) -> None:
+        order_id = report.get("order_id")
+        if not isinstance(order_id, str) or not order_id:
+            self.strange += 1
+            return
+        record = self.records.get(order_id)
+        if record is None:
+            record = self.records[order_id] = Record(order_id)
+        self.silent.pop(order_id, None)
+        try:
+            record.merge(report, now)
+        except (ValueError, TypeError, ArithmeticError):
+            self.strange += 1
+            return
+        if report.get("exec_type") == "trade" and report not in self.recent:
+            self.recent.append(report)
+        self._remember(record)
+
+    def acknowledged(self, order_id: str, fields: Report, now: float) -> None:
+        """The exchange has taken an order; its reports may still be on their way, or have come first."""
+        record = self.records.get(order_id)
+        if record is None:
+            record = self.records[order_id] = Record(order_id)
+            record.status = "pending_new"
+            record.touched = self.silent[order_id] = now
+        for name, value in fields.items():
+            record.fields.setdefault(name, value)
+        record._order = None
+
+    def look_for_silent(self, now: float, patience: float) -> None:
+        """An acknowledged order of which nothing is reported may have ended in a gap: have it asked for."""
+        for order_id, moment in list(self.silent.items()):
+            if now - moment > patience and self.live:
+                del self.silent[order_id]
+                if order_id in self.records:
+                    self.unsettled[order_id] = None
+
+    def settle(
+        self,
+        order_id: str,
+        entry: Optional[Report],
+        asked_at: float,
+        now: float,
+        symbol: Optional[str] = None,
+    ) -> None:
+        """What the exchange says of an order, asked at ``asked_at``; None if it said nothing of it."""
+        record = self.records.get(order_id)
+        if record is not None and record.touched >= asked_at and record.status != UNKNOWN:
+            return  # it was heard of since; if something is still missing, it is asked for again
+        if record is not None and record.status == UNKNOWN and entry and entry.get("status") in OPEN_AT_REST:
+            return  # a snapshot has it no more, so it has ended; REST may lag behind
+        self.unsettled.pop(order_id, None)
+        self.silent.pop(order_id, None)
+        if entry is None:
+            return
+        if record is None:
+            record = self.records[order_id] = Record(order_id)
+        if symbol:
+            record.fields.setdefault("symbol", symbol)
+        record.settle(entry, now)
+        self._remember(record)
+
+    def find(self, name: Any) -> Optional[Record]:
+        """An order by its ``order_id``, else the latest one with this ``cl_ord_id``."""
+        record = self.records.get(name)
+        if record is not None:
+            return record
+        found = [one for one in self.records.values() if one.fields.get("cl_ord_id") == name]
+        return found[-1] if found else None
+
+    def with_userref(self, userref: int) -> List[Record]:
+        """All orders with this ``order_userref``."""
+        return [one for one in self.records.values() if one.fields.get("order_userref") == userref]
+
+    def _remember(self, record: Record) -> None:
+        if record.status not in CLOSED:
+            return
+        self._closed.pop(record.order_id, None)
+        self._closed[record.order_id] = None
+        while len(self._closed) > KEPT_CLOSED:
+            oldest = next(iter(self._closed))
+            del self._closed[oldest]
+            self.records.pop(oldest, None)
+
+
+class Balances(Table):
+    """The total of every asset."""
+
+    def __init__(self) -> None:
+        super().__init__("balance")
+        self.totals: Dict[str, Decimal] = {}
+
+    def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
+        """Apply a message; each item states a new total."""
+        found: Dict[str, Decimal] = {}
+        for item in items:
+            asset, balance = item.get("asset"), item.get("balance")
+            amount = exact(balance)
+            if not isinstance(asset, str) or amount is None:
+                self.strange += 1
+                continue
+            found[asset] = amount
+        if snapshot:
+            before, self.totals = self.totals, found
+            if self.since is not None:
+                appeared = tuple(asset for asset in found if asset not in before)
+                changed = tuple(a for a in found if a in before and before[a] != found[a])
+                gone = tuple(asset for asset in before if asset not in found)
+                self._note(Diff("balance", self.reason, self.since, now, appeared, changed, gone))
+        else:
+            self.totals.update(found)
+
+
+class Account:
+    """The tables of one account."""
+
+    def __init__(self) -> None:
+        self.orders = Orders()
+        self.balances = Balances()
+
+    def snapshot_frame(self, channel: str, fills: bool) -> bytes:
+        """What a further reader of a live subscription begins with, as the exchange would send it."""
+        if channel == "executions":
+            table: Table = self.orders
+            items: List[Report] = [*self.orders.recent] if fills else []
+            items += [record.report() for record in self.orders.records.values() if record.open]
+        else:
+            table = self.balances
+            items = [
+                {"asset": asset, "asset_class": "currency", "balance": total, "wallets": []}
+                for asset, total in self.balances.totals.items()
+            ]
+        return account_snapshot(channel, items, table.expected - 1)
+
+    def table(self, channel: str, params: Mapping[str, Any]) -> Optional[Table]:
+        """The table that a subscription with these parameters keeps up to date, if it does."""
+        whole = params.get("snapshot", True) and params.get("users") is None
+        if channel == "executions" and whole and params.get("snap_orders", True):
+            return self.orders if params.get("order_status", True) else None
+        if channel == "balances" and whole:
+            return self.balances
+        return None
+
+
+def _differs(before: Order, record: Record) -> bool:
+    after = record.order()
+    return any(
+        getattr(before, name) != getattr(after, name)
+        for name in ("status", "qty", "filled", "limit_price", "fee")
+    )

@@ -1,0 +1,234 @@
+"""The exchange's channels as data: names, parameters, allowed values.
+
+Source: Kraken, "Spot WebSocket v2" reference pages, one per channel.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ...errors import UnknownChannel
+
+DEPTHS = (10, 25, 100, 500, 1000)
+ORDER_DEPTHS = (10, 100, 1000)
+INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel and what it takes."""
+
+    name: str
+    symbols: bool = True
+    """Whether it is subscribed per symbol."""
+    private: bool = False
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Parameter -> tuple of allowed values, or the type of its value."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters that are always sent, with the exchange's own defaults."""
+    unsubscribe: Tuple[str, ...] = ()
+    """Parameters that an unsubscribe must repeat."""
+    one_of: Tuple[str, ...] = ()
+    """Parameters of which one symbol can have only one value at a time on a connection."""
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    """What the exchange takes for those of them that are not sent."""
+    checked: bool = True
+    """False for a channel that only the user knows: everything is passed on."""
+
+
+_SNAPSHOT: Mapping[str, Any] = {"snapshot": bool}
+
+CHANNELS: Dict[str, Channel] = {
+    channel.name: channel
+    for channel in (
+        Channel(
+            "ticker",
+            params={**_SNAPSHOT, "event_trigger": ("trades", "bbo")},
+            defaults={"event_trigger": "trades", "snapshot": True},
+            unsubscribe=("event_trigger",),
+            one_of=("event_trigger",),
+        ),
+        Channel(
+            "book",
+            params={**_SNAPSHOT, "depth": DEPTHS},
+            defaults={"depth": 10, "snapshot": True},
+            unsubscribe=("depth",),
+            one_of=("depth",),
+        ),
+        Channel("trade", params=_SNAPSHOT, defaults={"snapshot": False}),
+        Channel(
+            "ohlc",
+            params={**_SNAPSHOT, "interval": INTERVALS},
+            defaults={"interval": 1, "snapshot": True},
+            unsubscribe=("interval",),
+        ),
+        Channel(
+            "instrument",
+            symbols=False,
+            params={**_SNAPSHOT, "include_tokenized_assets": bool, "execution_venue": str},
+            defaults={"snapshot": True},
+        ),
+        Channel(
+            "executions",
+            symbols=False,
+            private=True,
+            params={
+                **_SNAPSHOT,
+                "snap_orders": bool,
+                "snap_trades": bool,
+                "snapshot_trades": bool,
+                "order_status": bool,
+                "ratecounter": bool,
+                "rebased": bool,
+                "users": str,
+            },
+            defaults={"snap_orders": True},
+            one_of=("order_status", "ratecounter", "rebased", "users"),
+            assumed={"order_status": True, "ratecounter": False, "rebased": True},
+        ),
+        Channel(
+            "balances",
+            symbols=False,
+            private=True,
+            params={**_SNAPSHOT, "rebased": bool, "users": str},
+            defaults={"snapshot": True},
+            one_of=("rebased", "users"),
+            assumed={"rebased": True},
+        ),
+        Channel(
+            "level3",
+            private=True,
+            params={**_SNAPSHOT, "depth": ORDER_DEPTHS},
+            defaults={"depth": 10, "snapshot": True},
+            unsubscribe=("depth",),
+            one_of=("depth",),
+        ),
+    )
+}
+PUBLIC = tuple(sorted(name for name, channel in CHANNELS.items() if not channel.private))
+PRIVATE = tuple(sorted(name for name, channel in CHANNELS.items() if channel.private))
+AUTOMATIC = ("status", "heartbeat")
+"""Sent by the exchange on its own; cannot be subscribed."""
+
+
+class Key(NamedTuple):
+    """What one stream of the exchange is known by, as its data show it."""
+
+    channel: str
+    symbol: Optional[str] = None
+    interval: Optional[int] = None
+
+    def __str__(self) -> str:
+        interval = None if self.interval is None else str(self.interval)
+        return "/".join(filter(None, (self.channel, self.symbol, interval)))
+
+
+class Ask(NamedTuple):
+    """A checked subscription: what is asked of the exchange."""
+
+    channel: Channel
+    symbols: Optional[Tuple[str, ...]]
+    params: Mapping[str, Any]
+
+    def keys(self) -> List[Key]:
+        """One key for each symbol."""
+        interval = self.params.get("interval")
+        return [Key(self.channel.name, symbol, interval) for symbol in self.symbols or (None,)]
+
+
+def check(
+    params: Mapping[str, Any],
+    public: Sequence[str] = PUBLIC,
+    private: Sequence[str] = PRIVATE,
+) -> Ask:
+    """Check the ``params`` of a subscribe or unsubscribe, and fill in the defaults.
+
+    Args:
+        params: ``channel``, ``symbol`` and the channel's own parameters.
+        public: the names accepted as public channels.
+        private: the names accepted as private channels.
+
+    Raises:
+        UnknownChannel: with the nearest names.
+        TypeError, ValueError: for bad parameters, naming what is allowed.
+    """
+    name = params["channel"]
+    channel = _channel(name, public, private)
+    given = {key: value for key, value in params.items() if key not in ("channel", "symbol", "token")}
+    meant = next((key for key in ("symbols", "pair", "pairs") if key in given), None)
+    if meant is not None and "symbol" not in params and "symbol" not in channel.params:
+        raise ValueError(f"{channel.name} has no parameter {meant!r}. Did you mean 'symbol'?")
+    symbols = _symbols(channel, params.get("symbol"))
+    if not channel.checked:
+        return Ask(channel, symbols, given)
+    for key, value in given.items():
+        _check_value(channel, key, value)
+    return Ask(channel, symbols, {**channel.defaults, **given})
+
+
+def nearest(word: str, names: Iterable[str], count: int = 2) -> List[str]:
+    """The names that look most like ``word``, best first."""
+    return difflib.get_close_matches(word, list(names), n=count, cutoff=0.6)
+
+
+def _channel(name: Any, public: Sequence[str], private: Sequence[str]) -> Channel:
+    if name in AUTOMATIC:
+        raise UnknownChannel(name, text=f"{name!r} cannot be subscribed: the exchange sends it on its own.")
+    if name in public or name in private:
+        known = CHANNELS.get(name)
+        if known is not None and known.private == (name in private):
+            return known
+        return Channel(name, private=name in private, checked=False)
+    close = nearest(str(name).lower(), [*public, *private], 1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise UnknownChannel(
+        name,
+        close,
+        text=f"unknown channel {name!r}.{hint} Public: {', '.join(sorted(public))}. "
+        f"Private: {', '.join(sorted(private))}.",
+    )
+
+
+def _symbols(channel: Channel, symbol: Any) -> Optional[Tuple[str, ...]]:
+    if symbol is None:
+        if channel.symbols and channel.checked:
+            raise ValueError(
+                f"{channel.name} needs a symbol, such as "
+                f'{{"channel": "{channel.name}", "symbol": ["BTC/USD"]}}'
+            )
+        return None
+    if not channel.symbols and channel.checked:
+        raise ValueError(f"{channel.name} takes no symbol")
+    symbols = [symbol] if isinstance(symbol, str) else symbol
+    if not isinstance(symbols, (list, tuple, set, frozenset)) or not all(
+        isinstance(one, str) and one.strip() for one in symbols
+    ):
+        raise TypeError(f"symbol must be a list of strings such as ['BTC/USD'], not {symbol!r:.80}")
+    if not symbols:
+        raise ValueError("symbol is an empty list; name at least one, such as ['BTC/USD']")
+    return tuple(dict.fromkeys(symbols))
+
+
+def _check_value(channel: Channel, key: str, value: Any) -> None:
+    if key not in channel.params:
+        close = nearest(str(key), channel.params, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"{channel.name} has no parameter {key!r}.{hint} "
+            f"It takes: {', '.join(sorted(channel.params)) or 'none'}."
+        )
+    allowed = channel.params[key]
+    if isinstance(allowed, type):
+        if not isinstance(value, allowed):
+            raise TypeError(f"{key} must be {allowed.__name__}, not {value!r:.80}")
+    elif type(value) is not type(allowed[0]) or value not in allowed:
+        words = [repr(one) for one in allowed]
+        hint = ""
+        if key == "depth" and channel.name == "book" and type(value) is int and 0 < value < DEPTHS[-1]:
+            larger = next(depth for depth in DEPTHS if depth > value)
+            hint = f" (use {larger} and read book.bids[:{value}])"
+        raise ValueError(
+            f"{key}={value!r} is not offered by Kraken. Choose {', '.join(words[:-1])} or {words[-1]}{hint}."
+        )

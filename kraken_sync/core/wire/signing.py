@@ -1,0 +1,47 @@
+"""How private REST requests are signed.
+
+Source: Kraken, "Spot REST Authentication": ``API-Sign`` is the base64 of HMAC-SHA512, keyed with the decoded
+secret, over the path and the SHA256 of nonce and body.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+
+from ...errors import CredentialsInvalid
+from .secret import Secret
+
+
+def sign(path: str, nonce: str, body: bytes, secret: Secret) -> str:
+    """The ``API-Sign`` header of a request.
+
+    Args:
+        path: such as ``/0/private/Balance``.
+        nonce: the nonce as it stands in the body.
+        body: the exact bytes that are sent.
+        secret: the key's secret, base64 as Kraken shows it.
+
+    Raises:
+        CredentialsInvalid: the secret is no base64.
+    """
+    message = path.encode() + hashlib.sha256(nonce.encode() + body).digest()
+    return base64.b64encode(hmac.new(_decoded(secret), message, hashlib.sha512).digest()).decode()
+
+
+def check_secret(secret: Secret) -> None:
+    """Raise CredentialsInvalid if ``secret`` cannot be one."""
+    _decoded(secret)
+
+
+def _decoded(secret: Secret) -> bytes:
+    try:
+        return base64.b64decode(secret.reveal(), validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    raise CredentialsInvalid(  # out here, so that no frame that saw the secret hangs on it
+        "the API secret is not what Kraken gave you: it is base64 text of 88 characters. Copy all of it, "
+        "and see that key and secret are not swapped"
+    )

@@ -1,0 +1,351 @@
+"""The live order book that users hold."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
+
+from ..core.book.snapshot import BookSnapshot, Level, check_levels, describe
+from ..core.book.sync import BookSync
+from ..core.freshness import BookState
+from ..core.wire.channels import Key
+from ..core.wire.numbers import Number
+from ..errors import BookNotLive, ClientClosed, ForkedClient, ReplyTimeout
+from ..io.connection.connection import Connection
+from ..io.deadline import deadline_of, time_left
+from ..io.holders import BookHolder
+from ..io.walltime import wall_seconds
+
+
+class BookReader(ABC):
+    """The readers of a book. Each call reads one consistent state, from any thread."""
+
+    @abstractmethod
+    def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:
+        """One consistent state, at most ``levels`` a side."""
+
+    @property
+    def bids(self) -> Tuple[Level, ...]:
+        """All bids, best (highest) first."""
+        return self.snapshot().bids
+
+    @property
+    def asks(self) -> Tuple[Level, ...]:
+        """All asks, best (lowest) first."""
+        return self.snapshot().asks
+
+    @property
+    def best_bid(self) -> Optional[Level]:
+        """The highest bid, or None if there is none."""
+        return self.snapshot(1).best_bid
+
+    @property
+    def best_ask(self) -> Optional[Level]:
+        """The lowest ask, or None if there is none."""
+        return self.snapshot(1).best_ask
+
+    @property
+    def mid(self) -> Optional[Decimal]:
+        """Half way between best bid and best ask, exactly; None if a side is empty."""
+        return self.snapshot(1).mid
+
+    @property
+    def spread(self) -> Optional[Decimal]:
+        """Best ask minus best bid, in quote currency; None if a side is empty."""
+        return self.snapshot(1).spread
+
+    @property
+    def updated(self) -> Optional[datetime]:
+        """When the last change was received (UTC, this machine's clock)."""
+        return self.snapshot(1).updated
+
+    @property
+    def checksum(self) -> Optional[int]:
+        """The exchange's checksum of the state."""
+        return self.snapshot(1).checksum
+
+    @property
+    def timestamp(self) -> str:
+        """The exchange's time of the last change (RFC 3339, UTC); empty if it gave none."""
+        return self.snapshot(1).timestamp
+
+    def vwap(self, side: str, qty: Number) -> Optional[Decimal]:
+        """See :meth:`BookSnapshot.vwap`."""
+        return self.snapshot().vwap(side, qty)
+
+    def imbalance(self, levels: int = 10) -> Optional[Decimal]:
+        """See :meth:`BookSnapshot.imbalance`."""
+        return self.snapshot().imbalance(levels)
+
+    def to_frame(self) -> Any:
+        """See :meth:`BookSnapshot.to_frame`."""
+        return self.snapshot().to_frame()
+
+
+class StaleBook(BookReader):
+    """Reads the last known state of a book, whatever it is worth. See ``OrderBook.stale``."""
+
+    def __init__(self, book: OrderBook) -> None:
+        self._book = book
+
+    def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:
+        """The last known state; its ``state`` and ``age`` tell what it is worth. Never raises."""
+        return self._book._read(levels, live_only=False)
+
+    @property
+    def state(self) -> BookState:
+        """See :attr:`OrderBook.state`."""
+        return self._book.state
+
+    @property
+    def age(self) -> float:
+        """See :attr:`OrderBook.age`."""
+        return self._book.age
+
+    def __repr__(self) -> str:
+        return f"<StaleBook {describe(self.snapshot(1))}>"
+
+
+class OrderBook(BookReader):
+    """A live order book. Every message of the exchange for it is proven by the exchange's checksum.
+
+    Get one from ``client.book()``. All members may be used from any thread; each reader sees one
+    consistent state, and raises :class:`BookNotLive` while the book is not ``LIVE``.
+
+    Cost: reading the best level takes the lock for about a microsecond, ``snapshot()`` copies the levels.
+    """
+
+    def __init__(
+        self,
+        owner: Any,
+        connection: Connection,
+        sync: BookSync,
+        symbol: str,
+        depth: int,
+        holder: BookHolder,
+    ) -> None:
+        self.symbol = symbol
+        self.depth = depth
+        """The most levels a side that this view shows."""
+        self._owner = owner  # keeps the client from being collected while its book is read
+        self._connection = connection
+        self._sync = sync
+        self._holder = holder
+        self._ended = False
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:
+        """One consistent, immutable state, at most ``levels`` a side (default: the depth).
+
+        Raises:
+            BookNotLive: the book is not verified right now.
+        """
+        return self._read(levels, live_only=True)
+
+    @property
+    def stale(self) -> StaleBook:
+        """The same readers without the promise: the last known state, never an exception."""
+        return StaleBook(self)
+
+    @property
+    def state(self) -> BookState:
+        """``SYNCING``, ``LIVE``, ``STALE``, ``RESYNCING`` or ``CLOSED``."""
+        with self._connection.changed:
+            return self._judge(time.monotonic())[0]
+
+    @property
+    def age(self) -> float:
+        """Seconds since the exchange last proved the book current.
+
+        That was a frame of the book, or any other frame of its connection: the exchange sends a heartbeat
+        every second in which nothing else is sent, so silence on one symbol means no change.
+        """
+        with self._connection.changed:
+            return self._age(time.monotonic())
+
+    def changes(self, timeout: Optional[float] = None) -> Iterator[BookSnapshot]:
+        """Iterate over verified states, each newer than the one before, the first at once.
+
+        What changes while you work is conflated into the next state. While the book is not live this
+        waits; the ``generation`` of the states tells that there was a gap. Ends when the book is
+        unsubscribed or the client closed.
+
+        Args:
+            timeout: seconds to wait for each state, None for ever.
+
+        Raises:
+            ReplyTimeout: nothing new and verified came in time.
+            BookNotLive: the exchange ended the subscription.
+        """
+        changes = Changes([self])
+        while True:
+            news = changes.wait(timeout)
+            if news is None:
+                return
+            if not news:
+                raise ReplyTimeout(
+                    f"nothing new in {self.symbol} within {timeout} s (it is {self.state})", waited=timeout
+                )
+            for _, state in news:
+                yield state
+
+    def wait_until(
+        self, predicate: Callable[[BookSnapshot], Any], timeout: Optional[float] = None
+    ) -> BookSnapshot:
+        """Block until ``predicate(snapshot)`` is true, and return that snapshot.
+
+        Args:
+            predicate: called in this thread with verified states, each newer than the one before.
+            timeout: seconds, None for ever.
+
+        Raises:
+            ReplyTimeout: it was not true in time.
+            BookNotLive, ClientClosed: it cannot become true any more.
+        """
+        if not callable(predicate):
+            raise TypeError(f"predicate must be callable, such as lambda state: ..., not {predicate!r:.80}")
+        deadline, changes, count = deadline_of(timeout), Changes([self]), 0
+        while True:
+            news = changes.wait(time_left(deadline))
+            if news is None:
+                raise ClientClosed(f"{self.symbol} was unsubscribed or the client closed while waiting")
+            for _, state in news:
+                count += 1
+                if predicate(state):
+                    return state
+            if deadline is not None and time.monotonic() >= deadline:
+                raise ReplyTimeout(
+                    f"the condition was not true in any of {count} states of {self.symbol} "
+                    f"within {timeout} s (it is {self.state})",
+                    waited=timeout,
+                )
+
+    def unsubscribe(self) -> None:
+        """End this book, and the exchange's subscription if nobody else uses it. Does not block.
+
+        ``client.book()`` gives everybody who asks for one symbol and depth the same object, so this ends
+        it for all of them.
+        """
+        with self._connection.changed:
+            self._ended = True
+        self._connection.release([book_key(self.symbol)], None, self._holder)
+
+    def __repr__(self) -> str:
+        return f"<OrderBook {describe(self._read(1, live_only=False))}>"
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _judge(self, now: float) -> Tuple[BookState, str, Optional[float]]:
+        """State, reason and since when; the caller holds the connection's lock."""
+        sync, session = self._sync, self._connection.session
+        if self._ended:
+            return BookState.CLOSED, "unsubscribed", None
+        if sync.live and session.silent(now):
+            return BookState.STALE, f"no message for {session.age(now):.1f} s", None
+        if sync.state is BookState.STALE and self._connection.failure is not None:
+            return sync.state, f"given up: {self._connection.failure}", sync.since
+        return sync.state, sync.reason, sync.since
+
+    def _age(self, now: float) -> float:
+        """Seconds since the last proof; infinite if there never was one."""
+        if self._sync.live:
+            return self._connection.session.age(now)
+        return float("inf") if self._sync.since is None else now - self._sync.since
+
+    def _read(self, levels: Optional[int], *, live_only: bool) -> BookSnapshot:
+        depth = self.depth if levels is None else min(check_levels(levels), self.depth)
+        if isinstance(self._connection.failure, ForkedClient):
+            raise ForkedClient
+        with self._connection.changed:
+            now = time.monotonic()
+            state, reason, since = self._judge(now)
+            sync, age = self._sync, self._age(now)
+            book = sync.book
+            if state is BookState.LIVE or not live_only:
+                asks, bids = book.top(depth)
+                version, generation, updated = book.version, sync.generation, sync.updated
+                checksum, timestamp = book.checksum, book.timestamp
+                decimals = (book.price_decimals, book.qty_decimals)
+        if live_only and state is not BookState.LIVE:
+            raise BookNotLive(self.symbol, str(state), reason, since=None if since is None else now - since)
+        return BookSnapshot(
+            symbol=self.symbol,
+            depth=self.depth,
+            state=str(state),
+            checksum=checksum,
+            timestamp=timestamp,
+            updated=None if updated is None else datetime.fromtimestamp(wall_seconds(updated), timezone.utc),
+            age=age,
+            version=version,
+            generation=generation,
+            price_decimals=decimals[0],
+            qty_decimals=decimals[1],
+            _asks=asks,
+            _bids=bids,
+        )
+
+    def _mark(self) -> Tuple[int, int]:
+        """What identifies the state; the caller holds the connection's lock."""
+        return self._sync.generation, self._sync.book.version
+
+
+class Changes:
+    """Waits for verified states of several books of one client, each newer than the one before."""
+
+    def __init__(self, books: Sequence[OrderBook]) -> None:
+        self._books = books
+        self._seen = {id(book): (-1, -1) for book in books}
+
+    def wait(self, timeout: Optional[float]) -> Optional[List[Tuple[OrderBook, BookSnapshot]]]:
+        """The books that are new, with their states: none after ``timeout``; None when all have ended.
+
+        Raises:
+            BookNotLive: the exchange ended a subscription.
+        """
+        connection = self._books[0]._connection
+        deadline = deadline_of(timeout)
+        while True:
+            try:
+                with connection.changed:
+                    came = connection.wait(lambda: bool(self._fresh()) or self._over(), deadline)
+                    fresh, over = self._fresh(), self._over()
+                    refused = {book.symbol: book._sync.reason for book in self._books if book._sync.refused}
+            except ClientClosed:
+                return None
+            if not came:
+                return []
+            news = [one for one in map(self._read, fresh) if one is not None]
+            if news:
+                return news
+            if over:
+                for symbol, reason in refused.items():
+                    raise BookNotLive(symbol, "CLOSED", reason)
+                return None
+
+    def _fresh(self) -> List[OrderBook]:
+        now = time.monotonic()
+        return [
+            book
+            for book in self._books
+            if self._seen[id(book)] != book._mark() and book._judge(now)[0] is BookState.LIVE
+        ]
+
+    def _over(self) -> bool:
+        return all(book._judge(0.0)[0] is BookState.CLOSED for book in self._books)
+
+    def _read(self, book: OrderBook) -> Optional[Tuple[OrderBook, BookSnapshot]]:
+        try:
+            state = book.snapshot()
+        except BookNotLive:
+            return None  # it stopped being live this very moment; wait for the next state
+        self._seen[id(book)] = (state.generation, state.version)
+        return book, state
+
+
+def book_key(symbol: str) -> Key:
+    """The key of a symbol's book."""
+    return Key("book", symbol)

@@ -1,0 +1,232 @@
+"""Finds the exchange's name for what a user typed.
+
+The table of symbols is the snapshot of the ``instrument`` channel, on the same connection; it is fetched only
+when a spelling needs it, and kept. Orders, which may be sent without a public connection, take it from REST.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from decimal import Decimal
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+
+import msgspec
+
+from ..core.orders.pair_rules import PairRules, of_asset_pair, of_instrument
+from ..core.wire.channels import check
+from ..core.wire.error_texts import NO_SUCH_PAIR
+from ..core.wire.symbols import SymbolTable, modern_pair, spelled
+from ..errors import ClientClosed, KrakenError, SubscriptionRefused, UnknownSymbol, did_you_mean
+from ..io.condition import run_locked
+from ..io.connection.connection import LOOKUP, Connection
+from ..io.deadline import lock_timeout, sooner, time_left
+from ..io.streams import Stream
+
+log = logging.getLogger("kraken_sync")
+
+TABLE_TIMEOUT = 5.0
+"""Seconds to wait for the table; without it a symbol goes to the exchange as it was typed."""
+TABLE_LIFETIME = 3600.0
+
+
+class _Pair(msgspec.Struct):
+    symbol: str
+    status: Any = None
+    price_increment: Any = None
+    tick_size: Any = None
+    qty_increment: Any = None
+    qty_min: Any = None
+    cost_min: Any = None
+
+
+class _Pairs(msgspec.Struct):
+    pairs: List[_Pair] = []
+
+
+class _Instruments(msgspec.Struct):
+    data: _Pairs
+
+
+_decode = msgspec.json.Decoder(_Instruments, float_hook=Decimal).decode
+
+
+class SymbolLookup:
+    """The table of symbols of one client. Any thread."""
+
+    def __init__(self) -> None:
+        self._table: Optional[SymbolTable] = None
+        self._rules: Dict[str, PairRules] = {}
+        self._fetched = 0.0
+        self._fetching = threading.RLock()
+        self._told: Set[str] = set()
+
+    def spell(
+        self, connection: Connection, symbols: Sequence[str], deadline: Optional[float]
+    ) -> Tuple[str, ...]:
+        """The exchange's names for ``symbols``, without repetition.
+
+        Raises:
+            UnknownSymbol: with the nearest names; nothing was subscribed.
+        """
+        found, unknown = [], []
+        for text in symbols:
+            try:
+                found.append(self._spell(connection, text, deadline))
+            except UnknownSymbol as error:
+                unknown.append(error)
+        if unknown:
+            first, others = unknown[0], unknown[1:]
+            text = " ".join(map(str, unknown)) if others else str(first)
+            raise UnknownSymbol(first.symbol, first.suggestions, text=text)
+        return tuple(dict.fromkeys(found))
+
+    def _spell(self, connection: Connection, text: str, deadline: Optional[float]) -> str:
+        known = self._table
+        symbol = known.find(text) if known is not None else spelled(text)
+        if symbol is None:
+            table = self.table(connection, deadline, fresh=known is not None)
+            if table is None:
+                return text  # no table to be had: let the exchange judge
+            symbol = table.find(text)
+            if symbol is None:
+                raise _unknown(text, table)
+        if symbol != text and text not in self._told:
+            self._told.add(text)
+            log.info("%r is called %r in WebSocket API v2; using %s", text, symbol, symbol)
+        return symbol
+
+    def hints(
+        self, connection: Connection, error: SubscriptionRefused, deadline: Optional[float]
+    ) -> List[str]:
+        """Sentences that help with the symbols the exchange does not support."""
+        unknown = [
+            symbol
+            for symbol, words in error.refused.items()
+            if symbol is not None and words.startswith(NO_SUCH_PAIR)
+        ]
+        if not unknown:
+            return []
+        table = self.table(connection, deadline)
+        if table is None:
+            return []
+        hints = []
+        for symbol in unknown:
+            close = [name for name in table.suggest(symbol) if name != symbol]
+            hints.append(f"{symbol}: {did_you_mean(close)}" if close else _search(symbol))
+        return hints
+
+    def table(
+        self, connection: Connection, deadline: Optional[float], *, fresh: bool = False
+    ) -> Optional[SymbolTable]:
+        """The table, fetched if there is none (or an old one, if ``fresh``); None if it cannot be had."""
+        return run_locked(
+            self._fetching, lock_timeout(deadline), lambda: self._table_now(connection, deadline, fresh)
+        )
+
+    def _table_now(
+        self, connection: Connection, deadline: Optional[float], fresh: bool
+    ) -> Optional[SymbolTable]:
+        if self._table is None or (fresh and self.age > TABLE_LIFETIME):
+            pairs = _fetch(connection, sooner(deadline, TABLE_TIMEOUT))
+            if pairs:
+                self.learn({pair.symbol: of_instrument(pair) for pair in pairs})
+        return self._table
+
+    def refresh(
+        self,
+        public: Optional[Connection],
+        asset_pairs: Callable[[Optional[float]], Mapping[str, Mapping[str, Any]]],
+        deadline: float,
+    ) -> None:
+        """Have a table that is not old: over the public connection if that is up, else by ``asset_pairs``.
+
+        Raises:
+            KrakenError: neither has it.
+        """
+        if public is not None and public.session.open:
+            self.table(public, deadline, fresh=True)
+        if self.age < TABLE_LIFETIME:
+            return
+        found: Dict[str, PairRules] = {}
+        for entry in asset_pairs(time_left(deadline)).values():
+            try:
+                symbol = modern_pair(str(entry.get("wsname", "")))
+                found[symbol] = of_asset_pair(symbol, entry)
+            except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
+                log.warning("a pair that cannot be understood is left out: %.200r (%r)", entry, error)
+        self.learn(found)
+
+    def known(self, text: str) -> Optional[str]:
+        """The exchange's name for ``text``, if the table that is there tells."""
+        return self._table.find(text) if self._table is not None else None
+
+    def learn(self, rules: Dict[str, PairRules]) -> None:
+        """Know these pairs, and no others."""
+        self._rules, self._table, self._fetched = rules, SymbolTable(rules), time.monotonic()
+
+    def rules(self, symbol: str) -> Optional[PairRules]:
+        """What an order of exactly this symbol must keep; None while there is no table.
+
+        Raises:
+            UnknownSymbol: there is no such symbol. Nothing is guessed: this is for orders.
+        """
+        if self._table is None:
+            return None
+        rules = self._rules.get(symbol)
+        if rules is None:
+            raise _unknown(symbol, self._table)
+        return rules
+
+    @property
+    def age(self) -> float:
+        """Seconds since the table was fetched."""
+        return time.monotonic() - self._fetched if self._table is not None else float("inf")
+
+
+def _fetch(connection: Connection, deadline: float) -> List[_Pair]:
+    ask = check({"channel": "instrument"})
+    stream = Stream("the table of symbols", bytes, 1000, "drop_oldest", ask.keys())
+    try:
+        connection.subscribe(ask, deadline, stream=stream, kind=LOOKUP)
+    except ClientClosed:
+        raise
+    except KrakenError as error:
+        log.warning("no table of symbols: %s", error)
+        return []
+    pairs: List[_Pair] = []
+    try:
+        while not pairs:
+            frame = stream.get(max(0.0, deadline - time.monotonic()))
+            if isinstance(frame, bytes):
+                pairs = _decode(frame).data.pairs
+    except ClientClosed:
+        raise
+    except (queue.Empty, KrakenError, msgspec.MsgspecError) as error:
+        log.warning("no table of symbols: %r", error)
+        return []
+    finally:
+        connection.release(ask.keys(), stream, None)
+    return pairs
+
+
+def _unknown(text: str, table: SymbolTable) -> UnknownSymbol:
+    close = table.suggest(text)
+    if close:
+        return UnknownSymbol(
+            text,
+            close,
+            text=f"{text!r:.60} is not traded on Kraken spot. {did_you_mean(close)} {_search(text)}",
+        )
+    return UnknownSymbol(
+        text,
+        text=f"{text!r:.60} is not traded on Kraken spot, and nothing is close to it. "
+        f"Symbols look like 'BTC/USD'. {_search(text)}",
+    )
+
+
+def _search(text: str) -> str:
+    word = text.strip().strip("/").split("/")[0][:3].upper()
+    return f"Search: client.symbols({word!r})"

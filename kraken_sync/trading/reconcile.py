@@ -1,0 +1,352 @@
+"""Finding out what became of a request whose reply was lost.
+
+The executions are looked at (their snapshot has the open orders and the last 50 fills), then REST, and the
+reply if it came late. That there never was such an order is said only when the engine cannot take it any
+more: its deadline has passed on the exchange's clock, whose reading may be wrong by as much as it is known
+to be, and the exchange was asked after that. Orders that had the same name before are never taken for the
+lost one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
+
+from ..core.orders.order import CLOSED, OPEN
+from ..core.orders.params import IDENTIFYING
+from ..core.orders.record import Record
+from ..core.wire.error_texts import AMBIGUOUS
+from ..core.wire.numbers import decimal_of
+from ..core.wire.times import parse_time
+from ..errors import (
+    ClientClosed,
+    CredentialsMissing,
+    KrakenError,
+    OrderOutcomeUnknown,
+    PermissionRefused,
+    RateLimited,
+)
+from ..io.connection.private import PrivateConnection, patience
+from ..io.deadline import deadline_of, time_left
+from .reconciled import Outcome, Reconciled
+from .replies import error_of
+from .unknown import Unknown
+
+if TYPE_CHECKING:
+    from . import Trading
+
+MARGIN = 1.0
+"""Seconds after the deadline before a missing order counts as missing."""
+PAUSE = 0.25
+MUCH_DOUBT = 0.25
+"""Seconds by which the reading of the exchange's clock may be wrong before it is read again."""
+EARLIER = 2.0
+"""An order this many seconds older than its request is another one of the same name."""
+ADDS = ("add_order", "batch_add")
+
+Name = Union[str, int]
+
+
+class Reconciler:
+    """One call of :meth:`Trading.reconcile`."""
+
+    def __init__(
+        self, client: Trading, order: Union[Name, OrderOutcomeUnknown], deadline: Union[str, float, None]
+    ) -> None:
+        self._client = client
+        self._name = name = name_of(order)
+        self._unknown: Optional[Unknown] = _remembered(client._unknown, order, name)
+        error = self._unknown.error if self._unknown is not None else None
+        if isinstance(order, OrderOutcomeUnknown):
+            error = order
+        self._method = error.method if error is not None else "add_order"
+        self._deadline = error.deadline if error is not None else None
+        if deadline is not None:
+            self._deadline = parse_time(deadline) if isinstance(deadline, str) else float(deadline)
+        self._names: List[Name] = [name]
+        self._why = "nothing was found yet"
+        self._rest_not_before = 0.0
+        self._rest_pause = 0.5
+        self._last_question = False
+
+    def run(self, timeout: Optional[float]) -> Reconciled:
+        """Ask until it is known, or the time is over."""
+        ends = deadline_of(timeout)
+        while True:
+            found = self._attempt(ends)
+            if found is not None:
+                if self._unknown is not None and found.outcome is not Outcome.STILL_UNKNOWN:
+                    self._client._settled(self._unknown, self._name)
+                return found
+            left = PAUSE if ends is None else min(PAUSE, ends - time.monotonic())
+            if left <= 0:
+                return Reconciled(Outcome.STILL_UNKNOWN, None, self._why)
+            time.sleep(left)
+
+    def _attempt(self, ends: Optional[float]) -> Optional[Reconciled]:
+        rejected = self._late_reply()
+        try:
+            line = self._client._private("reconcile()", time_left(ends))
+            line.keep_orders()
+            passed, how_far = self._deadline_passed(line, ends)
+            found = self._in_executions(line)
+            asked_rest = found is None and time.monotonic() >= self._rest_not_before
+            if asked_rest:
+                found = self._over_rest(line, ends)
+                self._rest_pause = min(30.0, 2 * self._rest_pause)
+                self._rest_not_before = time.monotonic() + self._rest_pause
+        except RateLimited as error:
+            self._rest_not_before = time.monotonic() + patience(error)
+            self._why = f"the exchange could not be asked: {error}"
+            return None
+        except PermissionRefused as error:
+            return Reconciled(Outcome.STILL_UNKNOWN, None, str(error))
+        except (ClientClosed, CredentialsMissing):
+            raise
+        except KrakenError as error:
+            if ends is None or time.monotonic() < ends:
+                self._why = f"the exchange could not be asked: {error}"
+            return None
+        if found is not None:
+            return self._judged(found, line, passed, how_far)
+        if rejected is not None:
+            return Reconciled(Outcome.NEVER_ARRIVED, None, f"the exchange rejected it: {rejected}")
+        if self._deadline is None:
+            self._why = "there is no such order so far, and no deadline after which there cannot be one"
+            return None
+        if passed and not asked_rest:
+            if not self._last_question:
+                self._last_question, self._rest_not_before = True, 0.0  # the one that counts
+            return None
+        if passed:
+            return Reconciled(
+                Outcome.NEVER_ARRIVED,
+                None,
+                "its deadline has passed, and neither executions nor REST know it",
+            )
+        self._why = f"there is no such order so far; {how_far}"
+        return None
+
+    def _deadline_passed(self, line: PrivateConnection, ends: Optional[float]) -> Tuple[bool, str]:
+        """Whether the engine cannot take the request any more, certainly, by the exchange's clock."""
+        with line.changed:
+            doubt = line.session.clock.doubt
+        if doubt > MUCH_DOUBT:
+            line.request({"method": "ping"}, ends)
+        now = self._client._server_time(line, ends)
+        with line.changed:
+            doubt = line.session.clock.doubt
+        if self._deadline is None:
+            return False, "it has no deadline"
+        left = self._deadline + MARGIN + doubt - now
+        return left < 0, f"its deadline is {left:.1f} s ahead"
+
+    def _judged(
+        self, found: Reconciled, line: PrivateConnection, passed: bool, how_far: str
+    ) -> Optional[Reconciled]:
+        """For an amend or an edit: has it had its effect, and if not, can it still have it?"""
+        if self._method == "edit_order" and found.outcome is Outcome.CANCELED and self._unknown is not None:
+            return self._replacement(line, self._unknown, found) or (
+                Reconciled(
+                    Outcome.STILL_UNKNOWN,
+                    found.order,
+                    "the order is canceled, and which one replaces it cannot be told; look at client.orders",
+                )
+                if passed
+                else None
+            )
+        if self._method not in ("amend_order", "edit_order") or found.outcome is not Outcome.LIVE:
+            return found
+        if passed or self._has_effect(found):
+            return found
+        self._why = f"the order is live and not changed so far; {how_far}"
+        return None
+
+    def _has_effect(self, found: Reconciled) -> bool:
+        if self._unknown is None or found.order is None or self._method != "amend_order":
+            return False
+        seen = {"order_qty": found.order.qty, "limit_price": found.order.limit_price}
+        wanted = {
+            name: value for name, value in self._unknown.request.params.items() if name not in IDENTIFYING
+        }
+        return bool(wanted) and all(
+            name in seen and seen[name] == decimal_of(name, value) for name, value in wanted.items()
+        )
+
+    def _replacement(
+        self, line: PrivateConnection, unknown: Unknown, found: Reconciled
+    ) -> Optional[Reconciled]:
+        """The one order that came since and is what the edit asked for."""
+        wanted, old = unknown.request.params, found.order
+        if old is None:
+            return None
+        fits = {
+            "symbol": old.symbol,
+            "side": old.side,
+            "order_type": old.order_type,
+            "order_qty": wanted.get("order_qty", old.qty),
+            "limit_price": wanted.get("limit_price", old.limit_price),
+        }
+        with line.changed:
+            records = [
+                record
+                for order_id, record in line.session.account.orders.records.items()
+                if order_id not in unknown.request.before
+                and all(record.fields.get(name) == value for name, value in fits.items())
+                and not record.fields.get("cl_ord_id")
+                and (record.order().order_userref == wanted.get("order_userref", old.order_userref))
+                and not self._earlier(parse_time(record.created))
+            ]
+            return self._told(records, "the executions") if len(records) == 1 else None
+
+    def _late_reply(self) -> Optional[str]:
+        """What a reply that came after all says: the order's id is noted, an error is returned."""
+        unknown = self._unknown
+        if unknown is None or not unknown.request.replies:
+            return None
+        reply = unknown.request.replies[0]
+        result = self._client._decode(reply.frame).get("result")
+        for entry in result if isinstance(result, list) else [result]:
+            if isinstance(entry, dict) and self._name in (entry.get("cl_ord_id"), entry.get("order_userref")):
+                order_id = entry.get("order_id")
+                if isinstance(order_id, str) and order_id not in self._names:
+                    self._names.append(order_id)
+                    return None
+                if order_id is None and "error" in entry:
+                    return str(entry["error"])
+        error = error_of(reply)
+        if error is None or error.startswith(AMBIGUOUS) or self._method not in ADDS:
+            return None
+        return error
+
+    def _in_executions(self, line: PrivateConnection) -> Optional[Reconciled]:
+        with line.changed:
+            orders = line.session.account.orders
+            if not orders.live:
+                return None
+            found: Dict[str, Record] = {}
+            for order_id, record in orders.records.items():
+                named = self._names.count(order_id) or record.fields.get("cl_ord_id") in self._names
+                if named or record.fields.get("order_userref") == self._name:
+                    found[order_id] = record
+            records = [
+                record
+                for order_id, record in found.items()
+                if order_id not in orders.silent and not self._doubtful(order_id, record)
+            ]
+            return self._told(records, "the executions")
+
+    def _over_rest(self, line: PrivateConnection, ends: Optional[float]) -> Optional[Reconciled]:
+        entries: Dict[str, Any] = {}
+        asked_at = time.monotonic()
+        ids = [name for name in self._names if isinstance(name, str) and _order_id(name)]
+        if ids:
+            entries.update(_known_only(line, ids, ends))
+        named: Dict[str, Any] = (
+            {"userref": self._name} if isinstance(self._name, int) else {"cl_ord_id": self._name}
+        )
+        for endpoint, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
+            if entries:
+                break
+            params = {**named, "trades": True}
+            result = self._client._rest.request("POST", f"/0/private/{endpoint}", params, deadline=ends)
+            found = result.get(key) if isinstance(result, dict) else None
+            for order_id, entry in (found or {}).items():
+                if self._meant(order_id, entry):
+                    entries[order_id] = entry
+        now = time.monotonic()
+        symbol = self._unknown.request.params.get("symbol") if self._unknown is not None else None
+        with line.changed:
+            orders = line.session.account.orders
+            for order_id, entry in entries.items():
+                orders.settle(order_id, entry, asked_at, now, symbol)
+            line.changed.notify_all()
+            records = [orders.records[order_id] for order_id in entries if order_id in orders.records]
+            return self._told(records, "REST")
+
+    def _meant(self, order_id: str, entry: Any) -> bool:
+        """Whether REST's answer is really about the order; it may ignore a filter that it does not know."""
+        if not isinstance(entry, dict):
+            return False
+        opened = entry.get("opentm")
+        if self._another(order_id, float(opened) if isinstance(opened, (int, float)) else None):
+            return False
+        if isinstance(self._name, int):
+            return bool(entry.get("userref") == self._name)
+        return _plain(str(entry.get("cl_ord_id") or "")) == _plain(str(self._name))
+
+    def _another(self, order_id: str, created: Optional[float]) -> bool:
+        """Whether an order that has the name was there before the lost one."""
+        unknown = self._unknown
+        if unknown is None or self._method not in ADDS or order_id in self._names:
+            return False
+        return order_id in unknown.request.before or self._earlier(created)
+
+    def _doubtful(self, order_id: str, record: Record) -> bool:
+        """Whether it is another order of this name, or nothing tells how old it is: then REST must."""
+        if self._unknown is not None and not record.created and order_id not in self._names:
+            return True
+        return self._another(order_id, parse_time(record.created))
+
+    def _earlier(self, created: Optional[float]) -> bool:
+        sent_at = self._unknown.request.their_time if self._unknown is not None else None
+        return sent_at is not None and created is not None and created < sent_at - EARLIER
+
+    def _told(self, records: List[Record], where: str) -> Optional[Reconciled]:
+        """The outcome that an order's state means. Called under the lock."""
+        if len(records) > 1 and isinstance(self._name, int):
+            ids = ", ".join(record.order_id for record in records[:5])
+            reason = f"{len(records)} orders have this order_userref since then: {ids}"
+            return Reconciled(Outcome.STILL_UNKNOWN, None, reason)
+        for record in reversed(records):
+            order = record.order()
+            if record.status in OPEN:
+                return Reconciled(Outcome.LIVE, order, f"{where} have it open")
+            if record.status == "filled":
+                return Reconciled(Outcome.FILLED, order, f"{where} have it filled")
+            if record.status in CLOSED:
+                return Reconciled(Outcome.CANCELED, order, f"{where} have it {record.status}")
+        return None
+
+
+def name_of(order: Union[Name, OrderOutcomeUnknown]) -> Name:
+    """The name by which an order is looked for."""
+    if not isinstance(order, OrderOutcomeUnknown):
+        if isinstance(order, bool) or not isinstance(order, (str, int)):
+            raise TypeError(f"reconcile() takes an OrderOutcomeUnknown or an id, not {order!r:.80}")
+        return order
+    if len(order.names) > 1:
+        raise ValueError(f"{order.method} was about several orders: reconcile each of error.names")
+    if not order.names:
+        raise ValueError(f"{order.method} is about no single order: call it again, that does no harm")
+    return order.names[0]
+
+
+def _remembered(
+    known: List[Unknown], order: Union[Name, OrderOutcomeUnknown], name: Name
+) -> Optional[Unknown]:
+    """What is remembered of the request: of this very one, or of the first one with this name."""
+    if isinstance(order, OrderOutcomeUnknown):
+        for one in known:
+            if one.error is order or (one.error.names, one.error.sent_at) == (order.names, order.sent_at):
+                return one
+        return None
+    return next((one for one in known if name in one.error.names), None)
+
+
+def _known_only(line: PrivateConnection, ids: List[str], ends: Optional[float]) -> Dict[str, Any]:
+    try:
+        return line.query_orders(ids, ends)
+    except KrakenError as error:
+        if "EOrder:" in str(error) or "EGeneral:Invalid arguments" in str(error):
+            return {}  # no order has this id
+        raise
+
+
+def _order_id(name: str) -> bool:
+    """Whether a name has the form of the exchange's order ids, so that REST may be asked for it as one."""
+    return [len(part) for part in name.split("-")] == [6, 5, 6]
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").lower() if len(name) in (32, 36) else name
