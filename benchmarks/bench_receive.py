@@ -25,7 +25,7 @@ from bench_book import SYMBOL, feed
 from kraken_sync.core.session.session import Session
 from kraken_sync.core.timing import Timing
 from kraken_sync.core.wire.channels import check
-from kraken_sync.io.dial import Target
+from kraken_sync.io.dial import Endpoint
 from kraken_sync.io.transport import Transport
 
 STATUS = b'{"channel":"status","type":"update","data":[{"system":"online"}]}'
@@ -85,7 +85,7 @@ def stock(url: str, context: Optional[ssl.SSLContext], count: int) -> float:
 
 def transport_only(url: str, context: Optional[ssl.SSLContext], count: int) -> float:
     """Seconds for our transport."""
-    transport = Transport(Target(url), context)
+    transport = Transport(Endpoint(url), context)
     transport.connect(time.monotonic() + 10)
     recv = transport.recv
     started = time.perf_counter()
@@ -98,7 +98,7 @@ def transport_only(url: str, context: Optional[ssl.SSLContext], count: int) -> f
 
 def with_session(url: str, context: Optional[ssl.SSLContext], count: int) -> float:
     """Seconds for our transport and the session, every book message verified."""
-    transport, session = Transport(Target(url), context), Session(Timing())
+    transport, session = Transport(Endpoint(url), context), Session(Timing())
     transport.connect(time.monotonic() + 10)
     session.opened(time.monotonic())
     session.receive(STATUS, time.monotonic())
@@ -135,7 +135,7 @@ def main() -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         url = f"{'ws' if options.plain else 'wss'}://localhost:{listener.getsockname()[1]}/v2"
         server = multiprocessing.get_context("fork").Process(
-            target=serve, args=(listener, files, payload, READERS), daemon=True
+            endpoint=serve, args=(listener, files, payload, READERS), daemon=True
         )
         server.start()
         readers: List[Tuple[str, Callable[..., Any]]] = [

@@ -43,11 +43,11 @@ from .errors import (
     UnknownSymbol,
 )
 from .io.budget import set_connection_budget
-from .lifecycle import WSState
 from .market.order_book import OrderBook
 from .market.subscription import Subscription
 from .orderbook_client import SpotOrderBookClient
-from .trading.reconciled import Outcome, Reconciled
+from .runtime import WSState
+from .trading.outcomes import Outcome, Reconciled
 from .version import __version__
 
 __all__ = [

@@ -32,7 +32,6 @@ Each class carries its data as attributes, so that nobody has to parse the text.
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, Union
 
 __all__ = [
@@ -79,11 +78,6 @@ def _rebuilt(kind: Type[KrakenError], args: Tuple[Any, ...], state: Dict[str, An
     error.args = args
     error.__dict__.update(state)
     return error
-
-
-def again(error: KrakenError) -> KrakenError:
-    """A copy to raise, so that no caller's frames pile up in the traceback of a kept error."""
-    return copy.copy(error).with_traceback(None)
 
 
 class ConnectFailed(KrakenError, ConnectionError):

@@ -12,17 +12,15 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, 
 from .client import SpotWSClient
 from .core.book.sync import BookSync, Verdict
 from .core.freshness import BookState
+from .core.session import book_views
 from .core.wire.channels import check
 from .core.wire.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_envelope
 from .core.wire.numbers import fixed, scaled
 from .core.wire.symbols import spelled
 from .errors import BookNotLive, ClientClosed
-from .io.condition import Condition
-from .io.connection.connection import Connection
-from .io.deadline import deadline_of, time_left
 from .io.dispatcher import no_coroutine
-from .io.engine import PUBLIC, Engine
-from .io.streams import Decode
+from .io.engine import PUBLIC
+from .io.waiting import Condition, deadline_of, time_left
 from .market.subscription import Subscription
 
 Callback = Callable[..., Any]
@@ -70,7 +68,6 @@ class SpotOrderBookClient(SpotWSClient):
         **options: Any,
     ) -> None:
         check({"channel": "book", "symbol": ["BTC/USD"], "depth": depth})  # complains about the depth
-        self.__depth = depth
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
         for handler in (callback, type(self).on_book_update):
@@ -78,19 +75,20 @@ class SpotOrderBookClient(SpotWSClient):
                 raise TypeError(f"{handler.__name__} must be a plain function: drop the 'async'")
         super().__init__(key, secret, **options)
         key = secret = ""
-        self.__callback = callback
-        self.__with_self = callback is not None and _takes_self(callback)
-        self.__kept: Dict[str, _Kept] = {}
-        self.__added: Set[str] = set()
-        self.__changed = Condition()
-        self.__teller: Optional[int] = None
+        self._ks_depth = depth
+        self._ks_on_update = callback
+        self._ks_with_self = callback is not None and _takes_self(callback)
+        self._ks_kept: Dict[str, _Kept] = {}
+        self._ks_added: Set[str] = set()
+        self._ks_lock = Condition("kept books")
+        self._ks_teller: Optional[int] = None
 
     # -- what python-kraken-sdk has ----------------------------------------------------------
 
     @property
     def depth(self) -> int:
         """The depth of all books of this client."""
-        return self.__depth
+        return self._ks_depth
 
     def add_book(self, pairs: Union[str, Sequence[str]], timeout: Optional[float] = 10.0) -> None:
         """Keep the books of these pairs, and block until each has a verified snapshot.
@@ -107,13 +105,13 @@ class SpotOrderBookClient(SpotWSClient):
         """
         deadline = deadline_of(timeout)
         listed = _listed(pairs)
-        params = {"channel": "book", "depth": self.__depth, "symbol": listed}
-        symbols = self.subscribe(params, timeout=time_left(deadline)).symbols
-        if threading.get_ident() == self.__teller:
+        params = {"channel": "book", "depth": self._ks_depth, "symbol": listed}
+        symbols = type(self).subscribe(self, params, timeout=time_left(deadline)).symbols
+        if threading.get_ident() == self._ks_teller:
             return
-        with self.__changed:
+        with self._ks_lock:
             for symbol in symbols:
-                if not self.__changed.wait_until(partial(self.__came, symbol), deadline):
+                if not self._ks_lock.wait_until(partial(self._ks_came, symbol), deadline):
                     raise BookNotLive(symbol, "SYNCING", "no verified snapshot in time")
 
     def remove_book(self, pairs: Union[str, Sequence[str]], timeout: Optional[float] = 10.0) -> None:
@@ -123,41 +121,43 @@ class SpotOrderBookClient(SpotWSClient):
             SubscriptionRefused: one of them is not kept.
         """
         names = _listed(pairs)
-        self.unsubscribe({"channel": "book", "depth": self.__depth, "symbol": names}, timeout=timeout)
+        type(self).unsubscribe(
+            self, {"channel": "book", "depth": self._ks_depth, "symbol": names}, timeout=timeout
+        )
 
     def subscribe(self, params: Mapping[str, Any], req_id: Optional[int] = None, **how: Any) -> Subscription:
         """As :meth:`SpotWSClient.subscribe`; a book of this client's depth is kept as by :meth:`add_book`."""
-        names = self.__books_in(params)
-        with self.__changed:
-            fresh = {self.__symbol(name) for name in names} - self.__added
-            self.__added |= fresh  # before the first snapshot can come
+        names = self._ks_books_in(params)
+        with self._ks_lock:
+            fresh = {self._ks_symbol(name) for name in names} - self._ks_added
+            self._ks_added |= fresh  # before the first snapshot can come
         try:
             stream = super().subscribe(params, req_id, **how)
         except BaseException:
-            with self.__changed:
-                self.__added -= fresh
+            with self._ks_lock:
+                self._ks_added -= fresh
             raise
-        with self.__changed:
-            self.__added.update(stream.symbols if names else ())
+        with self._ks_lock:
+            self._ks_added.update(stream.symbols if names else ())
         return stream
 
     def unsubscribe(self, params: Mapping[str, Any], req_id: Optional[int] = None, **how: Any) -> None:
         """As :meth:`SpotWSClient.unsubscribe`; books are kept no more, as by :meth:`remove_book`."""
         super().unsubscribe(params, req_id, **how)
-        with self.__changed:
-            for name in self.__books_in(params):
-                symbol = self.__symbol(name)
-                self.__kept.pop(symbol, None)
-                self.__added.discard(symbol)
-            self.__changed.notify_all()
+        with self._ks_lock:
+            for name in self._ks_books_in(params):
+                symbol = self._ks_symbol(name)
+                self._ks_kept.pop(symbol, None)
+                self._ks_added.discard(symbol)
+            self._ks_lock.notify_all()
 
-    def __books_in(self, params: Any) -> List[str]:
+    def _ks_books_in(self, params: Any) -> List[str]:
         """The symbols of a subscription, if it is one of the books that are kept here."""
         if not isinstance(params, Mapping) or params.get("channel") != "book":
             return []
         symbol = params.get("symbol")
         names = _listed(symbol) if isinstance(symbol, (str, list, tuple)) else []
-        return names if params.get("depth", self.__depth) == self.__depth else []
+        return names if params.get("depth", self._ks_depth) == self._ks_depth else []
 
     def get(self, pair: str) -> Optional[Dict[str, Any]]:
         """A copy of a book as the last callback has seen it; None if it is not kept.
@@ -166,12 +166,12 @@ class SpotOrderBookClient(SpotWSClient):
             ``bid`` and ``ask``: ordered dicts, best first, of price text to ``(volume text, timestamp)``;
             ``valid``: whether it is verified and live right now; ``price_decimals``, ``qty_decimals``.
         """
-        with self.__changed:
-            kept = self.__kept.get(self.__symbol(pair))
+        with self._ks_lock:
+            kept = self._ks_kept.get(self._ks_symbol(pair))
             if kept is None or not kept.sync.generation:
                 return None
             book = kept.sync.book
-            asks, bids = book.top(self.__depth)
+            asks, bids = book.top(self._ks_depth)
             found: Dict[str, Any] = {}
             for side, levels in (("bid", bids), ("ask", asks)):
                 times = kept.times[side]
@@ -182,17 +182,17 @@ class SpotOrderBookClient(SpotWSClient):
                     )
                     for price, qty in levels
                 )
-            found["valid"] = self.__valid(book.symbol)
+            found["valid"] = self._ks_valid(book.symbol)
             found["price_decimals"], found["qty_decimals"] = book.price_decimals, book.qty_decimals
             return found
 
     def on_book_update(self, pair: str, message: Dict[str, Any]) -> Any:
         """Called with every verified message. Override it, or pass ``callback``."""
-        if self.__callback is None:
+        if self._ks_on_update is None:
             return None
-        if self.__with_self:
-            return self.__callback(self, pair=pair, message=message)
-        return self.__callback(pair=pair, message=message)
+        if self._ks_with_self:
+            return self._ks_on_update(self, pair=pair, message=message)
+        return self._ks_on_update(pair=pair, message=message)
 
     def on_message(self, message: Any) -> Any:
         """Called with every message before a book is told; nothing needs it."""
@@ -204,31 +204,27 @@ class SpotOrderBookClient(SpotWSClient):
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _tap_decoder(self) -> Decode:
-        return bytes  # exact digits are needed here, so frames are decoded by who gets them
+    _ks_tap_decode = bytes  # exact digits are needed here, so frames are decoded by who gets them
 
-    def _new_engine(self) -> Engine:
-        with self.__changed:  # nothing that is kept from before is worth anything
-            self.__kept.clear()
-        return super()._new_engine()
+    def _ks_handler(self) -> Optional[Callable[[Any], Any]]:
+        with self._ks_lock:  # the client starts: nothing that is kept from before is worth anything
+            self._ks_kept.clear()
+        return self._ks_frame
 
-    def _handler(self) -> Optional[Callable[[Any], Any]]:
-        return self._frame
-
-    def _frame(self, frame: Any) -> None:
-        self.__teller = threading.get_ident()
+    def _ks_frame(self, frame: Any) -> None:
+        self._ks_teller = threading.get_ident()
         if isinstance(frame, dict):  # a gap
-            self.__gap(frame)
+            self._ks_gap(frame)
             no_coroutine(self.on_message(frame))
             return
-        message, verified = self._decode(frame), self.__apply(frame)
+        message, verified = self._ks_runtime.decode(frame), self._ks_apply(frame)
         try:
             no_coroutine(self.on_message(message))
         finally:
             for symbol in verified:
                 no_coroutine(self.on_book_update(pair=symbol, message=message))
 
-    def __apply(self, frame: bytes) -> List[str]:
+    def _ks_apply(self, frame: bytes) -> List[str]:
         """Apply a frame, if it is one of a book; returns the symbols that were verified."""
         try:
             if not (frame.startswith(BOOK_PREFIX) or decode_envelope(frame).channel == "book"):
@@ -236,26 +232,26 @@ class SpotOrderBookClient(SpotWSClient):
             book = decode_book(frame)
         except MalformedFrame:
             return []
-        return [data.symbol for data in book.data if self.__take(data, book.type == "snapshot")]
+        return [data.symbol for data in book.data if self._ks_take(data, book.type == "snapshot")]
 
-    def __take(self, data: Any, snapshot: bool) -> bool:
+    def _ks_take(self, data: Any, snapshot: bool) -> bool:
         """Apply one message; True if it was verified."""
-        with self.__changed:
-            kept = self.__kept.get(data.symbol)
+        with self._ks_lock:
+            kept = self._ks_kept.get(data.symbol)
             if kept is None:
-                if not snapshot or data.symbol not in self.__added:
+                if not snapshot or data.symbol not in self._ks_added:
                     return False
-                kept = self.__kept[data.symbol] = _Kept(data.symbol, self.__depth)
+                kept = self._ks_kept[data.symbol] = _Kept(data.symbol, self._ks_depth)
             verdict = kept.sync.take(data, snapshot, 0.0)
             if verdict is Verdict.VERIFIED:
-                self.__note_times(kept, data, snapshot)
-                self.__changed.notify_all()
+                self._ks_note_times(kept, data, snapshot)
+                self._ks_lock.notify_all()
                 return True
         if verdict is Verdict.MISMATCHED:
-            self.__start_over([data.symbol], "lost track of the book")
+            self._ks_start_over([data.symbol], "lost track of the book")
         return False
 
-    def __note_times(self, kept: _Kept, data: Any, snapshot: bool) -> None:
+    def _ks_note_times(self, kept: _Kept, data: Any, snapshot: bool) -> None:
         for side, entries, levels in (
             ("ask", data.asks, kept.sync.book.asks),
             ("bid", data.bids, kept.sync.book.bids),
@@ -265,60 +261,52 @@ class SpotOrderBookClient(SpotWSClient):
                 times.clear()
             for entry in entries:
                 times[scaled(entry.price, kept.sync.book.price_decimals)[0]] = data.timestamp or None
-            if len(times) > 4 * self.__depth:
+            if len(times) > 4 * self._ks_depth:
                 kept.times[side] = {price: times.get(price) for price in levels}
 
-    def __gap(self, gap: Dict[str, Any]) -> None:
+    def _ks_gap(self, gap: Dict[str, Any]) -> None:
         lost: List[str] = []
-        with self.__changed:
+        with self._ks_lock:
             for item in gap["data"]:
                 symbol = item.get("symbol")
-                if gap.get("channel") == "book" and symbol in self.__kept:
-                    self.__kept[symbol].sync.leave(BookState.STALE, str(item.get("reason")), 0.0)
+                if gap.get("channel") == "book" and symbol in self._ks_kept:
+                    self._ks_kept[symbol].sync.leave(BookState.STALE, str(item.get("reason")), 0.0)
                 elif item.get("dropped"):  # messages were lost here: only a fresh snapshot helps
-                    lost = list(self.__kept)
+                    lost = list(self._ks_kept)
             for symbol in lost:
-                self.__kept[symbol].sync.leave(BookState.STALE, "messages were dropped", 0.0)
-        self.__start_over(lost, "the callback was too slow")
+                self._ks_kept[symbol].sync.leave(BookState.STALE, "messages were dropped", 0.0)
+        self._ks_start_over(lost, "the callback was too slow")
 
-    def __start_over(self, symbols: Sequence[str], reason: str) -> None:
-        line = self.__line()
-        if line is None or not symbols:
+    def _ks_start_over(self, symbols: Sequence[str], reason: str) -> None:
+        connection = self._ks_runtime.connection(PUBLIC)
+        if connection is None or not symbols:
             return
-        with line.changed:
-            for symbol in symbols:
-                line.session.feeds.resync_book(symbol, reason, time.monotonic())
-        line.pump()
+        connection.change(lambda session: book_views.resync(session, symbols, reason, time.monotonic()))
 
-    def __line(self) -> Optional[Connection]:
-        return self._line(PUBLIC)
-
-    def __valid(self, symbol: str) -> bool:
-        """Whether the book is verified here, live on the line, and from the same snapshot."""
-        kept, line = self.__kept.get(symbol), self.__line()
-        if kept is None or not kept.sync.live or line is None:
+    def _ks_valid(self, symbol: str) -> bool:
+        """Whether the book is verified here, live on the connection, and from the same snapshot."""
+        kept, connection = self._ks_kept.get(symbol), self._ks_runtime.connection(PUBLIC)
+        if kept is None or not kept.sync.live or connection is None:
             return False
-        with line.changed:
-            sync = line.session.book(symbol)
-            return sync is not None and sync.live and sync.snapshot_checksum == kept.sync.snapshot_checksum
+        began_with = connection.read(lambda session: book_views.live_since(session, symbol))
+        return began_with is not None and began_with == kept.sync.snapshot_checksum
 
-    def __came(self, symbol: str) -> bool:
+    def _ks_came(self, symbol: str) -> bool:
         """Whether the book of ``symbol`` is there; raises if it cannot come any more."""
-        if self.__valid(symbol):
+        if self._ks_valid(symbol):
             return True
-        line = self.__line()
-        if line is None:
+        connection = self._ks_runtime.connection(PUBLIC)
+        if connection is None:
             raise ClientClosed
-        line.check_usable()
-        with line.changed:
-            if line.session.book(symbol) is None:
-                raise BookNotLive(symbol, "CLOSED", "unsubscribed meanwhile")
+        connection.check_usable()
+        if connection.read(lambda session: book_views.book_of(session, symbol)) is None:
+            raise BookNotLive(symbol, "CLOSED", "unsubscribed meanwhile")
         return False
 
-    def __symbol(self, pair: str) -> str:
-        if pair in self.__kept:
+    def _ks_symbol(self, pair: str) -> str:
+        if pair in self._ks_kept:
             return pair
-        return spelled(pair) or self._lookup.known(pair) or pair
+        return spelled(pair) or self._ks_market.known(pair) or pair
 
 
 def _listed(pairs: Union[str, Sequence[str]]) -> List[str]:

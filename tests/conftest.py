@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import logging
 import os
 import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterable, Iterator, List
 
 import pytest
 
@@ -30,6 +31,9 @@ FAST = Timing(
     retry_cap=0.2,
     maintenance_retry=0.1,
 )
+"""Short limits, which a busy machine with two cores still keeps."""
+PINGING = dataclasses.replace(FAST, ping_interval=0.7)
+"""For tests that wait for several pings."""
 collect_ignore_glob = ["interop/*_peer.py"]  # scripts that the tests run
 
 CANARY_KEY = "CANARYkeyKRAKENSYNCq8w7e6r5t4y3u2i1o0p9"
@@ -57,6 +61,11 @@ FAR: Dict[str, Any] = {
 """An order that rests far from the market."""
 
 CAPTURES = Path(os.environ.get("KRAKEN_CAPTURES", Path(__file__).parents[2] / "shared" / "captures"))
+
+
+def some_slow(count: int, usual: Iterable[int]) -> List[Any]:
+    """The seeds 0 to ``count``; those beyond the ``usual`` ones are left to ``-m slow``."""
+    return [seed if seed in usual else pytest.param(seed, marks=pytest.mark.slow) for seed in range(count)]
 
 
 def eventually(condition: Callable[[], Any], what: str = "it") -> Any:
@@ -182,5 +191,5 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 def clock_known(trader: SpotWSClient) -> None:
     """The exchange's clock was read once: an order needs it for its deadline."""
     trader.orders.wait_live()
-    line: Any = trader._line("private")
-    eventually(lambda: line.session.clock.known)
+    line: Any = trader._ks_runtime.connection("private")
+    eventually(lambda: line.read(lambda session: session.clock.known))

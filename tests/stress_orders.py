@@ -86,12 +86,12 @@ class World:
             order_gate="open",
         )
         if self.rules is not None:
-            made._lookup.learn(self.rules)
+            made._ks_market._symbols.learn(self.rules)
         made.start()
         made.orders.wait_live()
         made.balance.wait_live()
-        made._rules(S, None)
-        self.rules = made._lookup._rules
+        made._ks_desk._rules(S, None)
+        self.rules = made._ks_market._symbols._rules
         return made
 
     def ledger(self, cl_ord_id: str) -> List[Dict[str, Any]]:
@@ -261,9 +261,9 @@ def compare(client: SpotWSClient, world: World, seed: object) -> None:
         time.sleep(0.02)
 
 
-def wait_whole(client: SpotWSClient) -> None:
+def wait_whole(client: SpotWSClient, side: str = "private") -> None:
     """Until a ping comes back: the connection is none that was cut and has not noticed it yet."""
-    line: Any = client._line("private")
+    line: Any = client._ks_runtime.connection(side)
     ends = time.monotonic() + 15
     while True:
         try:

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import threading
-from decimal import Decimal
+import time
 from typing import Any, Callable
 
 import pytest
-from conftest import WAIT, eventually
+from conftest import WAIT, S, eventually
+from helpers import BOOK, background, levels
 
-from kraken_sync import (
-    BookNotLive,
-    BookState,
-    ReplyTimeout,
-    SpotWSClient,
-    SubscriptionRefused,
-    UnknownSymbol,
-)
+from kraken_sync import BookNotLive, BookState, ReplyTimeout, SpotWSClient, SubscriptionRefused, UnknownSymbol
 from kraken_sync.simulator import Simulator
-
-
-def levels(book: Any, exchange: Simulator, count: int) -> bool:
-    """Whether the book shows exactly what the exchange has."""
-    pair = exchange.exchange.markets[book.symbol].pair
-    bids, asks = exchange.top(book.symbol, count)
-    shown = book.stale.snapshot()
-    scale = (Decimal(10) ** pair.price_digits, Decimal(10) ** pair.qty_digits)
-    return [
-        [(int(level.price * scale[0]), int(level.qty * scale[1])) for level in side]
-        for side in (shown.bids, shown.asks)
-    ] == [bids, asks]
 
 
 @pytest.mark.parametrize("depth", [10, 25, 100, 500, 1000])
@@ -149,65 +131,6 @@ def test_client_unsubscribe_closes_books(client: SpotWSClient) -> None:
     assert book.state is BookState.CLOSED
 
 
-@pytest.mark.parametrize("fault", ["bad_checksum", "skip_update"])
-def test_mismatch_resyncs_that_symbol_only(client: SpotWSClient, exchange: Simulator, fault: str) -> None:
-    """A wrong checksum or a lost update is noticed; that one symbol is fetched anew, others go on."""
-    book, other = client.book("BTC/USD"), client.book("ETH/USD")
-    first = book.snapshot()
-    getattr(exchange.faults, fault)["BTC/USD"] = 1
-    for _ in range(30):
-        exchange.step(5, ["BTC/USD", "ETH/USD"])
-    fresh = book.wait_until(lambda state: state.generation > first.generation, timeout=WAIT)
-
-    assert fresh.state == "LIVE"
-    eventually(lambda: levels(book, exchange, 10) and levels(other, exchange, 10))
-    assert client.stats()["mismatched"] == 1
-    assert [(gap["symbol"], gap["reason"]) for gap in client.gaps()] == [("BTC/USD", "checksum mismatch")]
-    symbols = [request["params"]["symbol"] for request in exchange.requests("unsubscribe")]
-    assert symbols == [["BTC/USD"]]
-    assert other.snapshot().generation == 1
-
-
-def test_bad_snapshot_is_never_shown(client: SpotWSClient, exchange: Simulator) -> None:
-    """Snapshots are verified, too: a wrong one is not LIVE, and another is asked for."""
-    exchange.faults.bad_snapshot["BTC/USD"] = 2
-    book = client.book("BTC/USD")
-
-    assert book.state is BookState.LIVE
-    assert client.stats()["mismatched"] == 2
-    assert levels(book, exchange, 10)
-
-
-def test_endless_mismatches_do_not_storm(client: SpotWSClient, exchange: Simulator) -> None:
-    """A symbol that never verifies is asked for ever more slowly, and its caller is told."""
-    exchange.faults.bad_snapshot["BTC/USD"] = 1000
-    other = client.book("ETH/USD")
-    with pytest.raises(BookNotLive, match="no verified snapshot of BTC/USD within 2"):
-        client.book("BTC/USD", timeout=2.5)
-
-    assert len(exchange.requests("subscribe")) <= 1 + 4
-    assert other.state is BookState.LIVE
-
-
-def test_missing_snapshot_is_asked_for_again(client: SpotWSClient, exchange: Simulator) -> None:
-    """Acknowledged, but mute: the symbol is subscribed anew, and the connection stays."""
-    exchange.faults.no_snapshot["BTC/USD"] = 1
-    book = client.book("BTC/USD")
-
-    assert book.state is BookState.LIVE
-    assert exchange.connections == 1
-
-
-def test_book_timeout_says_why(client: SpotWSClient, exchange: Simulator) -> None:
-    """No verified snapshot in time is an error that tells what is known, and leaves nothing behind."""
-    exchange.faults.no_snapshot["BTC/USD"] = 1000
-    with pytest.raises(BookNotLive, match="waiting for the first snapshot") as caught:
-        client.book("BTC/USD", timeout=0.6)
-
-    assert caught.value.symbol == "BTC/USD"
-    assert client.active_public_subscriptions == []
-
-
 def test_refusals(client: SpotWSClient, exchange: Simulator) -> None:
     """Typos are told with what was meant, before anything is subscribed; refusals in Kraken's words."""
     with pytest.raises(UnknownSymbol, match="Did you mean 'BTC/USD'"):
@@ -294,7 +217,7 @@ def test_waiting_has_an_end(client: SpotWSClient) -> None:
 
 def test_readers_see_one_state_while_updates_pour_in(client: SpotWSClient, exchange: Simulator) -> None:
     """Whatever the I/O thread does meanwhile, each state read is whole: its checksum holds."""
-    from kraken_sync.core.book.book.checksum import book_checksum
+    from kraken_sync.core.book.checksum import book_checksum
 
     book = client.book("BTC/USD", depth=100)
     wrong, reads, stop = [], [0], threading.Event()
@@ -332,15 +255,75 @@ def test_other_depth_of_raw_frames_is_refused(client: SpotWSClient, new_client: 
     assert frames.get(WAIT)["type"] == "snapshot"
 
 
-def test_raw_frames_tell_mismatches(client: SpotWSClient, exchange: Simulator) -> None:
-    """Book frames are verified as well: instead of a bad one comes a gap, then a fresh snapshot."""
-    frames = client.subscribe({"channel": "book", "symbol": ["BTC/USD"]})
-    exchange.step(30, ["BTC/USD"])
-    exchange.faults.bad_checksum["BTC/USD"] = 1
-    exchange.step(30, ["BTC/USD"])
-    kinds = []
-    while kinds[-2:] != ["gap", "snapshot"]:
-        kinds.append(frames.get(WAIT)["type"])
+def test_unsubscribed_book_is_never_live_again(client: SpotWSClient, exchange: Simulator) -> None:
+    """A new book of a symbol just left is another one: never the old levels under a LIVE."""
+    exchange.faults.ack_delay = 0.1
+    old = client.book(S)
+    exchange.faults.no_snapshot[S] = 1
+    old.unsubscribe()
+    exchange.step(300, [S])
+    new = client.book(S)
 
-    assert kinds == ["snapshot", "update", "gap", "snapshot"]
-    assert frames.gaps[0]["reason"] == "checksum mismatch"
+    assert old.state is BookState.CLOSED
+    assert new.snapshot().generation == 1
+    eventually(
+        lambda: [int(level.price * 10) for level in new.bids] == [p for p, _ in exchange.top(S, 10)[0]]
+    )
+
+
+def test_book_closes_before_the_exchange_confirms(client: SpotWSClient, exchange: Simulator) -> None:
+    """From unsubscribe on nothing is applied, so the book is CLOSED at once."""
+    book = client.book(S)
+    exchange.faults.drop_acks = 99
+    with pytest.raises(ReplyTimeout):
+        client.unsubscribe(BOOK, timeout=0.2)
+
+    assert book.state is BookState.CLOSED
+
+
+def test_waiting_book_is_told_when_it_is_unsubscribed(client: SpotWSClient, exchange: Simulator) -> None:
+    """Whoever waits for a first snapshot without a timeout is let go when it cannot come."""
+    exchange.faults.no_snapshot[S] = 1000
+    waiting = background(client.book, S, timeout=None)
+    eventually(lambda: client.active_public_subscriptions)
+    client.unsubscribe(BOOK)
+    waiting["thread"].join(WAIT)
+
+    assert isinstance(waiting["error"], BookNotLive)
+
+
+def test_stale_readers_keep_the_last_state(client: SpotWSClient, exchange: Simulator) -> None:
+    """Asking for more levels empties no view; versions only rise."""
+    small = client.book(S)
+    before = small.snapshot()
+    exchange.faults.ack_delay = 0.3
+    growing = background(client.book, S, 100)
+    eventually(lambda: small.state is BookState.RESYNCING)
+
+    assert small.stale.bids == before.bids
+    growing["thread"].join(WAIT)
+    assert small.snapshot().version > before.version
+
+
+def test_age_is_of_the_book(client: SpotWSClient, exchange: Simulator) -> None:
+    """The age of a book that is not live grows, whatever else its connection receives."""
+    book, _ = client.book(S), client.book("ETH/USD")
+    exchange.faults.bad_snapshot[S] = exchange.faults.bad_checksum[S] = 1000
+    exchange.step(100, [S])
+    eventually(lambda: book.state is BookState.RESYNCING)
+    eventually(lambda: book.age > 0.5)
+    exchange.step(100, ["ETH/USD"])
+
+    assert book.age > 0.5
+    assert book.stale.snapshot().age > 0.5
+
+
+def test_wait_until_ends_although_the_book_moves(new_client: Callable[..., SpotWSClient]) -> None:
+    """A predicate slower than the feed does not outlast the timeout."""
+    with Simulator(rate=2000) as exchange:
+        book = new_client(ws_url=exchange.ws_url).book(S)
+        pause, started = threading.Event(), time.monotonic()
+        with pytest.raises(ReplyTimeout):
+            book.wait_until(lambda state: pause.wait(0.05), timeout=0.5)
+
+        assert time.monotonic() - started < 3

@@ -58,14 +58,14 @@ def lines(out: str) -> List[dict]:
 
 def test_demo() -> None:
     """The demo verifies hundreds of messages over a real socket; the last line is the summary."""
-    code, out, err = run("demo", "--seconds", "4", "--json")
+    code, out, err = run("demo", "--seconds", "3", "--json")
     summary = lines(out)[-1]
 
     assert (code, err) == (0, "")
     assert summary["verified"] == summary["book_messages"] > 200
     assert summary["messages"] > summary["verified"]
     assert (summary["mismatched"], summary["reconnects"]) == (0, 0)
-    assert summary["seconds"] >= 4
+    assert summary["seconds"] >= 3
     assert any(line.get("channel") == "trade" for line in lines(out))
 
 

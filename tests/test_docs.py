@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
-from kraken_sync.cli.main.commands import group
 
 import kraken_sync
+from kraken_sync.cli.commands import group
 from kraken_sync.simulator import Simulator
 
 ROOT = Path(__file__).parents[1]
@@ -94,3 +95,11 @@ def test_examples(name: str, args: list, words: str, tmp_path: Path) -> None:
     assert words in done.stdout
     if name == "trades_to_csv":
         assert len(Path(out).read_text("utf-8").splitlines()) == 21
+
+
+def test_tables_are_made_from_the_code() -> None:
+    """The states of a subscription and the order of locks stand in the documents as they are."""
+    made = runpy.run_path(str(ROOT / "docs" / "tables.py"))
+    for (page, name), make in made["TABLES"].items():
+        assert make() in DOCS[page], "run: python docs/tables.py"
+        assert made["placed"](DOCS[page], name, make()) == DOCS[page]

@@ -13,13 +13,11 @@ from typing import Any, Callable, List
 import pytest
 import trustme
 import websocket
-from conftest import FAST, WAIT, eventually
+from conftest import FAST, WAIT, S, eventually
 from raw_server import RawServer
 
 from kraken_sync import ConnectFailed, SpotWSClient, Timing
 from kraken_sync.simulator import Simulator
-
-S = "BTC/USD"
 
 
 def test_quiet_pairs_send_only_heartbeats(client: SpotWSClient, exchange: Simulator) -> None:

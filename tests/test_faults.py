@@ -10,7 +10,8 @@ import time
 from typing import Any, Callable
 
 import pytest
-from conftest import FAST, WAIT, eventually
+from conftest import FAST, PINGING, WAIT, eventually
+from helpers import TRADE
 from raw_server import RawServer, drain, frame, greet
 
 from kraken_sync import (
@@ -26,8 +27,6 @@ from kraken_sync import (
 )
 from kraken_sync.io import budget
 from kraken_sync.simulator import Simulator
-
-TRADES = {"channel": "trade", "symbol": ["BTC/USD"]}
 
 
 @pytest.mark.parametrize("fault", ["mute", "half_frame"])
@@ -51,8 +50,9 @@ def test_silence_ends_the_connection(client: SpotWSClient, exchange: Simulator, 
     assert exchange.connections == 2
 
 
-def test_dead_outgoing_side(client: SpotWSClient, exchange: Simulator) -> None:
+def test_dead_outgoing_side(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
     """Data come in, but no ping is answered: the connection is given up."""
+    client = new_client(timing=PINGING)
     client.book("XMR/BTC")
     exchange.faults.drop_pongs = True
     eventually(lambda: exchange.connections == 2)
@@ -76,10 +76,10 @@ def test_quiet_pair_is_not_dead(client: SpotWSClient, exchange: Simulator) -> No
 
 def test_unsubscribed_connection_is_kept(new_client: Callable[..., SpotWSClient]) -> None:
     """Without any subscription our pings keep the exchange from dropping us."""
-    with Simulator(rate=0, idle_timeout=3.0) as exchange:
-        client = new_client(ws_url=exchange.ws_url)
+    with Simulator(rate=0, idle_timeout=2.0) as exchange:
+        client = new_client(ws_url=exchange.ws_url, timing=PINGING)
         client.start()
-        eventually(lambda: client.stats()["pings"] >= 3)
+        eventually(lambda: client.stats()["pings"] >= 4)
 
         assert exchange.connections == 1
         assert client.send_message({"method": "ping"})["method"] == "pong"
@@ -88,7 +88,7 @@ def test_unsubscribed_connection_is_kept(new_client: Callable[..., SpotWSClient]
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 1013])
 def test_close_codes(client: SpotWSClient, exchange: Simulator, code: int) -> None:
     """Whatever the reason of a close, it is told, and everything wished is restored."""
-    stream = client.subscribe(TRADES)
+    stream = client.subscribe(TRADE)
     exchange.close_all(code, "restarting")
     eventually(lambda: client.stats()["reconnects"] == 1)
     gap = stream.get(WAIT)
@@ -101,7 +101,7 @@ def test_close_codes(client: SpotWSClient, exchange: Simulator, code: int) -> No
 
 def test_exactly_one_gap_per_outage(client: SpotWSClient, exchange: Simulator) -> None:
     """N cuts leave exactly N gaps in every stream, each before the first message after it."""
-    stream = client.subscribe(TRADES)
+    stream = client.subscribe(TRADE)
     book = client.book("ETH/USD")
     for outage in range(1, 6):
         exchange.step(200, ["BTC/USD"])
@@ -200,7 +200,7 @@ def test_connection_error_object(new_client: Callable[..., SpotWSClient], exchan
 
 def test_malformed_frames_are_dropped(client: SpotWSClient, exchange: Simulator) -> None:
     """Nonsense is counted and dropped; three within ten seconds end the connection."""
-    stream = client.subscribe(TRADES)
+    stream = client.subscribe(TRADE)
     exchange.send_text("CloudFlare WebSocket proxy restarting")
     exchange.send_text("[" * 5000)
     exchange.step(300, ["BTC/USD"])
@@ -250,7 +250,7 @@ def test_policies(client: SpotWSClient, exchange: Simulator) -> None:
     latest = client.subscribe(
         {"channel": "ticker", "symbol": ["BTC/USD", "ETH/USD"], "event_trigger": "bbo"}, policy="conflate"
     )
-    strict = client.subscribe(TRADES, policy="raise", maxlen=2)
+    strict = client.subscribe(TRADE, policy="raise", maxlen=2)
     for _ in range(400):
         exchange.step(5, ["BTC/USD", "ETH/USD"])
     eventually(lambda: strict.dropped > 3)
@@ -262,7 +262,7 @@ def test_policies(client: SpotWSClient, exchange: Simulator) -> None:
     assert caught.value.dropped == strict.dropped
     assert strict.get(WAIT)["channel"] == "trade"
     with pytest.raises(ValueError, match="policy"):
-        client.subscribe(TRADES, policy="drop")
+        client.subscribe(TRADE, policy="drop")
 
 
 def test_budget(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
@@ -278,7 +278,7 @@ def test_budget(new_client: Callable[..., SpotWSClient], exchange: Simulator) ->
             eventually(lambda: client.state is WSState.CONNECTED)
         exchange.cut()
         with pytest.raises(ReplyTimeout, match="there is no connection"):
-            client.subscribe(TRADES, timeout=0.5)
+            client.subscribe(TRADE, timeout=0.5)
         assert exchange.connections == 3
         with pytest.raises(ConnectFailed, match="budget"):
             new_client().start(timeout=0.3)
@@ -300,7 +300,7 @@ def test_attempts_are_spaced(new_client: Callable[..., SpotWSClient]) -> None:
 def test_slow_snapshot_is_alive(new_client: Callable[..., SpotWSClient]) -> None:
     """A message that takes longer than the silence limit is no silence while its bytes keep coming."""
     body = b'{"channel":"ticker","type":"snapshot","data":[{"symbol":"BTC/USD","last":1.0}]}'
-    padded = body[:-1] + b" " * 300 + body[-1:]
+    padded = body[:-1] + b" " * 120 + body[-1:]
 
     def script(sock: socket.socket) -> None:
         greet(sock)
@@ -382,13 +382,13 @@ def test_reader_thread_fault_is_not_silent(
     client: SpotWSClient, exchange: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug of our own in the I/O thread ends in an error that everybody is told, not in silence."""
-    stream = client.subscribe(TRADES)
+    stream = client.subscribe(TRADE)
     connection: Any = stream._connection
 
     def broken(frame: bytes, now: float) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(connection.session, "receive", broken)
+    monkeypatch.setattr(connection._room.session, "receive", broken)
     exchange.step(300, ["BTC/USD"])
     eventually(lambda: client.exception_occur)
 

@@ -1,9 +1,11 @@
-"""Who may import what: core decides, io acts, facades on top, the simulator on its own."""
+"""Who may import what: core decides, io acts, facades wait, the client delegates."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
+from typing import Dict, Set, Tuple
 
 import pytest
 
@@ -11,13 +13,42 @@ import kraken_sync
 
 ROOT = Path(kraken_sync.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-FACADES = {"client", "orderbook_client"}
-MAY_USE_FACADES = {"__init__", "__main__", "cli", "commands", "testing", "notebook", "orderbook_client"}
 EFFECTS = {"threading", "socket", "queue", "time", "select", "ssl", "os", "websocket", "requests", "asyncio"}
+MAY_IMPORT: Dict[str, Set[str]] = {
+    "core": {"core", "errors"},
+    "io": {"core", "errors", "io"},
+    "runtime": {"core", "errors", "io"},
+    "market": {"core", "errors", "io", "runtime", "market"},
+    "trading": {"core", "errors", "io", "runtime", "market", "trading"},
+    "client": {"core", "errors", "io", "runtime", "market", "trading", "compat"},
+    "orderbook_client": {"core", "errors", "io", "market", "client"},
+    "recording": {"core", "errors"},
+    "compat": set(),
+    "errors": set(),
+    "version": set(),
+    "simulator": {"simulator"},
+}
+"""The rooms of the package, by the first part of a module's name; ``cli`` and ``__init__`` may import all."""
+SHELVES: Dict[str, Set[str]] = {
+    "timing": set(),
+    "freshness": set(),
+    "wire": {"wire"},
+    "book": {"wire", "freshness", "book"},
+    "orders": {"wire", "freshness", "orders"},
+    "session": {"wire", "freshness", "timing", "book", "orders", "session"},
+}
+"""The same for the shelves of ``core``."""
 
 
-def imports(path: Path) -> set:
-    """Absolute dotted names of everything a file imports, lazily or not."""
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__init__", "")
+
+
+MODULES = {name_of(path) for path in FILES}
+
+
+def imports(path: Path) -> Set[str]:
+    """Absolute dotted names of everything a file imports: lazily, and for type checkers, too."""
     package = ("kraken_sync", *path.relative_to(ROOT).parts[:-1])
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -26,14 +57,17 @@ def imports(path: Path) -> set:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*base, *filter(None, [node.module])])
-            found.update(f"{module}.{name.name}" for name in node.names)
-            found.add(module)
+            names = {f"{module}.{name.name}" for name in node.names}
+            found.update(names)
+            if not all(name[len("kraken_sync.") :] in MODULES for name in names):
+                found.add(module)  # something in it, rather than modules of a package
     return found
 
 
-def ours(path: Path) -> set:
-    """The parts of our package that a file imports, without the package's name."""
-    return {name[len("kraken_sync.") :] for name in imports(path) if name.startswith("kraken_sync.")}
+def ours(path: Path) -> Set[str]:
+    """The modules of ours that a file imports, without the package's name."""
+    names = {name[len("kraken_sync.") :] for name in imports(path) if name.startswith("kraken_sync.")}
+    return names & MODULES
 
 
 def ids(path: Path) -> str:
@@ -42,19 +76,17 @@ def ids(path: Path) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=ids)
 def test_layers(path: Path) -> None:
-    """A module imports only from the layers below it."""
-    top, inner = path.relative_to(ROOT).parts[0], ours(path)
-    parts = {name.split(".")[0] for name in inner}
-    if top == "core":
-        assert parts <= {"core", "errors"}
+    """A module imports only from the rooms below it; core touches no thread, socket or clock."""
+    parts = name_of(path).split(".")
+    allowed = MAY_IMPORT.get(parts[0])
+    if allowed is not None:
+        assert {name.split(".")[0] for name in ours(path)} - {"core"} <= allowed - {"core"}
+        assert "core" in allowed or not any(name.startswith("core") for name in ours(path))
+    if parts[0] == "core":
         assert not {name.split(".")[0] for name in imports(path)} & EFFECTS
-    elif top == "io":
-        assert parts <= {"core", "errors", "io"}
-    elif top == "simulator":
-        assert parts <= {"simulator"}
-    elif path.stem not in MAY_USE_FACADES:
-        assert not parts & FACADES
-        assert "simulator" not in parts
+        if len(parts) > 1:
+            shelves = {name.split(".")[1] for name in ours(path) if name.startswith("core.")}
+            assert shelves <= SHELVES[parts[1]]
 
 
 @pytest.mark.parametrize(("library", "home"), [("websocket", "io/transport.py"), ("requests", "io/http.py")])
@@ -66,31 +98,45 @@ def test_one_importer(library: str, home: str) -> None:
 
 
 def test_no_circles() -> None:
-    """The imports at the top of our modules have no circle."""
-    graph = {}
-    for path in FILES:
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__init__", "")
-        tree = ast.parse(path.read_text("utf-8"))
-        tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        package = name if path.stem == "__init__" else name.rpartition(".")[0]
-        found = set()
-        for node in tree.body:
-            if isinstance(node, ast.ImportFrom) and node.level:
-                base = package.split(".")[: len(package.split(".")) - node.level + 1] if package else []
-                module = ".".join([*base, *filter(None, [node.module])])
-                found.update(f"{module}.{alias.name}".lstrip(".") for alias in node.names)
-                found.update([module] if node.module else [])
-        graph[name] = found
-    seen: dict = {}
+    """No module imports itself through others, not even lazily or for a type checker alone."""
+    graph = {name_of(path): ours(path) for path in FILES if name_of(path) != "__init__"}
+    seen: Set[str] = set()
 
-    def visit(name: str, trail: tuple) -> None:
+    def visit(name: str, trail: Tuple[str, ...]) -> None:
         assert name not in trail, f"circle: {' -> '.join([*trail, name])}"
-        if name in graph and name not in seen:
-            for other in graph[name]:
-                if other in graph and other != name:
+        if name not in seen:
+            for other in graph.get(name, ()):
+                if other != name:
                     visit(other, (*trail, name))
-            seen[name] = True
+            seen.add(name)
 
     for name in graph:
-        if name != "__init__":
-            visit(name, ())
+        visit(name, ())
+
+
+def test_the_session_has_one_room() -> None:
+    """Only ``io/connection`` takes the session's lock or reaches into the session; facades ask."""
+    for path in FILES:
+        parts = name_of(path).split(".")
+        if parts[0] in ("core", "simulator") or parts[:2] == ["io", "connection"]:
+            continue
+        if parts[0] == "io":  # where a session may also be one of HTTP
+            assert "core.session.session" not in ours(path)
+            continue
+        code = "\n".join(
+            line for line in path.read_text("utf-8").splitlines() if not re.match(r"\s*(from|import) ", line)
+        )
+        assert not re.search(r"\bsession\.\w|\b_session\b|\broom\b|\b_room\b", code), ids(path)
+
+
+def test_the_client_stands_alone() -> None:
+    """Nothing but ``object`` stands above the client, and ten files or so are what one sees first."""
+    assert kraken_sync.SpotWSClient.__mro__ == (kraken_sync.SpotWSClient, object)
+    assert len(list(ROOT.glob("*.py"))) <= 12
+
+
+def test_files_are_small() -> None:
+    """One idea a file: at most 400 lines, but for the client, whose length is signatures and docstrings."""
+    for path in FILES:
+        if path.name != "client.py" and "simulator" not in path.parts:
+            assert len(path.read_text("utf-8").splitlines()) <= 400, ids(path)

@@ -1,9 +1,8 @@
-"""Frames and requests: exact, and never a crash for what a peer may send."""
+"""Bytes to objects and back: digits are kept, nonsense is told."""
 
 from __future__ import annotations
 
 import json
-import random
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,8 +11,6 @@ import pytest
 from kraken_sync.core.session.session import Session
 from kraken_sync.core.timing import Timing
 from kraken_sync.core.wire.messages import FrameDecoder, MalformedFrame, decode_envelope, encode, error_text
-
-DATA = Path(__file__).parent / "data"
 
 
 def test_encode_keeps_digits() -> None:
@@ -72,31 +69,6 @@ def test_error_objects() -> None:
     """Connection errors are objects, not texts."""
     assert error_text({"name": "rate error", "message": ""}) == "rate error"
     assert error_text("EGeneral:x") == "EGeneral:x"
-
-
-def test_session_survives_anything() -> None:
-    """A hundred thousand damaged frames: none raises, none is taken for verified."""
-    rng = random.Random(8)
-    frames = [line.encode() for line in (DATA / "messages.jsonl").read_text("utf-8").splitlines()]
-    session = Session(Timing())
-    session.opened(0.0)
-    for count in range(100_000):
-        frame = bytearray(rng.choice(frames))
-        for _ in range(rng.randrange(1, 4)):
-            at = rng.randrange(len(frame))
-            kind = rng.random()
-            if kind < 0.4:
-                frame[at] = rng.randrange(256)
-            elif kind < 0.7:
-                del frame[at : at + rng.randrange(1, 9)]
-            else:
-                frame[at:at] = frame[rng.randrange(len(frame)) :][: rng.randrange(1, 30)]
-            if not frame:
-                break
-        session.receive(bytes(frame), float(count))
-
-    assert session.counters.malformed > 1000
-    assert session.counters.verified == 0
 
 
 def test_real_messages_are_understood(captures: Path) -> None:

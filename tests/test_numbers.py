@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from kraken_sync.core.wire.numbers import decimals_of, fixed, scaled, to_decimal
+from kraken_sync.core.wire.numbers import decimal_of, decimals_of, fixed, scaled, to_decimal
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,16 @@ def test_round_trip() -> None:
         assert format(to_decimal(value, decimals), "f") == text
         assert decimals_of(text if decimals else int(text)) == decimals
         assert scaled(text if decimals else int(text), decimals) == (value, decimals)
+
+
+def test_numbers_of_other_libraries() -> None:
+    """numpy's float64 is a float that writes itself differently; its integers are no ints."""
+
+    class Float64(float):
+        def __repr__(self) -> str:
+            return f"np.float64({float(self)})"
+
+    assert decimal_of("qty", Float64(0.1)) == Decimal("0.1")
+    for absurd in ("1e3000000", "1e-3000000"):
+        with pytest.raises(ValueError, match="beyond all measure"):
+            decimal_of("qty", absurd)

@@ -1,4 +1,4 @@
-"""Parameters of the trading methods, grids and minimums, the gate, the rate counter."""
+"""Parameters of the trading methods, grids and minimums."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from decimal import Decimal
 from typing import Any, Dict
 
 import pytest
-from kraken_sync.core.session.session.dead_mans_switch import DeadMan
 
-from kraken_sync.core.orders.gate import closed_for
 from kraken_sync.core.orders.pair_rules import PairRules
 from kraken_sync.core.orders.params import METHODS, ORDER_TYPES, prepared
-from kraken_sync.core.orders.rate_limits import TIERS, TradingRate, cost, tier_of
 from kraken_sync.core.wire.messages import encode
-from kraken_sync.core.wire.times import ServerClock, parse_time, time_text
 
 RULES = PairRules(
     "BTC/USD", "online", Decimal("0.1"), Decimal("0.00000001"), Decimal("0.00005"), Decimal("0.5")
@@ -157,92 +153,3 @@ def test_valid_values_pass_and_the_advice_is_valid() -> None:
 def test_offsets_have_no_grid(order: Dict[str, Any]) -> None:
     """A percentage, or a distance, is not a price."""
     RULES.check({"order_qty": Decimal(1), **order})
-
-
-@pytest.mark.parametrize(
-    ("system", "method", "params", "open_"),
-    [
-        ("online", "add_order", {}, True),
-        ("maintenance", "add_order", {}, False),
-        ("maintenance", "cancel_all", {}, False),
-        ("cancel_only", "add_order", {}, False),
-        ("cancel_only", "cancel_order", {}, True),
-        ("post_only", "add_order", {}, False),
-        ("post_only", "add_order", {"post_only": True}, True),
-        ("post_only", "batch_add", {"orders": [{"post_only": True}, {}]}, False),
-    ],
-)
-def test_the_gate(system: str, method: str, params: Dict[str, Any], open_: bool) -> None:
-    """What each state of the exchange lets through."""
-    assert (closed_for(method, params, system) is None) is open_
-
-
-def test_the_documented_example_of_the_rate_counter() -> None:
-    """Intermediate: 13 placed and canceled within 5 s make 117; the 14th breaks 125; empty after 54 s."""
-    rate = TradingRate(tier_of("intermediate", None))
-    for _ in range(13):
-        rate.charge("BTC/USD", cost("add_order") + cost("cancel_order", 2.0), 0.0)
-
-    assert rate.count("BTC/USD", 0.0) == 117
-    assert rate.wait("BTC/USD", cost("add_order"), 0.0) == 0
-    assert rate.wait("BTC/USD", 9, 0.0) == pytest.approx(0.43, abs=0.05)
-    assert rate.count("BTC/USD", 50.0) == 0
-    assert rate.count("ETH/USD", 0.0) == 0
-
-
-@pytest.mark.parametrize(
-    ("method", "age", "points"),
-    [
-        ("amend_order", 4.9, 4), ("amend_order", 9, 3), ("amend_order", 14, 2), ("amend_order", 15, 1),
-        ("edit_order", 4, 7), ("edit_order", 44, 3), ("edit_order", 89, 2), ("edit_order", 91, 1),
-        ("cancel_order", 4, 8), ("cancel_order", 299, 1), ("cancel_order", 300, 0), ("batch_cancel", 14, 5),
-    ],
-)  # fmt: skip
-def test_costs(method: str, age: float, points: float) -> None:
-    """The table of the trading limits."""
-    assert cost(method, age) == points
-
-
-def test_tiers() -> None:
-    """By the exchange's figure first."""
-    assert tier_of("starter", 180) == TIERS[2]
-    assert tier_of(None, None) == TIERS[0]
-    with pytest.raises(ValueError, match="intermediate"):
-        tier_of("gold", None)
-
-
-def test_the_exchanges_clock() -> None:
-    """Learned from the quickest replies, and not from this machine's clock."""
-    clock = ServerClock()
-    assert clock.read(0.0) is None
-    clock.heard("2026-01-05T10:00:00.500000Z", 0.0, 1.0)
-    assert clock.read(0.5) == pytest.approx(1767607200.5)
-    clock.heard("2026-01-05T10:00:10.900000Z", 2.0, 20.0)
-    assert clock.read(0.5) == pytest.approx(1767607200.5), "a slow reply tells less"
-    clock.heard("2026-01-05T10:00:30.100000Z", 30.0, 30.2)
-    assert clock.read(30.1) == pytest.approx(1767607230.1)
-    clock.heard("nonsense", 40.0, 40.0)
-    assert parse_time(time_text(1767607200.123)) == pytest.approx(1767607200.123)
-    assert parse_time("2026-13-05T10:00:00Z") is None
-
-
-def test_the_switch_is_renewed_and_raises_the_alarm() -> None:
-    """Renewed each third of the time; alarm when a third is left; silence when the owner is stuck."""
-    switch = DeadMan(60, None, 0.0)
-
-    assert not switch.due(19.9)
-    assert switch.due(20.0)
-    assert switch.alarm(39.0) is None
-    words = switch.alarm(41.0)
-    assert words is not None
-    assert "in 19 s" in words
-    assert switch.alarm(42.0) is None, "once per episode"
-    switch.armed(43.0)
-    assert switch.alarm(44.0) is None
-    assert switch.left(53.0) == 50.0
-
-    stuck = DeadMan(30, 10.0, 0.0)
-    stuck.feed(5.0)
-    assert stuck.due(14.9)
-    assert not stuck.due(15.1)
-    assert "stuck" in (stuck.alarm(45.0) or "")

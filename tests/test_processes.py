@@ -142,7 +142,7 @@ def test_stopped_process_judges_nothing_rashly(exchange: Simulator) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     os.kill(process.pid, signal.SIGSTOP)
-    time.sleep(2.5)  # the fault itself: the process stands still for this long
+    time.sleep(1.8)  # the fault itself: the process stands still for this long
     os.kill(process.pid, signal.SIGCONT)
     out, _ = process.communicate("go\n", timeout=20)
 

@@ -76,7 +76,13 @@ def test_a_busy_session_shows_nothing(
     out = capfd.readouterr()
     assert len(logged) > 5
     assert not leaks("\n".join(logged) + out.out + out.err + repr(frames))
-    for thing in (trader, trader.orders, trader.balance, trader._rest, trader._rest.credentials):
+    for thing in (
+        trader,
+        trader.orders,
+        trader.balance,
+        trader._ks_runtime.rest,
+        trader._ks_runtime.rest.credentials,
+    ):
         assert not leaks(repr(thing) + str(thing))
     assert not leaks(repr(vars(trader)) + repr(trader.stats()))
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
+from conftest import WAIT, S, eventually
+from helpers import background
 
+from kraken_sync import ReplyTimeout, SpotWSClient, WSState
 from kraken_sync.core.wire.symbols import SymbolTable, spelled
+from kraken_sync.simulator import Simulator
 
 TABLE = SymbolTable(
     "BTC/USD BTC/USDT BTC/EUR ETH/USD ETH/BTC DOGE/USD XRP/USD".split()
@@ -82,3 +87,33 @@ def test_real_symbols(captures: Path) -> None:
     for symbol in symbols:
         older = "/".join({"BTC": "XBT", "DOGE": "XDG"}.get(code, code) for code in symbol.split("/"))
         assert table.find(symbol) == table.find(symbol.lower()) == table.find(older) == symbol
+
+
+def test_table_of_symbols_beside_instruments_without_snapshot(client: SpotWSClient) -> None:
+    """Reference data without a snapshot do not keep a spelling from being understood."""
+    client.instruments(snapshot=False)
+
+    assert client.book("btcusd").symbol == S
+
+
+def test_table_of_symbols_in_time(client: SpotWSClient, exchange: Simulator) -> None:
+    """A caller with little time does not wait for another's table of symbols."""
+    exchange.faults.drop_acks = 1000
+    slow = background(client.book, "nosuch0", timeout=1.5)
+    eventually(lambda: exchange.requests("subscribe"))
+    started = time.monotonic()
+    with pytest.raises(ReplyTimeout):
+        client.book("nosuch1", timeout=0.3)
+
+    assert time.monotonic() - started < 1.2
+    slow["thread"].join(WAIT)
+
+
+def test_instruments_without_snapshot_through_an_outage(client: SpotWSClient, exchange: Simulator) -> None:
+    """The table of symbols is had although the outage interrupted a subscription without snapshot."""
+    client.instruments(snapshot=False)
+    exchange.faults.refuse_connections = 5
+    exchange.cut()
+    eventually(lambda: client.state is WSState.RECONNECTING)
+
+    assert client.book("btcusd").symbol == S

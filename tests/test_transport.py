@@ -14,8 +14,9 @@ import trustme
 from conftest import WAIT
 from raw_server import RawServer, drain, frame, greet, upgrade
 
-from kraken_sync.errors import ConnectFailed, ConnectionLost
-from kraken_sync.io.dial import Target
+from kraken_sync import ConnectFailed
+from kraken_sync.errors import ConnectionLost
+from kraken_sync.io.dial import Endpoint
 from kraken_sync.io.guarded_socket import Broken, GuardedSocket
 from kraken_sync.io.transport import MAX_MESSAGE, Transport
 from kraken_sync.simulator import Simulator
@@ -27,7 +28,7 @@ def connect() -> Iterator[Callable[..., Transport]]:
     made: List[Transport] = []
 
     def make(server: RawServer, timeout: float = 5.0, context: object = None) -> Transport:
-        transport = Transport(Target(f"{server.url}/v2"), context)  # type: ignore[arg-type]
+        transport = Transport(Endpoint(f"{server.url}/v2"), context)  # type: ignore[arg-type]
         made.append(transport)
         transport.connect(time.monotonic() + timeout)
         return transport
@@ -249,7 +250,7 @@ def test_tls_that_is_none(connect: Callable[..., Transport], tls: tuple) -> None
     """A server that does not answer TLS is told; nothing is sent in clear."""
     with RawServer(lambda sock: sock.sendall(b"220 hello\r\n")) as server:
         server._tls = None
-        target = Target(f"wss://127.0.0.1:{server.port}/v2")
+        target = Endpoint(f"wss://127.0.0.1:{server.port}/v2")
         with pytest.raises(ConnectFailed, match="TLS with 127.0.0.1") as caught:
             Transport(target, tls[1]).connect(time.monotonic() + 5)
 
@@ -260,7 +261,7 @@ def test_tls_in_both_directions_at_once(tls: tuple) -> None:
     """Reading and writing at full speed from two threads loses no connection and no message."""
     count = 2000
     with Simulator(rate=0, ssl_context=tls[0]) as exchange:
-        target = Target(f"{exchange.ws_url.replace('127.0.0.1', 'localhost')}/v2")
+        target = Endpoint(f"{exchange.ws_url.replace('127.0.0.1', 'localhost')}/v2")
         transport = Transport(target, tls[1])
         transport.connect(time.monotonic() + 5)
         stop, written = threading.Event(), [0]
@@ -393,3 +394,45 @@ def test_connection_id_beyond_63_bits() -> None:
 
     with RawServer(script) as server, SpotWSClient(ws_url=server.url) as client:
         assert client.stats()["system"] == "online"
+
+
+def test_interrupted_send_condemns_the_line() -> None:
+    """A Ctrl-C inside a send may have left half a frame: nothing is sent on that line again."""
+
+    def script(sock: socket.socket) -> None:
+        greet(sock)
+        drain(sock)
+
+    with RawServer(script) as server:
+        transport = Transport(Endpoint(f"{server.url}/v2"))
+        transport.connect(time.monotonic() + 5)
+
+        class Interrupting:
+            def send(self, data: bytes, opcode: int) -> None:
+                raise KeyboardInterrupt
+
+        codec, transport._codec = transport._codec, Interrupting()
+        with pytest.raises(KeyboardInterrupt):
+            transport.exclusively(1.0, lambda: transport.send(b"half", 1.0))
+        transport._codec = codec
+        with pytest.raises(ConnectionError):
+            transport.exclusively(1.0, lambda: transport.send(b"order", 1.0))
+        transport.dispose()
+
+
+def test_dripping_tls_handshake() -> None:
+    """A TLS handshake that comes byte by byte ends at the deadline."""
+
+    def script(sock: socket.socket) -> None:
+        sock.recv(4096)
+        sock.sendall(b"\x16\x03\x03\x3f\xff")
+        while True:
+            sock.sendall(b"\x02")
+            threading.Event().wait(0.02)
+
+    with RawServer(script) as server:
+        started = time.monotonic()
+        with pytest.raises(ConnectFailed):
+            Transport(Endpoint(f"wss://127.0.0.1:{server.port}/v2")).connect(started + 0.5)
+
+        assert time.monotonic() - started < 2

@@ -67,6 +67,7 @@ class _Feed:
         self.client = client
         self.table = display.wants_table(options["as_json"])
         self._left: Optional[int] = options["count"]
+        self._told = 0
         seconds: Optional[float] = options["seconds"]
         self._end = None if seconds is None else time.monotonic() + seconds
 
@@ -79,6 +80,12 @@ class _Feed:
     def wait(self) -> float:
         """How long to wait before asking :meth:`over` again."""
         return POLL if self._end is None else max(0.01, min(POLL, self._end - time.monotonic()))
+
+    def new_gaps(self) -> List[Dict[str, Any]]:
+        """What was missing since this was last asked."""
+        gaps = self.client.gaps()
+        new, self._told = gaps[self._told :], len(gaps)
+        return new
 
     def counted(self) -> None:
         """A line was printed."""
@@ -115,14 +122,13 @@ def book(symbols: Tuple[str, ...], depth: str, **options: Any) -> None:
 
 
 def _print_books(feed: _Feed, books: List[OrderBook]) -> None:
-    told, changes = 0, Changes(books)
+    changes = Changes(books)
     while not feed.over():
         news = changes.wait(feed.wait())
         if news is None:
             return
         for _, state in news:
-            gaps, told = feed.client._gaps_after(told)
-            for gap in gaps:
+            for gap in feed.new_gaps():
                 if gap["channel"] == "book":
                     display.print_json(display.gap_line(gap))
             display.print_json(display.book_line(state))

@@ -1,4 +1,4 @@
-"""What a copy of the exchange's state is worth: SYNCING, LIVE, STALE, RESYNCING or CLOSED, and why."""
+"""Whether a local copy (a book, a table of the account) is up to date: its state, and the reason for it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ class BookState(str, enum.Enum):
     __str__ = str.__str__
 
 
-class Standing:
-    """Whether a copy is up to date. Times are monotonic seconds."""
+class Freshness:
+    """Whether a local copy of the exchange's state is up to date, and if not, why and since when.
+
+    Times are monotonic seconds. Not thread-safe: the owner serialises.
+    """
 
     def __init__(self, reason: str) -> None:
         self.state = BookState.SYNCING
@@ -38,6 +41,8 @@ class Standing:
         """When it was last proven; None while it is LIVE, and before it ever was."""
         self.generation = 0
         """How many snapshots it has had."""
+        self.blind = False
+        """Whether it was up to date, is still wanted, and is not up to date now."""
         self._failures = 0
         self._live_since: Optional[float] = None
 
@@ -50,7 +55,7 @@ class Standing:
         """A good snapshot was taken."""
         if not self.live:
             self._live_since = now
-        self.state, self.reason, self.since = BookState.LIVE, "", None
+        self.state, self.reason, self.since, self.blind = BookState.LIVE, "", None, False
         self.generation += 1
 
     def leave(self, state: BookState, reason: str, proven_at: float) -> None:
@@ -62,7 +67,7 @@ class Standing:
         if self.state is BookState.SYNCING and state is not BookState.CLOSED:
             self.reason = f"{reason}; no snapshot has come yet"
             return
-        self.state, self.reason = state, reason
+        self.state, self.reason, self.blind = state, reason, bool(self.generation)
 
     def resync_delay(self, now: float) -> float:
         """Seconds to wait before the resync that is needed now; grows while they repeat."""

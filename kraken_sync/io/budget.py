@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Dict, Tuple
 
-from ..core.timing import ConnectionBudget
+from ..core.session.budgets import ConnectionBudget
+from .locks import new_lock
 
-_lock = threading.Lock()
+_lock = new_lock("budget")
 _budgets: Dict[Tuple[str, int], ConnectionBudget] = {}
 _limit: Tuple[int, float] = (120, 600.0)
 
@@ -24,7 +24,7 @@ def take(host: str, port: int, now: float) -> float:
 def renew_lock() -> None:
     """In a forked child, where another thread of the parent may have held the lock for ever."""
     global _lock
-    _lock = threading.Lock()
+    _lock = new_lock("budget")
 
 
 def set_connection_budget(attempts: int = 120, window: float = 600.0) -> None:

@@ -49,7 +49,7 @@ class Proxy:
         return f"<proxy {self.host}:{self.port}>"
 
 
-class Target:
+class Endpoint:
     """Where to connect: the parts of a ``ws://`` or ``wss://`` URL, and the proxy on the way, if any."""
 
     def __init__(self, url: str, proxy: Optional[Proxy] = None) -> None:
@@ -79,16 +79,16 @@ def default_context() -> ssl.SSLContext:
 
 
 def dial(
-    target: Target,
+    endpoint: Endpoint,
     context: Optional[ssl.SSLContext],
     deadline: float,
     aborted: Callable[[], bool],
     step: Callable[[str], None],
 ) -> socket.socket:
-    """Connect to ``target``. Blocks until ``deadline`` (monotonic) at most, name resolution aside.
+    """Connect to ``endpoint``. Blocks until ``deadline`` (monotonic) at most, name resolution aside.
 
     Args:
-        target: where to.
+        endpoint: where to.
         context: TLS settings for ``wss``.
         deadline: monotonic seconds.
         aborted: asked now and then; True ends the attempt.
@@ -98,7 +98,7 @@ def dial(
         ConnectFailed: with the step that failed.
     """
     step("resolve")
-    first: Union[Proxy, Target] = target.proxy or target
+    first: Union[Proxy, Endpoint] = endpoint.proxy or endpoint
     try:
         addresses = socket.getaddrinfo(first.host, first.port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -117,19 +117,23 @@ def dial(
             continue
         try:
             _connect(sock, address, time.monotonic() + share, aborted)
-            if target.proxy is not None:
-                _tunnel(sock, target, target.proxy, deadline, aborted)
-            if not target.secure:
+            if endpoint.proxy is not None:
+                _tunnel(sock, endpoint, endpoint.proxy, deadline, aborted)
+            if not endpoint.secure:
                 return sock
             step("tls")
-            return _wrap(sock, target, context or default_context(), deadline, aborted)
+            return _wrap(sock, endpoint, context or default_context(), deadline, aborted)
         except ConnectFailed:
             sock.close()
             raise
         except OSError as error:
             failures.append(_words(error))
             sock.close()
-    what = f"the proxy {first.host}:{first.port} (for {target})" if target.proxy is not None else str(target)
+    what = (
+        f"the proxy {first.host}:{first.port} (for {endpoint})"
+        if endpoint.proxy is not None
+        else str(endpoint)
+    )
     raise ConnectFailed(
         f"cannot connect to {what}: {'; '.join(dict.fromkeys(failures))}{_proxy_hint()}",
         step="connect",
@@ -155,10 +159,10 @@ def _connect(sock: socket.socket, address: Any, deadline: float, aborted: Callab
 
 
 def _tunnel(
-    sock: socket.socket, target: Target, proxy: Proxy, deadline: float, aborted: Callable[[], bool]
+    sock: socket.socket, endpoint: Endpoint, proxy: Proxy, deadline: float, aborted: Callable[[], bool]
 ) -> None:
-    """Ask the proxy for a tunnel to the target (RFC 9110, CONNECT)."""
-    where = f"{target.host}:{target.port}"
+    """Ask the proxy for a tunnel to the endpoint (RFC 9110, CONNECT)."""
+    where = f"{endpoint.host}:{endpoint.port}"
     lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
     if proxy.login:
         lines.append(f"Proxy-Authorization: Basic {proxy.login.reveal()}")
@@ -169,7 +173,7 @@ def _tunnel(
         except BlockingIOError:
             wait_ready(sock, True, SLICE)
         _go_on(deadline, aborted)
-    while not answer.endswith(b"\r\n\r\n"):  # byte by byte: what follows belongs to the target
+    while not answer.endswith(b"\r\n\r\n"):  # byte by byte: what follows belongs to the endpoint
         try:
             byte = sock.recv(1)
         except BlockingIOError:
@@ -188,12 +192,12 @@ def _tunnel(
 
 def _wrap(
     sock: socket.socket,
-    target: Target,
+    endpoint: Endpoint,
     context: ssl.SSLContext,
     deadline: float,
     aborted: Callable[[], bool],
 ) -> socket.socket:
-    wrapped = context.wrap_socket(sock, server_hostname=target.host, do_handshake_on_connect=False)
+    wrapped = context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
     try:
         while True:
             try:
@@ -207,14 +211,14 @@ def _wrap(
     except ssl.SSLCertVerificationError as error:
         wrapped.close()
         raise ConnectFailed(
-            f"the certificate of {target.host} is not trusted ({error.verify_message}). "
+            f"the certificate of {endpoint.host} is not trusted ({error.verify_message}). "
             "Behind a company firewall, pass ssl_context= with its certificate authority",
             step="tls",
             permanent=True,
         ) from error
     except OSError as error:
         wrapped.close()
-        raise ConnectFailed(f"TLS with {target} failed: {_words(error)}", step="tls") from error
+        raise ConnectFailed(f"TLS with {endpoint} failed: {_words(error)}", step="tls") from error
 
 
 def _go_on(deadline: float, aborted: Callable[[], bool]) -> None:

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import os
 import ssl
-import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
+from ..core.orders.rate_limits import TradingRate
 from ..core.timing import Timing
 from ..errors import ClientClosed
 from .connection.connection import Connection
-from .connection.private import PrivateConnection
-from .dial import Target
+from .connection.settling import Settling
+from .connection.switch_alarm import SwitchAlarm
+from .connection.tokens import Tokens
+from .dial import Endpoint
 from .dispatcher import Dispatcher
+from .locks import new_lock
 from .rest import Rest
 from .streams import Decode, Stream
 from .watchdog import Checked, Watchdog
-from .worker import Errands
+from .worker import Worker
 
 PUBLIC, PRIVATE, LEVEL3 = "public", "private", "level3"
 
@@ -30,32 +33,35 @@ class Engine:
     """The running parts of one client, from :meth:`start` to :meth:`stop`; used once.
 
     Args:
-        targets: where each kind of connection goes: ``public``, ``private``, ``level3``.
+        endpoints: where each kind of connection goes: ``public``, ``private``, ``level3``.
         rest: fetches tokens; closed with the engine.
+        rate: the account's rate counters.
         handler: see :class:`Dispatcher`.
     """
 
     def __init__(
         self,
-        targets: Mapping[str, Target],
+        endpoints: Mapping[str, Endpoint],
         timing: Timing,
         context: Optional[ssl.SSLContext],
         handler: Optional[Callable[[Any], Any]],
         decode: Decode,
         rest: Rest,
+        rate: TradingRate,
     ) -> None:
         self.pid = os.getpid()
         self.timing = timing
         self.taps: List[Stream] = []
-        self.lines: Dict[str, Connection] = {}
+        self.connections: Dict[str, Connection] = {}
         """The connections there are, by kind."""
-        self._targets = targets
+        self._endpoints = endpoints
         self._context = context
         self._rest = rest
-        self._lock = threading.Lock()
+        self._lock = new_lock("engine")
         self._checked: List[Checked] = [self]
         self._watchdog = Watchdog(self._checked, timing.tick)
-        self._errands: Optional[Errands] = None
+        self._rate = rate
+        self._worker: Optional[Worker] = None
         self.abandoned = False
         """Set by a finaliser, which must not lock: the watchdog then stops everything."""
         self.starters = 0
@@ -69,47 +75,50 @@ class Engine:
             self.taps.append(stream)
             self.dispatcher = Dispatcher(handler, stream)
 
-    @property
-    def connections(self) -> List[Connection]:
-        """All connections."""
-        return list(self.lines.values())
-
     def start(self) -> None:
         """Start all threads; the public connection begins to connect, if there is to be one."""
         self.running = True
         self._watchdog.start()
         if self.dispatcher is not None:
             self.dispatcher.start()
-        if PUBLIC in self._targets:
+        if PUBLIC in self._endpoints:
             self.open(PUBLIC)
 
     def open(self, kind: str) -> Connection:
         """The connection of this kind; begins to connect if there is none. Does not block."""
         with self._lock:
-            if kind in self.lines:
-                return self.lines[kind]
+            if kind in self.connections:
+                return self.connections[kind]
             if not self.running:
                 raise ClientClosed("the client was closed meanwhile")
-            line = self.lines[kind] = self._make(kind)
-            self._checked.append(line)
-            line.start()
-        return line
+            connection = self.connections[kind] = self._make(kind)
+            self._checked.append(connection)
+            connection.start()
+        return connection
 
     def _make(self, kind: str) -> Connection:
-        target, timing, wake = self._targets[kind], self.timing, self._watchdog.wake
+        endpoint, timing, wake = self._endpoints[kind], self.timing, self._watchdog.wake
         if kind == PUBLIC:
-            return Connection(kind, target, timing, self._context, self.taps, wake)
-        if self._errands is None:
-            self._errands = Errands()
-            self._errands.start()
-        return PrivateConnection(
-            kind, target, timing, self._context, self.taps, wake, rest=self._rest, errands=self._errands
+            return Connection(kind, endpoint, timing, self._context, self.taps, wake)
+        if self._worker is None:
+            self._worker = Worker()
+            self._worker.start()
+        return Connection(
+            kind,
+            endpoint,
+            timing,
+            self._context,
+            self.taps,
+            wake,
+            tokens=Tokens(self._rest, self._worker, timing),
+            chores=(Settling(self._rest, self._worker, timing), SwitchAlarm()),
+            rate=self._rate if kind == PRIVATE else None,
         )
 
     @property
     def worked(self) -> bool:
         """Whether any connection ever was open."""
-        return any(connection.worked for connection in self.connections)
+        return any(connection.worked for connection in self.connections.values())
 
     def check(self, now: float, judge: bool) -> None:
         """The watchdog's visit: has the client been dropped?"""
@@ -121,8 +130,8 @@ class Engine:
         self._watchdog.stop()
         if self.dispatcher is not None:
             self.dispatcher.stop()
-        if self._errands is not None:
-            self._errands.stop()
+        if self._worker is not None:
+            self._worker.stop()
 
     def stop(self, timeout: float) -> None:
         """Stop everything. Blocks up to ``timeout`` seconds. Any thread, also a callback's."""
@@ -133,11 +142,11 @@ class Engine:
             self.running = False
         self.signal()
         self._rest.close()
-        for connection in self.connections:
+        for connection in list(self.connections.values()):
             connection.stop(deadline)
         for tap in self.taps:
             tap.end()
         self._watchdog.join(max(0.0, deadline - time.monotonic()))
-        for thread in (self._errands, self.dispatcher):
+        for thread in (self._worker, self.dispatcher):
             if thread is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))

@@ -13,9 +13,10 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-import threading
 import time
 from typing import Optional
+
+from .locks import new_lock
 
 READ_AHEAD = 65536
 WRITE_PIECE = 16384
@@ -33,8 +34,8 @@ class GuardedSocket:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._io = threading.Lock()
-        self._ending = threading.Lock()
+        self._io = new_lock("socket")
+        self._ending = new_lock("descriptor")
         """Held while the descriptor is shut down or closed, so that neither hits a reused one."""
         self._buffer = b""
         self._position = 0

@@ -24,8 +24,9 @@ from ..errors import (
     KrakenError,
     ReplyTimeout,
 )
-from .condition import Event
 from .dial import Proxy
+from .locks import new_lock
+from .waiting import Event
 
 MAX_BODY = 256 * 1024 * 1024
 _PIECE = 64 * 1024
@@ -33,7 +34,7 @@ LATE = "no complete answer in time"
 _local = threading.local()
 
 
-class Call:
+class HttpCall:
     """One request under way, which another thread can cut."""
 
     def __init__(self, deadline: Optional[float]) -> None:
@@ -84,9 +85,9 @@ class Http:
     def __init__(self, proxy: Optional[Proxy]) -> None:
         self._proxy = proxy
         self._session: Any = None
-        self._lock = threading.Lock()
+        self._lock = new_lock("http")
         self._pid = os.getpid()
-        self._calls: Set[Call] = set()
+        self._calls: Set[HttpCall] = set()
         self._closed = False
 
     def exchange(
@@ -103,7 +104,7 @@ class Http:
         import requests
 
         failure: BaseException
-        session, call = self._open(), Call(deadline)
+        session, call = self._open(), HttpCall(deadline)
         try:
             self._begin(call)
             left = None if deadline is None else max(0.01, deadline - time.monotonic())
@@ -130,7 +131,7 @@ class Http:
             self._end(call)
         raise failure.with_traceback(None)  # out here: no frame that saw the headers hangs on it
 
-    def _begin(self, call: Call) -> None:
+    def _begin(self, call: HttpCall) -> None:
         with self._lock:
             if self._closed:
                 raise ClientClosed
@@ -139,7 +140,7 @@ class Http:
         if call.deadline is not None:
             threading.Thread(target=call.watch, name="kraken-sync-rest-deadline", daemon=True).start()
 
-    def _end(self, call: Call) -> None:
+    def _end(self, call: HttpCall) -> None:
         _local.call = None
         with self._lock:
             self._calls.discard(call)
@@ -150,7 +151,7 @@ class Http:
             return
         if self._session is not None:
             raise ForkedClient
-        self._pid, self._lock = os.getpid(), threading.Lock()
+        self._pid, self._lock = os.getpid(), new_lock("http")
 
     # -- life --------------------------------------------------------------------------------
 
@@ -178,7 +179,7 @@ class Http:
             return self._session
 
 
-def _read(response: Any, call: Call) -> bytes:
+def _read(response: Any, call: HttpCall) -> bytes:
     pieces, size = [], 0
     for piece in response.iter_content(_PIECE):
         call.check()
@@ -190,7 +191,7 @@ def _read(response: Any, call: Call) -> bytes:
     return text
 
 
-def _translated(error: BaseException, call: Call, what: str, url: str) -> KrakenError:
+def _translated(error: BaseException, call: HttpCall, what: str, url: str) -> KrakenError:
     """Our error for one of requests', which holds the request and so is not kept."""
     import requests
 
@@ -220,7 +221,7 @@ def _translated(error: BaseException, call: Call, what: str, url: str) -> Kraken
 
 def _mine(connection: Any) -> None:
     """Tell the call of this thread what it uses; raises OSError if the call is over."""
-    call: Optional[Call] = getattr(_local, "call", None)
+    call: Optional[HttpCall] = getattr(_local, "call", None)
     if call is not None:
         call.connection = connection
         call.check()

@@ -8,15 +8,13 @@ given out.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, TypeVar, Union
 
 from ..errors import ReplyTimeout
-from .condition import run_locked
-from .deadline import lock_timeout
+from .waiting import Turn
 
 Value = TypeVar("Value")
 
@@ -40,7 +38,7 @@ class Nonces:
     def __init__(self, path: Union[str, Path, None] = None, clock: Callable[[], int] = _now) -> None:
         self._path = None if path is None else Path(path).expanduser()
         self._clock = clock
-        self._lock = threading.RLock()
+        self._turn = Turn()
         self._last = 0
         if self._path is not None and os.name == "nt":
             raise ValueError("nonce_file needs file locks that this system does not have")
@@ -73,7 +71,7 @@ class Nonces:
                 found.append(send(nonce))
             return True
 
-        if not run_locked(self._lock, lock_timeout(deadline), work):
+        if not self._turn.run(deadline, work):
             raise ReplyTimeout("other private requests were in the way for too long; nothing was sent")
         return found[0]
 

@@ -5,19 +5,30 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from ..core.wire.credentials import Credentials
 from ..core.wire.error_texts import INVALID_NONCE
-from ..core.wire.rest_messages import Params, RestCall, check_url, result_of
+from ..core.wire.rest_messages import Params, RestRequest, check_url, result_of
 from ..core.wire.secret import Secret
 from ..core.wire.signing import sign
-from ..errors import ConnectionLost, CredentialsMissing, KrakenError, ReplyTimeout, RestRefused, again
-from .condition import Event
-from .deadline import time_left
+from ..errors import (
+    ConnectionLost,
+    CredentialsMissing,
+    KrakenError,
+    RateLimited,
+    ReplyTimeout,
+    RestRefused,
+)
 from .dial import Proxy
 from .http import Http
+from .kept_error import fresh_copy
+from .locks import new_lock
 from .nonces import Nonces
+from .waiting import Event, time_left
+
+LOCKOUT = 300.0
+"""Seconds to leave the exchange alone after a temporary lockout; it lasts about 15 minutes."""
 
 
 class Rest:
@@ -43,7 +54,7 @@ class Rest:
         self.credentials = credentials
         self.nonces = nonces
         self._http = Http(proxy)
-        self._lock = threading.Lock()
+        self._lock = new_lock("tokens")
         self._flight: Optional[_Flight] = None
 
     def __repr__(self) -> str:
@@ -69,7 +80,7 @@ class Rest:
         body = dict(params or {})
         if extra_params is not None:
             body.update(json.loads(extra_params) if isinstance(extra_params, str) else extra_params)
-        call = RestCall(method, uri, body, do_json, query_str)
+        call = RestRequest(method, uri, body, do_json, query_str)
         if not auth:
             return self._send(call, call.body(), {}, deadline, return_raw)
         if self.credentials is None:
@@ -82,7 +93,9 @@ class Rest:
         # it was refused, so it had no effect: once more, with a later number
         return self._signed(call, self.credentials, deadline, return_raw)
 
-    def _signed(self, call: RestCall, own: Credentials, deadline: Optional[float], return_raw: bool) -> Any:
+    def _signed(
+        self, call: RestRequest, own: Credentials, deadline: Optional[float], return_raw: bool
+    ) -> Any:
         def send(number: int) -> Any:
             nonce = str(number)
             body = call.body(nonce)
@@ -94,7 +107,7 @@ class Rest:
 
     def _send(
         self,
-        call: RestCall,
+        call: RestRequest,
         body: bytes,
         hidden: Mapping[str, Secret],
         deadline: Optional[float],
@@ -110,6 +123,12 @@ class Rest:
         if response.status_code >= 300 or text[:100].lstrip().startswith(b"{"):
             result_of(call.uri, response.status_code, text)  # raises what it says
         return response
+
+    def query_orders(self, names: Sequence[str], deadline: Optional[float]) -> Dict[str, Any]:
+        """What REST says of these orders, by id."""
+        params = {"txid": ",".join(names), "trades": True}
+        result = self.request("POST", "/0/private/QueryOrders", params, deadline=deadline)
+        return result if isinstance(result, dict) else {}
 
     # -- tokens ------------------------------------------------------------------------------
 
@@ -130,7 +149,7 @@ class Rest:
             if isinstance(outcome, ReplyTimeout) and (deadline is None or time.monotonic() < deadline):
                 continue  # whom we waited for had less time than we have
             if isinstance(outcome, KrakenError):
-                raise again(outcome)
+                raise fresh_copy(outcome)
             return dict(outcome)
 
     def _fetch_token(self, deadline: Optional[float]) -> Union[Dict[str, Any], KrakenError]:
@@ -172,6 +191,13 @@ class _Flight:
         self.outcome = rest._fetch_token(deadline)
         rest._landed(self)
         self.done.set()
+
+
+def patience(error: Optional[KrakenError]) -> float:
+    """Seconds that the exchange asks for before the next try."""
+    if not isinstance(error, RateLimited):
+        return 0.0
+    return LOCKOUT if "lockout" in error.error else 5.0
 
 
 def missing(what: str) -> str:

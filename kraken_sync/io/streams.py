@@ -14,9 +14,9 @@ from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Option
 
 from ..core.wire.channels import Key
 from ..core.wire.messages import MalformedFrame, gap_frame
-from ..errors import ClientClosed, KrakenError, StreamOverflow, again
-from .condition import Condition
-from .deadline import deadline_of
+from ..errors import ClientClosed, KrakenError, StreamOverflow
+from .kept_error import fresh_copy
+from .waiting import Condition, deadline_of
 from .walltime import wall_text
 
 log = logging.getLogger("kraken_sync")
@@ -78,7 +78,7 @@ class Stream:
         self._frames = 0
         """How many of the entries are frames; only these count against ``maxlen``."""
         self._gaps: Deque[Dict[str, Any]] = deque(maxlen=KEPT_GAPS)
-        self._ready = Condition()
+        self._ready = Condition("stream")
         self._readers = 0
         self._warned = False
         self._live: Set[Optional[Key]] = set(keys)
@@ -218,7 +218,7 @@ class Stream:
     def _next_entry(self) -> Union[bytes, Dict[str, Any]]:
         if not self._entries:
             if self._error is not None:
-                raise again(self._error)
+                raise fresh_copy(self._error)
             raise ClientClosed(f"{self.name} has ended")
         entry = self._entries.popleft()
         if not self._entries:
@@ -250,7 +250,7 @@ class Stream:
 
     def fork(self, error: KrakenError) -> None:
         """In a forked child: nothing can come any more, and the lock may be held for ever."""
-        self._ready = Condition()
+        self._ready = Condition("stream")
         self._entries.clear()
         self._frames = 0
         self._ended, self._error = True, error

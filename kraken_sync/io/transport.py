@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any, Callable, List, Optional
 
 from ..errors import ConnectFailed, ConnectionLost
-from .condition import Value, run_locked
-from .dial import Target, dial
+from .dial import Endpoint, dial
 from .guarded_socket import Broken, GuardedSocket
+from .locks import new_rlock
+from .waiting import Value, run_locked
 
 MAX_MESSAGE = 16 * 1024 * 1024
 MAX_HANDSHAKE = 64 * 1024
@@ -25,10 +26,10 @@ _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0
 
 
 class Transport:
-    """One connection to ``target``. ``connect``, ``recv`` and ``dispose`` belong to one thread."""
+    """One connection to ``endpoint``. ``connect``, ``recv`` and ``dispose`` belong to one thread."""
 
-    def __init__(self, target: Target, context: Optional[ssl.SSLContext] = None) -> None:
-        self._target = target
+    def __init__(self, endpoint: Endpoint, context: Optional[ssl.SSLContext] = None) -> None:
+        self._endpoint = endpoint
         self._context = context
         self._guard: Optional[GuardedSocket] = None
         self._codec: Any = None
@@ -37,7 +38,7 @@ class Transport:
         self._pong: Optional[bytes] = None
         self.step = "resolve"
         """What :meth:`connect` is doing: ``resolve``, ``connect``, ``tls`` or ``handshake``."""
-        self._send_lock = threading.RLock()
+        self._send_lock = new_rlock("send")
         """Held by whoever sends; guards the order of frames on the wire."""
         self._sender: Optional[int] = None
         """The thread that may send now."""
@@ -53,8 +54,10 @@ class Transport:
         Raises:
             ConnectFailed: naming the step that failed.
         """
-        sock = dial(self._target, self._context, deadline, lambda: self._aborted is not None, self._set_step)
-        if isinstance(sock, ssl.SSLSocket) != self._target.secure:
+        sock = dial(
+            self._endpoint, self._context, deadline, lambda: self._aborted is not None, self._set_step
+        )
+        if isinstance(sock, ssl.SSLSocket) != self._endpoint.secure:
             sock.close()
             raise ConnectFailed("a wss:// connection without TLS was refused", step="tls")
         self._set_step("handshake")
@@ -217,7 +220,7 @@ class Transport:
         codec: Any = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
         try:
             codec.connect(
-                self._target.url,
+                self._endpoint.url,
                 socket=guard,
                 redirect_limit=0,
                 suppress_origin=True,
@@ -231,7 +234,7 @@ class Transport:
             guard.dispose()
             reason = broken if isinstance(error, Broken) and broken else str(error)
             raise ConnectFailed(
-                f"{self._target} is no WebSocket endpoint, or did not answer as one: {reason:.200}",
+                f"{self._endpoint} is no WebSocket endpoint, or did not answer as one: {reason:.200}",
                 step="handshake",
             ) from error
         if codec.getstatus() != 101:  # releases differ in what they do with a redirect
@@ -252,7 +255,7 @@ class Transport:
         except ValueError:
             retry_after = None
         return ConnectFailed(
-            f"{self._target} refused the connection with HTTP status {status}: {advice}",
+            f"{self._endpoint} refused the connection with HTTP status {status}: {advice}",
             step="handshake",
             status=status,
             retry_after=retry_after,
@@ -269,7 +272,7 @@ class Transport:
     def _lost(self, error: BaseException) -> ConnectionLost:
         reason = (self._guard and self._guard.broken) or str(error)
         return ConnectionLost(
-            f"the connection to {self._target} ended: {reason}",
+            f"the connection to {self._endpoint} ended: {reason}",
             code=self.close_code,
             reason=reason,
         )

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Protocol, Sequence
 
-from .condition import Event
+from .waiting import Event
 
 log = logging.getLogger("kraken_sync")
 
@@ -30,16 +30,14 @@ class Watchdog:
         self._connections = connections
         self._tick = tick
         self._wake = Event()
+        self.wake = self._wake.set
+        """Has everything checked now. Any thread; does not block."""
         self._stop = Event()
         self._thread = threading.Thread(target=self._run, name="kraken-sync-watchdog", daemon=True)
 
     def start(self) -> None:
         """Start checking."""
         self._thread.start()
-
-    def wake(self) -> None:
-        """Check now. Any thread."""
-        self._wake.set()
 
     def stop(self) -> None:
         """Stop checking; :meth:`join` waits for it."""

@@ -10,31 +10,33 @@ import queue
 import threading
 from typing import Callable, Optional, Set
 
+from .locks import new_lock
+
 log = logging.getLogger("kraken_sync")
 
-Errand = Callable[[], None]
+Job = Callable[[], None]
 
 
-class Errands:
-    """Runs errands one after the other; an errand that waits already is not added twice."""
+class Worker:
+    """Runs jobs one after the other; a job that waits already is not added twice."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
-        self._errands: dict[str, Errand] = {}
-        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}
+        self._lock = new_lock("worker")
         self._running: Set[str] = set()
-        self._thread = threading.Thread(target=self._run, name="kraken-sync-errands", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="kraken-sync-worker", daemon=True)
 
     def start(self) -> None:
         """Start running."""
         self._thread.start()
 
-    def add(self, name: str, errand: Errand) -> None:
-        """Run ``errand`` soon. Any thread; does not block."""
+    def add(self, name: str, job: Job) -> None:
+        """Run ``job`` soon. Any thread; does not block."""
         with self._lock:
-            if name in self._errands or name in self._running:
+            if name in self._jobs or name in self._running:
                 return
-            self._errands[name] = errand
+            self._jobs[name] = job
         self._waiting.put(name)
 
     def stop(self) -> None:
@@ -52,10 +54,10 @@ class Errands:
             if name is None:
                 return
             with self._lock:
-                errand = self._errands.pop(name)
+                job = self._jobs.pop(name)
                 self._running.add(name)
             try:
-                errand()
+                job()
             except BaseException:  # nothing may end this thread
                 log.exception("a fault of kraken_sync itself: %s", name)
             finally:

@@ -5,13 +5,11 @@ Source: Kraken, REST market data pages; the WebSocket FAQ, which advises to take
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Optional, Sequence, Union
 
 from ..core.wire.channels import INTERVALS
 from ..core.wire.symbols import spelled
-
-if TYPE_CHECKING:
-    from ..private_side import PrivateSide
+from ..io.waiting import deadline_of
 
 
 class History:
@@ -20,10 +18,13 @@ class History:
     Results are the exchange's own ``result``; prices and quantities are texts, so nothing is lost. Symbols
     may be written as anywhere else (``"BTC/USD"``, ``"XBT/USD"``, ``"XBTUSD"``). Errors are those of
     :meth:`SpotWSClient.request`.
+
+    Args:
+        request: sends a REST request; see :meth:`kraken_sync.io.rest.Rest.request`.
     """
 
-    def __init__(self, client: PrivateSide) -> None:
-        self._client = client
+    def __init__(self, request: Callable[..., Any]) -> None:
+        self._request = request
 
     def ohlc(
         self, pair: str, interval: int = 1, since: Optional[int] = None, *, timeout: Optional[float] = 10.0
@@ -87,7 +88,7 @@ class History:
             pairs = [pair] if isinstance(pair, str) else list(pair)
             params["pair"] = ",".join(spelled(one) or one for one in pairs)
         given = {name: value for name, value in params.items() if value is not None}
-        result: Dict[str, Any] = self._client.request(
-            "GET", f"/0/public/{endpoint}", given, timeout, auth=False
+        result: Dict[str, Any] = self._request(
+            "GET", f"/0/public/{endpoint}", given, deadline=deadline_of(timeout), auth=False
         )
         return result

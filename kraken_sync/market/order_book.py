@@ -11,12 +11,14 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 from ..core.book.snapshot import BookSnapshot, Level, check_levels, describe
 from ..core.book.sync import BookSync
 from ..core.freshness import BookState
-from ..core.wire.channels import Key
+from ..core.session import book_views
+from ..core.session.book_views import BookStatus, Mark, News, View, book_key
+from ..core.session.session import Session
 from ..core.wire.numbers import Number
 from ..errors import BookNotLive, ClientClosed, ForkedClient, ReplyTimeout
 from ..io.connection.connection import Connection
-from ..io.deadline import deadline_of, time_left
-from ..io.holders import BookHolder
+from ..io.connection.holders import BookHolder
+from ..io.waiting import deadline_of, time_left
 from ..io.walltime import wall_seconds
 
 
@@ -120,7 +122,7 @@ class OrderBook(BookReader):
 
     def __init__(
         self,
-        owner: Any,
+        owner: object,
         connection: Connection,
         sync: BookSync,
         symbol: str,
@@ -130,11 +132,10 @@ class OrderBook(BookReader):
         self.symbol = symbol
         self.depth = depth
         """The most levels a side that this view shows."""
-        self._owner = owner  # keeps the client from being collected while its book is read
+        self._owner = owner  # what the client runs on goes on while its book is read
         self._connection = connection
-        self._sync = sync
         self._holder = holder
-        self._ended = False
+        self._view = View(sync, ended=False)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -154,8 +155,7 @@ class OrderBook(BookReader):
     @property
     def state(self) -> BookState:
         """``SYNCING``, ``LIVE``, ``STALE``, ``RESYNCING`` or ``CLOSED``."""
-        with self._connection.changed:
-            return self._judge(time.monotonic())[0]
+        return self._status().state
 
     @property
     def age(self) -> float:
@@ -164,8 +164,7 @@ class OrderBook(BookReader):
         That was a frame of the book, or any other frame of its connection: the exchange sends a heartbeat
         every second in which nothing else is sent, so silence on one symbol means no change.
         """
-        with self._connection.changed:
-            return self._age(time.monotonic())
+        return self._status().age
 
     def changes(self, timeout: Optional[float] = None) -> Iterator[BookSnapshot]:
         """Iterate over verified states, each newer than the one before, the first at once.
@@ -230,67 +229,52 @@ class OrderBook(BookReader):
         ``client.book()`` gives everybody who asks for one symbol and depth the same object, so this ends
         it for all of them.
         """
-        with self._connection.changed:
-            self._ended = True
-        self._connection.release([book_key(self.symbol)], None, self._holder)
+        self._view = self._view._replace(ended=True)
+        self._connection.subscriptions.release([book_key(self.symbol)], None, self._holder)
 
     def __repr__(self) -> str:
         return f"<OrderBook {describe(self._read(1, live_only=False))}>"
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _judge(self, now: float) -> Tuple[BookState, str, Optional[float]]:
-        """State, reason and since when; the caller holds the connection's lock."""
-        sync, session = self._sync, self._connection.session
-        if self._ended:
-            return BookState.CLOSED, "unsubscribed", None
-        if sync.live and session.silent(now):
-            return BookState.STALE, f"no message for {session.age(now):.1f} s", None
-        if sync.state is BookState.STALE and self._connection.failure is not None:
-            return sync.state, f"given up: {self._connection.failure}", sync.since
-        return sync.state, sync.reason, sync.since
+    def shows(self, sync: BookSync) -> bool:
+        """Whether this is a view of this very book, and was not unsubscribed."""
+        return self._view == View(sync, ended=False)
 
-    def _age(self, now: float) -> float:
-        """Seconds since the last proof; infinite if there never was one."""
-        if self._sync.live:
-            return self._connection.session.age(now)
-        return float("inf") if self._sync.since is None else now - self._sync.since
+    def _status(self) -> BookStatus:
+        view, failure = self._view, self._connection.failure
+        return self._connection.read(
+            lambda session: book_views.status(session, view, time.monotonic(), failure)
+        )
 
     def _read(self, levels: Optional[int], *, live_only: bool) -> BookSnapshot:
         depth = self.depth if levels is None else min(check_levels(levels), self.depth)
-        if isinstance(self._connection.failure, ForkedClient):
+        view, failure, now = self._view, self._connection.failure, time.monotonic()
+        if isinstance(failure, ForkedClient):
             raise ForkedClient
-        with self._connection.changed:
-            now = time.monotonic()
-            state, reason, since = self._judge(now)
-            sync, age = self._sync, self._age(now)
-            book = sync.book
-            if state is BookState.LIVE or not live_only:
-                asks, bids = book.top(depth)
-                version, generation, updated = book.version, sync.generation, sync.updated
-                checksum, timestamp = book.checksum, book.timestamp
-                decimals = (book.price_decimals, book.qty_decimals)
+        read = self._connection.read(
+            lambda session: book_views.reading(session, view, depth, time.monotonic(), failure)
+        )
+        state, reason, since, age = read.status
         if live_only and state is not BookState.LIVE:
-            raise BookNotLive(self.symbol, str(state), reason, since=None if since is None else now - since)
+            ago = None if since is None else now - since
+            raise BookNotLive(self.symbol, str(state), reason, since=ago)
+        updated = read.updated
         return BookSnapshot(
             symbol=self.symbol,
             depth=self.depth,
             state=str(state),
-            checksum=checksum,
-            timestamp=timestamp,
+            checksum=read.checksum,
+            timestamp=read.timestamp,
             updated=None if updated is None else datetime.fromtimestamp(wall_seconds(updated), timezone.utc),
             age=age,
-            version=version,
-            generation=generation,
-            price_decimals=decimals[0],
-            qty_decimals=decimals[1],
-            _asks=asks,
-            _bids=bids,
+            version=read.version,
+            generation=read.generation,
+            price_decimals=read.price_decimals,
+            qty_decimals=read.qty_decimals,
+            _asks=read.asks,
+            _bids=read.bids,
         )
-
-    def _mark(self) -> Tuple[int, int]:
-        """What identifies the state; the caller holds the connection's lock."""
-        return self._sync.generation, self._sync.book.version
 
 
 class Changes:
@@ -298,7 +282,7 @@ class Changes:
 
     def __init__(self, books: Sequence[OrderBook]) -> None:
         self._books = books
-        self._seen = {id(book): (-1, -1) for book in books}
+        self._seen: List[Mark] = [(-1, -1) for _ in books]
 
     def wait(self, timeout: Optional[float]) -> Optional[List[Tuple[OrderBook, BookSnapshot]]]:
         """The books that are new, with their states: none after ``timeout``; None when all have ended.
@@ -306,46 +290,30 @@ class Changes:
         Raises:
             BookNotLive: the exchange ended a subscription.
         """
-        connection = self._books[0]._connection
-        deadline = deadline_of(timeout)
+        connection, deadline = self._books[0]._connection, deadline_of(timeout)
         while True:
             try:
-                with connection.changed:
-                    came = connection.wait(lambda: bool(self._fresh()) or self._over(), deadline)
-                    fresh, over = self._fresh(), self._over()
-                    refused = {book.symbol: book._sync.reason for book in self._books if book._sync.refused}
+                found = connection.wait(self._news, deadline)
             except ClientClosed:
                 return None
-            if not came:
+            if found is None:
                 return []
-            news = [one for one in map(self._read, fresh) if one is not None]
+            news = [one for one in map(self._read, found.fresh) if one is not None]
             if news:
                 return news
-            if over:
-                for symbol, reason in refused.items():
+            if found.over:
+                for symbol, reason in found.refused.items():
                     raise BookNotLive(symbol, "CLOSED", reason)
                 return None
 
-    def _fresh(self) -> List[OrderBook]:
-        now = time.monotonic()
-        return [
-            book
-            for book in self._books
-            if self._seen[id(book)] != book._mark() and book._judge(now)[0] is BookState.LIVE
-        ]
+    def _news(self, session: Session) -> Optional[News]:
+        return book_views.news(session, [book._view for book in self._books], self._seen, time.monotonic())
 
-    def _over(self) -> bool:
-        return all(book._judge(0.0)[0] is BookState.CLOSED for book in self._books)
-
-    def _read(self, book: OrderBook) -> Optional[Tuple[OrderBook, BookSnapshot]]:
+    def _read(self, number: int) -> Optional[Tuple[OrderBook, BookSnapshot]]:
+        book = self._books[number]
         try:
             state = book.snapshot()
         except BookNotLive:
             return None  # it stopped being live this very moment; wait for the next state
-        self._seen[id(book)] = (state.generation, state.version)
+        self._seen[number] = (state.generation, state.version)
         return book, state
-
-
-def book_key(symbol: str) -> Key:
-    """The key of a symbol's book."""
-    return Key("book", symbol)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, Deque, Optional
+from types import TracebackType
+from typing import Any, Deque, Optional, Type
 
-from ..core.wire.channels import Ask
+from ..core.wire.channels import ChannelParams
 from ..io.connection.connection import Connection
-from ..io.deadline import deadline_of, time_left
 from ..io.streams import Decode, Stream
-
-if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Type
+from ..io.waiting import deadline_of, time_left
 
 log = logging.getLogger("kraken_sync")
 
@@ -33,36 +30,36 @@ class Subscription(Stream):
 
     def __init__(
         self,
-        owner: Any,
+        owner: object,
         connection: Connection,
-        ask: Ask,
+        wanted: ChannelParams,
         decode: Decode,
         maxlen: int,
         policy: str,
     ) -> None:
-        keys = ask.keys()
-        symbols = ", ".join(ask.symbols or ())
-        super().__init__(f"{ask.channel.name} {symbols:.80}".strip(), decode, maxlen, policy, keys)
-        self._owner = owner  # keeps the client from being collected while its stream is read
+        keys = wanted.keys()
+        symbols = ", ".join(wanted.symbols or ())
+        super().__init__(f"{wanted.channel.name} {symbols:.80}".strip(), decode, maxlen, policy, keys)
+        self._owner = owner  # what the client runs on goes on while its stream is read
         self._connection = connection
-        self._ask = ask
-        self._holder: object = None
+        self._wanted = wanted
+        self.holder: object = None
         """What holds the subscription when this stream was dropped without unsubscribing."""
 
     @property
     def channel(self) -> str:
         """The channel's name."""
-        return self._ask.channel.name
+        return self._wanted.channel.name
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """The symbols, as the exchange spells them; empty for a channel without symbols."""
-        return self._ask.symbols or ()
+        return self._wanted.symbols or ()
 
     def unsubscribe(self) -> None:
         """End this stream, and the exchange's subscription if nobody else uses it. Does not block."""
         self.end()
-        self._connection.release(self._ask.keys(), self, self._holder)
+        self._connection.subscriptions.release(self._wanted.keys(), self, self.holder)
 
     def __enter__(self) -> Subscription:
         return self

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
 from decimal import Decimal
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import msgspec
 
@@ -20,10 +19,10 @@ from ..core.wire.channels import check
 from ..core.wire.error_texts import NO_SUCH_PAIR
 from ..core.wire.symbols import SymbolTable, modern_pair, spelled
 from ..errors import ClientClosed, KrakenError, SubscriptionRefused, UnknownSymbol, did_you_mean
-from ..io.condition import run_locked
-from ..io.connection.connection import LOOKUP, Connection
-from ..io.deadline import lock_timeout, sooner, time_left
+from ..io.connection.connection import Connection
+from ..io.connection.subscriptions import LOOKUP
 from ..io.streams import Stream
+from ..io.waiting import Turn, sooner, time_left
 
 log = logging.getLogger("kraken_sync")
 
@@ -60,8 +59,9 @@ class SymbolLookup:
         self._table: Optional[SymbolTable] = None
         self._rules: Dict[str, PairRules] = {}
         self._fetched = 0.0
-        self._fetching = threading.RLock()
-        self._told: Set[str] = set()
+        self._fetching = Turn()
+        self._known: Dict[str, str] = {}
+        """What was found for a spelling; forgotten with the table."""
 
     def spell(
         self, connection: Connection, symbols: Sequence[str], deadline: Optional[float]
@@ -73,6 +73,9 @@ class SymbolLookup:
         """
         found, unknown = [], []
         for text in symbols:
+            if text in self._known:
+                found.append(self._known[text])
+                continue
             try:
                 found.append(self._spell(connection, text, deadline))
             except UnknownSymbol as error:
@@ -93,8 +96,8 @@ class SymbolLookup:
             symbol = table.find(text)
             if symbol is None:
                 raise _unknown(text, table)
-        if symbol != text and text not in self._told:
-            self._told.add(text)
+        self._known[text] = symbol
+        if symbol != text:
             log.info("%r is called %r in WebSocket API v2; using %s", text, symbol, symbol)
         return symbol
 
@@ -122,9 +125,7 @@ class SymbolLookup:
         self, connection: Connection, deadline: Optional[float], *, fresh: bool = False
     ) -> Optional[SymbolTable]:
         """The table, fetched if there is none (or an old one, if ``fresh``); None if it cannot be had."""
-        return run_locked(
-            self._fetching, lock_timeout(deadline), lambda: self._table_now(connection, deadline, fresh)
-        )
+        return self._fetching.run(deadline, lambda: self._table_now(connection, deadline, fresh))
 
     def _table_now(
         self, connection: Connection, deadline: Optional[float], fresh: bool
@@ -146,7 +147,7 @@ class SymbolLookup:
         Raises:
             KrakenError: neither has it.
         """
-        if public is not None and public.session.open:
+        if public is not None and public.open:
             self.table(public, deadline, fresh=True)
         if self.age < TABLE_LIFETIME:
             return
@@ -166,6 +167,7 @@ class SymbolLookup:
     def learn(self, rules: Dict[str, PairRules]) -> None:
         """Know these pairs, and no others."""
         self._rules, self._table, self._fetched = rules, SymbolTable(rules), time.monotonic()
+        self._known.clear()
 
     def rules(self, symbol: str) -> Optional[PairRules]:
         """What an order of exactly this symbol must keep; None while there is no table.
@@ -187,10 +189,10 @@ class SymbolLookup:
 
 
 def _fetch(connection: Connection, deadline: float) -> List[_Pair]:
-    ask = check({"channel": "instrument"})
-    stream = Stream("the table of symbols", bytes, 1000, "drop_oldest", ask.keys())
+    wanted = check({"channel": "instrument"})
+    stream = Stream("the table of symbols", bytes, 1000, "drop_oldest", wanted.keys())
     try:
-        connection.subscribe(ask, deadline, stream=stream, kind=LOOKUP)
+        connection.subscriptions.subscribe(wanted, deadline, stream=stream, kind=LOOKUP)
     except ClientClosed:
         raise
     except KrakenError as error:
@@ -208,7 +210,7 @@ def _fetch(connection: Connection, deadline: float) -> List[_Pair]:
         log.warning("no table of symbols: %r", error)
         return []
     finally:
-        connection.release(ask.keys(), stream, None)
+        connection.subscriptions.release(wanted.keys(), stream, None)
     return pairs
 
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from decimal import Decimal
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Callable, Dict, Generic, Iterator, List, Mapping, Optional, TypeVar, Union
 
-from ..core.orders import tables as tables
 from ..core.orders.order import Order
-from ..core.orders.tables import Diff
-from ..core.session.registry import Phase
+from ..core.orders.tables import BalanceTable, Diff, OrderTable
+from ..core.session import account_views
+from ..core.session.account_views import TableOf
 from ..core.wire.channels import check
 from ..core.wire.symbols import modern_asset
 from ..errors import AccountNotLive, OrderEnded, ReplyTimeout
-from ..io.connection.connection import TABLE
-from ..io.connection.private import PrivateConnection
-from ..io.deadline import deadline_of, time_left
+from ..io.connection.connection import Connection
+from ..io.connection.subscriptions import TABLE
+from ..io.waiting import deadline_of, time_left
 from ..io.walltime import wall_text
 
 TABLE_TIMEOUT = 10.0
 """Seconds for which the first read waits for the first snapshot."""
 Value = TypeVar("Value")
-Line = Callable[[Optional[float]], PrivateConnection]
+Connect = Callable[[Optional[float]], Connection]
+"""The private connection, opened within a timeout."""
 
 
 class _View(Mapping[str, Value], Generic[Value]):
@@ -30,21 +33,19 @@ class _View(Mapping[str, Value], Generic[Value]):
 
     name = ""
     channel = ""
+    _table: TableOf
 
-    def __init__(self, line: Line, *, stale: bool = False) -> None:
-        self._line = line
+    def __init__(self, connect: Connect, *, stale: bool = False) -> None:
+        self._connect = connect
         self._stale = stale
 
-    @abstractmethod
-    def _table(self, line: PrivateConnection) -> Any:
-        """The table that is shown."""
+    def _status(self, timeout: Optional[float] = TABLE_TIMEOUT) -> account_views.TableStatus:
+        return self._connect(timeout).read(partial(account_views.table_status, table_of=self._table))
 
     @property
     def state(self) -> str:
         """``SYNCING``, ``LIVE``, ``STALE``, ``RESYNCING`` or ``CLOSED``. Does not block once it has begun."""
-        line = self._line(TABLE_TIMEOUT)
-        with line.changed:
-            return str(self._table(line).state)
+        return self._status().state
 
     @property
     def diffs(self) -> List[Dict[str, Any]]:
@@ -53,9 +54,8 @@ class _View(Mapping[str, Value], Generic[Value]):
         Each is a dict of ``reason``, ``since``, ``until`` and the ids (or assets) that ``appeared``,
         ``changed``, or were ``missing`` from the snapshot.
         """
-        line = self._line(TABLE_TIMEOUT)
-        with line.changed:
-            return [_diff(diff) for diff in self._table(line).diffs]
+        found = self._connect(TABLE_TIMEOUT).read(partial(account_views.diffs, table_of=self._table))
+        return [_diff(diff) for diff in found]
 
     def wait_live(self, timeout: Optional[float] = TABLE_TIMEOUT) -> None:
         """Block until it is up to date, subscribing if nobody has.
@@ -65,47 +65,40 @@ class _View(Mapping[str, Value], Generic[Value]):
             AccountNotLive: not in time.
         """
         deadline = deadline_of(timeout)
-        line = self._line(timeout)
-        self._subscribe(line, deadline)
-        with line.changed:
-            table = self._table(line)
-            if line.wait(lambda: table.live, deadline):
-                return
-            raise AccountNotLive(self.name, str(table.state), table.reason)
+        connection = self._connect(timeout)
+        self._subscribe(connection, deadline)
+        if not connection.wait(partial(account_views.is_live, table_of=self._table), deadline):
+            status = connection.read(partial(account_views.table_status, table_of=self._table))
+            raise AccountNotLive(self.name, status.state, status.reason)
 
     def __repr__(self) -> str:
         try:
-            line = self._line(0.0)
-            with line.changed:
-                table = self._table(line)
-                begun = table.state if table.generation else "not read yet"
-                return f"<{self.name} {begun}: {self._summary(table)}>"
+            read = partial(account_views.read_table, table_of=self._table, read=self._summary, stale=True)
+            status, summary = self._connect(0.0).read(read)
+            return f"<{self.name} {status.state if status.begun else 'not read yet'}: {summary}>"
         except Exception:
             return f"<{self.name}: no connection>"
 
+    @staticmethod
     @abstractmethod
-    def _summary(self, table: Any) -> str:
+    def _summary(table: Any) -> str:
         """How much it holds, for people."""
 
-    def _subscribe(self, line: PrivateConnection, deadline: Optional[float]) -> None:
-        ask = check({"channel": self.channel})
-        with line.changed:
-            wish = line.session.registry.wishes.get(ask.keys()[0])
-            if wish is not None and wish.table is not None and wish.phase is Phase.LIVE:
-                return
-        line.subscribe(ask, deadline, holder=object(), kind=TABLE)
+    def _subscribe(self, connection: Connection, deadline: Optional[float]) -> None:
+        wanted = check({"channel": self.channel})
+        if not connection.read(lambda session: account_views.is_subscribed(session, wanted)):
+            connection.subscriptions.subscribe(wanted, deadline, holder=object(), kind=TABLE)
 
     def _read(self, read: Callable[[Any], Any]) -> Any:
-        line = self._line(TABLE_TIMEOUT)
-        with line.changed:
-            table = self._table(line)
-            if self._stale or table.live:
-                return read(table)
-            if table.blind:
-                raise AccountNotLive(self.name, str(table.state), table.reason)
+        """``read(table)``, a function of this module, once the table is up to date (at once, if stale)."""
+        question = partial(account_views.read_table, table_of=self._table, read=read, stale=self._stale)
+        status, value = self._connect(TABLE_TIMEOUT).read(question)
+        if self._stale or status.live:
+            return value
+        if status.blind:
+            raise AccountNotLive(self.name, status.state, status.reason)
         self.wait_live()
-        with line.changed:
-            return read(self._table(line))
+        return self._connect(TABLE_TIMEOUT).read(partial(question, stale=True)).value
 
 
 class Orders(_View[Order]):
@@ -120,25 +113,22 @@ class Orders(_View[Order]):
 
     name = "orders"
     channel = "executions"
+    _table = staticmethod(account_views.order_table)
 
-    def _table(self, line: PrivateConnection) -> tables.Orders:
-        return line.session.account.orders
-
-    def _summary(self, table: tables.Orders) -> str:
+    @staticmethod
+    def _summary(table: OrderTable) -> str:
         count = sum(record.open for record in table.records.values())
         return f"{count} open of {len(table.records)} known"
 
     @property
     def stale(self) -> Orders:
         """The same orders, readable while they are not up to date."""
-        return Orders(self._line, stale=True)
+        return Orders(self._connect, stale=True)
 
     @property
     def open(self) -> Dict[str, Order]:
         """The orders that can still trade, oldest first."""
-        found: Dict[str, Order] = self._read(
-            lambda table: {name: record.order() for name, record in table.records.items() if record.open}
-        )
+        found: Dict[str, Order] = self._read(account_views.open_orders)
         return found
 
     def wait_until(
@@ -146,35 +136,30 @@ class Orders(_View[Order]):
     ) -> Order:
         """Block until ``predicate(order)`` is true of the order with this ``order_id`` or ``cl_ord_id``.
 
-        It is called under a lock: it must be quick and must not call the client.
+        It is called in this thread, with no lock held, with the newest state of the order, and again whenever
+        the order has changed; what changes while it runs is conflated into the next state.
 
         Raises:
             ReplyTimeout: not in time (seconds; None for ever).
         """
-        deadline = deadline_of(timeout)
-        name = name.order_id if isinstance(name, Order) else name
-        if not isinstance(name, str):
-            raise TypeError(f"an order is named by its order_id or cl_ord_id, a string, not {name!r:.80}")
-        line = self._line(timeout)
-        self._subscribe(line, deadline)
-        found: List[Order] = []
-
-        def met() -> bool:
-            table = self._table(line)
-            record = table.find(name)
-            if record is None or not table.live or not predicate(record.order()):
-                return False
-            found.append(record.order())
-            return True
-
-        started = time.monotonic()
-        with line.changed:
-            if line.wait(met, deadline):
-                return found[-1]
-            record = self._table(line).find(name)
+        deadline, started = deadline_of(timeout), time.monotonic()
+        wanted = name.order_id if isinstance(name, Order) else name
+        if not isinstance(wanted, str):
+            raise TypeError(f"an order is named by its order_id or cl_ord_id, a string, not {wanted!r:.80}")
+        connection = self._connect(timeout)
+        self._subscribe(connection, deadline)
+        seen: Optional[Order] = None
+        while True:
+            order = connection.wait(partial(account_views.newer_order, name=wanted, seen=seen), deadline)
+            if order is None:
+                break
+            if predicate(order):
+                return order
+            seen = order
         waited = time.monotonic() - started
-        state = "is not known" if record is None else f"is {record.status}"
-        raise ReplyTimeout(f"order {name} {state} after {waited:.1f} s", waited=waited)
+        last = connection.read(lambda session: account_views.order_named(session, wanted))
+        state = "is not known" if last is None else f"is {last.status}"
+        raise ReplyTimeout(f"order {wanted} {state} after {waited:.1f} s", waited=waited)
 
     def wait_open(self, name: Union[str, Order], timeout: Optional[float] = 10.0) -> Order:
         """Block until the order is live (``new`` or later).
@@ -213,13 +198,13 @@ class Orders(_View[Order]):
         return self.wait_until(name, lambda one: one.is_done, timeout)
 
     def __getitem__(self, name: str) -> Order:
-        def read(table: tables.Orders) -> Order:
+        def read(table: OrderTable) -> Optional[Order]:
             record = table.find(name)
-            if record is None:
-                raise KeyError(name)
-            return record.order()
+            return None if record is None else record.order()
 
-        order: Order = self._read(read)
+        order: Optional[Order] = self._read(read)
+        if order is None:
+            raise KeyError(name)
         return order
 
     def __iter__(self) -> Iterator[str]:
@@ -240,29 +225,31 @@ class Balance(_View[Decimal]):
 
     name = "balance"
     channel = "balances"
+    _table = staticmethod(account_views.balance_table)
 
     def __init__(
-        self, line: Line, request: Callable[[Optional[float]], Mapping[str, Any]], *, stale: bool = False
+        self,
+        connect: Connect,
+        request: Callable[[Optional[float]], Mapping[str, Any]],
+        *,
+        stale: bool = False,
     ) -> None:
-        super().__init__(line, stale=stale)
+        super().__init__(connect, stale=stale)
         self._request = request
 
-    def _table(self, line: PrivateConnection) -> tables.Balances:
-        return line.session.account.balances
-
-    def _summary(self, table: tables.Balances) -> str:
+    @staticmethod
+    def _summary(table: BalanceTable) -> str:
         return f"{len(table.totals)} assets"
 
     @property
     def stale(self) -> Balance:
         """The same balances, readable while they are not up to date."""
-        return Balance(self._line, self._request, stale=True)
+        return Balance(self._connect, self._request, stale=True)
 
     @property
     def total(self) -> Dict[str, Decimal]:
         """All totals, as one consistent dict."""
-        found: Dict[str, Decimal] = self._read(lambda table: dict(table.totals))
-        return found
+        return dict(self._totals())
 
     @property
     def held(self) -> Dict[str, Decimal]:
@@ -281,31 +268,36 @@ class Balance(_View[Decimal]):
     ) -> Dict[str, Decimal]:
         """Block until ``predicate(totals)`` is true, and return them.
 
-        It is called under a lock: it must be quick and must not call the client.
+        It is called in this thread, with no lock held, with the newest totals (a read-only mapping), and
+        again whenever one has changed; what changes while it runs is conflated into the next state.
 
         Raises:
             ReplyTimeout: not in time (seconds; None for ever).
         """
         deadline = deadline_of(timeout)
         self.wait_live(time_left(deadline))
-        line = self._line(timeout)
-        with line.changed:
-            table = self._table(line)
-            if line.wait(lambda: table.live and predicate(table.totals), deadline):
-                return dict(table.totals)
-        raise ReplyTimeout(f"the balance was not as waited for within {timeout} s", waited=timeout)
+        connection = self._connect(timeout)
+        seen: Optional[Mapping[str, Decimal]] = None
+        while True:
+            totals = connection.wait(partial(account_views.newer_totals, seen=seen), deadline)
+            if totals is None:
+                raise ReplyTimeout(f"the balance was not as waited for within {timeout} s", waited=timeout)
+            if predicate(MappingProxyType(totals)):
+                return dict(totals)
+            seen = totals
+
+    def _totals(self) -> Mapping[str, Decimal]:
+        totals: Mapping[str, Decimal] = self._read(lambda table: table.totals)
+        return totals
 
     def __getitem__(self, asset: str) -> Decimal:
-        total: Decimal = self._read(lambda table: table.totals[asset])
-        return total
+        return self._totals()[asset]
 
     def __iter__(self) -> Iterator[str]:
-        assets: List[str] = self._read(lambda table: list(table.totals))
-        return iter(assets)
+        return iter(self._totals())
 
     def __len__(self) -> int:
-        count: int = self._read(lambda table: len(table.totals))
-        return count
+        return len(self._totals())
 
 
 def _diff(diff: Diff) -> Dict[str, Any]:

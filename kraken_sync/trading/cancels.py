@@ -2,181 +2,172 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
+from functools import partial
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from ..core.orders.order import CLOSED, UNKNOWN
-from ..core.orders.record import Record
-from ..core.session.requests import Request
+from ..core.session import account_views
+from ..core.session.account_views import Named, status_word
+from ..core.session.requests import TradingRequest
 from ..core.wire.error_texts import UNKNOWN_ORDER
 from ..errors import KrakenError
-from ..io.connection.private import PrivateConnection
-from ..io.deadline import sooner, time_left
-from .replies import refusal, rejected
-
-if TYPE_CHECKING:
-    from . import Trading
+from ..io.connection.connection import Connection
+from ..io.waiting import sooner, time_left
+from .account import Orders
+from .outcomes import rejected
+from .sender import OrderSender
+from .unresolved import Unknown
 
 Json = Dict[str, Any]
 SEEN_WITHIN = 2.0
 """Seconds to wait for the executions to show what a cancel did."""
-Target = Tuple[str, Any]
-"""The kind of an id, such as ``order_id``, and the id."""
 
 
 class Cancels:
-    """The canceling methods of a client."""
+    """The canceling methods of a client. Any thread.
 
-    def __init__(self, client: Trading) -> None:
-        self._client = client
+    Args:
+        sender: sends the requests.
+        orders: the account's orders, for what an ``order_userref`` names.
+    """
 
-    def cancel_order(self, params: Mapping[str, Any], ends: Optional[float], *, one: bool) -> Any:
-        """See :meth:`Trading.cancel_order`; ``params`` are checked."""
-        line = self._client._trading_line("cancel_order", ends)
+    def __init__(self, sender: OrderSender, orders: Orders) -> None:
+        self._sender = sender
+        self._orders = orders
+
+    def cancel_order(self, params: Mapping[str, Any], deadline: Optional[float], *, one: bool) -> Any:
+        """See :meth:`SpotWSClient.cancel_order`; ``params`` are checked, ``one`` is for a single id."""
+        connection = self._sender.connection("cancel_order", deadline)
         userrefs = params.get("order_userref", [])
-        targets: List[Target] = [
+        names: List[Named] = [
             (kind, name) for kind in ("order_id", "cl_ord_id") for name in params.get(kind, [])
         ]
-        single = one and len(targets) == 1 and not userrefs
-        replies = len(targets)
+        single = one and len(names) == 1 and not userrefs
+        replies = len(names)
         for userref in userrefs:
-            found = self._matching(line, userref, ends)
+            found = self._with_userref(connection, userref, deadline)
             replies += max(1, len(found))
-            targets += found
-
-        def gone() -> bool:
-            return self._gone(line, targets)
-
-        request, lost = self._client._trade_twice(
+            names += found
+        gone = partial(account_views.all_ended, names=names)
+        request, lost = self._sender.send_repeatable(
             "cancel_order",
             params,
-            ends,
+            deadline,
             replies,
-            confirmed=lambda: bool(userrefs and targets) and gone(),
+            confirmed=gone if userrefs and names else None,
             done=gone,
         )
-        if request is not None and lost is None:
-            return self._results(line, request, targets, userrefs, params, single, ends)
-        if request is None or gone():
-            return self._seen(line, targets, single)
-        if not (refusal(request) or "").startswith(UNKNOWN_ORDER):
-            return self._corrected(
-                line, self._results(line, request, targets, userrefs, params, single, ends)
-            )
-        # it is not open any more: was that the first try?
-        if lost is None or self._wait_gone(line, targets, sooner(ends, SEEN_WITHIN)):
-            return self._seen(line, targets, single)
-        self._client._unknown.append(lost)
+        if request is None or (lost is not None and connection.read(gone)):
+            return self._as_seen(connection, names, single)
+        if lost is not None and (request.refusal or "").startswith(UNKNOWN_ORDER):
+            return self._after_repeat(connection, names, single, lost, deadline)
+        result = self._as_replied(connection, request, names, userrefs, params, single, deadline)
+        return result if lost is None else self._corrected(connection, result)
+
+    def _after_repeat(
+        self,
+        connection: Connection,
+        names: Sequence[Named],
+        single: bool,
+        lost: Unknown,
+        deadline: Optional[float],
+    ) -> Any:
+        """The order is not open any more: was that the first try? The executions tell."""
+        if self._wait_gone(connection, names, sooner(deadline, SEEN_WITHIN)):
+            return self._as_seen(connection, names, single)
+        self._sender.unresolved.add(lost)
         raise lost.error
 
-    def _matching(self, line: PrivateConnection, userref: int, ends: Optional[float]) -> List[Target]:
+    def _with_userref(self, connection: Connection, userref: int, deadline: Optional[float]) -> List[Named]:
         """The open orders with this userref, as far as the executions tell."""
-        left = time_left(ends)
+        left = time_left(deadline)
+        self._have_executions(None if left is None else sooner(deadline, left / 2))
+        return connection.read(lambda session: account_views.open_with_userref(session, userref))
+
+    def _have_executions(self, deadline: Optional[float]) -> None:
+        """Wait for the account's orders; without them a cancel goes out all the same."""
         try:
-            self._client._orders().wait_live(left and left / 2)
+            self._orders.wait_live(time_left(deadline))
         except KrakenError:
-            return []  # they cannot be seen (now): the cancel goes out all the same
-        with line.changed:
-            orders = line.session.account.orders
-            return [("order_id", one.order_id) for one in orders.with_userref(userref) if one.open]
+            pass  # they cannot be seen, or not now
 
-    def _record(self, line: PrivateConnection, target: Target) -> Optional[Record]:
-        return line.session.account.orders.find(target[1])
+    def _statuses(self, connection: Connection, names: Sequence[Named]) -> List[Optional[str]]:
+        return connection.read(lambda session: account_views.statuses(session, names))
 
-    def _gone(self, line: PrivateConnection, targets: List[Target]) -> bool:
-        """Whether the executions say of each of them that it is not open any more."""
-        with line.changed:
-            orders = line.session.account.orders
-            if not orders.live:
-                return False
-            records = [self._record(line, target) for target in targets]
-            return all(record is not None and record.status in CLOSED for record in records)
-
-    def _corrected(self, line: PrivateConnection, result: Any) -> Any:
+    def _corrected(self, connection: Connection, result: Any) -> Any:
         """After a second try: what it calls unknown may have been canceled by the first."""
-        if isinstance(result, list):
-            with line.changed:
-                for entry in result:
-                    kind = next(iter(entry), "")
-                    record = self._record(line, (kind, entry.get(kind)))
-                    if "error" in entry and record is not None and record.status == "canceled":
-                        del entry["error"]
+        for entry in result if isinstance(result, list) else ():
+            kind = next(iter(entry), "")
+            (status,) = self._statuses(connection, [(kind, entry.get(kind))])
+            if "error" in entry and status == "canceled":
+                del entry["error"]
         return result
 
-    def _seen(self, line: PrivateConnection, targets: List[Target], single: bool) -> Any:
+    def _as_seen(self, connection: Connection, names: Sequence[Named], single: bool) -> Any:
         """The answer that the executions give. Raises OrderRejected for a single order that was not
         canceled."""
         entries: List[Json] = []
-        with line.changed:
-            for kind, name in targets:
-                record = self._record(line, (kind, name))
-                status = record.status if record is not None else UNKNOWN
-                error = {} if status == "canceled" else {"error": f"{UNKNOWN_ORDER} (it is {status})"}
-                entries.append({kind: name, **error})
+        for (kind, name), status in zip(names, self._statuses(connection, names)):
+            word = status_word(status)
+            error = {} if status == "canceled" else {"error": f"{UNKNOWN_ORDER} (it is {word})"}
+            entries.append({kind: name, **error})
         if single and "error" in entries[0]:
-            raise rejected("cancel_order", entries[0]["error"], _named(targets[0]))
+            raise rejected("cancel_order", entries[0]["error"], dict([names[0]]))
         return entries[0] if single else entries
 
-    def _results(
+    def _as_replied(
         self,
-        line: PrivateConnection,
-        request: Request,
-        targets: List[Target],
-        userrefs: List[int],
+        connection: Connection,
+        request: TradingRequest,
+        names: Sequence[Named],
+        userrefs: Sequence[int],
         params: Mapping[str, Any],
         single: bool,
-        ends: Optional[float],
+        deadline: Optional[float],
     ) -> Any:
-        error = refusal(request)
+        """The answer that the replies give. Raises OrderRejected."""
+        error = request.refusal
         if error is not None:
-            raise rejected("cancel_order", error, _named(targets[0]) if single else params, request.req_id)
+            raise rejected("cancel_order", error, dict([names[0]]) if single else params, request.req_id)
+        replies = self._sender.messages(request)
         if userrefs:
-            if targets:
-                self._wait_gone(line, targets, sooner(ends, SEEN_WITHIN))
-            told = [self._client._decode(reply.frame) for reply in request.replies]
-            return self._seen(line, targets, False) or [one["result"] for one in told if one.get("result")]
+            if names:
+                self._wait_gone(connection, names, sooner(deadline, SEEN_WITHIN))
+            seen = self._as_seen(connection, names, False)
+            return seen or [reply["result"] for reply in replies if reply.get("result")]
         if single:
-            return self._client._decode(request.replies[0].frame).get("result") or dict([targets[0]])
-        return _matched(targets, [self._client._decode(reply.frame) for reply in request.replies])
+            return replies[0].get("result") or dict([names[0]])
+        return _matched(names, replies)
 
-    def _wait_gone(self, line: PrivateConnection, targets: List[Target], ends: Optional[float]) -> bool:
+    def _wait_gone(self, connection: Connection, names: Sequence[Named], deadline: Optional[float]) -> bool:
         try:
-            with line.changed:
-                return line.wait(lambda: self._gone(line, targets), ends)
+            gone = connection.wait(lambda session: account_views.all_ended(session, names), deadline)
         except KrakenError:
             return False
+        return bool(gone)
 
-    def batch_cancel(self, params: Mapping[str, Any], ends: Optional[float]) -> List[Json]:
-        """See :meth:`Trading.batch_cancel`; ``params`` are checked."""
-        client = self._client
-        line = client._trading_line("batch_cancel", ends)
-        targets: List[Target] = [("order_id", name) for name in params.get("orders", [])]
-        targets += [("cl_ord_id", name) for name in params.get("cl_ord_id", [])]
-        request, _ = client._trade_twice("batch_cancel", params, ends, done=lambda: self._gone(line, targets))
+    def batch_cancel(self, params: Mapping[str, Any], deadline: Optional[float]) -> List[Json]:
+        """See :meth:`SpotWSClient.batch_cancel`; ``params`` are checked."""
+        connection = self._sender.connection("batch_cancel", deadline)
+        names: List[Named] = [("order_id", name) for name in params.get("orders", [])]
+        names += [("cl_ord_id", name) for name in params.get("cl_ord_id", [])]
+        gone = partial(account_views.all_ended, names=names)
+        request, _ = self._sender.send_repeatable("batch_cancel", params, deadline, done=gone)
         if request is not None and request.replies:
-            client._result(request, params)
-        with line.changed:
-            known = [target for target in targets if self._record(line, target) is not None]
-            watched = line.session.account.orders.live
-        if watched:
-            self._wait_gone(line, known, ends)
-        entries: List[Json] = []
-        with line.changed:
-            for kind, name in targets:
-                record = self._record(line, (kind, name))
-                entries.append({kind: name, "status": record.status if record is not None else UNKNOWN})
-        return entries
+            self._sender.result(request, params)
+        self._have_executions(sooner(deadline, SEEN_WITHIN))
+        known = [name for name, status in zip(names, self._statuses(connection, names)) if status is not None]
+        if connection.read(lambda session: account_views.is_live(session, account_views.order_table)):
+            self._wait_gone(connection, known, deadline)
+        statuses = self._statuses(connection, names)
+        return [{kind: name, "status": status_word(status)} for (kind, name), status in zip(names, statuses)]
 
 
-def _named(target: Target) -> Json:
-    return dict([target])
-
-
-def _matched(targets: List[Target], replies: List[Json]) -> List[Json]:
-    """One entry per target. Replies name the order they are about, if they succeeded."""
+def _matched(names: Sequence[Named], replies: Sequence[Json]) -> List[Json]:
+    """One entry per order. Replies name the order they are about, if they succeeded."""
     done = [reply["result"] for reply in replies if isinstance(reply.get("result"), dict)]
     errors = [str(reply.get("error")) for reply in replies if reply.get("success") is not True]
     entries: List[Json] = []
-    for kind, name in targets:
+    for kind, name in names:
         if any(result.get(kind) == name for result in done):
             entries.append({kind: name})
         else:

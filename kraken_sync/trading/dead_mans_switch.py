@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Any, Callable, Optional
 
-from ..core.session.dead_mans_switch import DeadMan
+from ..core.session import account_views
+from ..core.session.dead_mans_switch import SwitchRenewals
 from ..errors import OrderOutcomeUnknown
-from ..io.connection.private import PrivateConnection
-from ..io.deadline import deadline_of
-
-if TYPE_CHECKING:
-    from . import Trading
+from ..io.connection.connection import Connection
+from ..io.waiting import deadline_of
+from ..runtime import Runtime
+from .sender import OrderSender
 
 log = logging.getLogger("kraken_sync")
 
 ARM_TIMEOUT = 10.0
-"""Seconds for arming it, a lost reply included."""
+"""Seconds for arming or disarming it, a lost reply included."""
 
 
 class DeadMansSwitch:
@@ -34,7 +34,8 @@ class DeadMansSwitch:
 
     def __init__(
         self,
-        client: Trading,
+        runtime: Runtime,
+        sender: OrderSender,
         timeout: int,
         stuck_after: Optional[float],
         on_failure: Optional[Callable[[str], Any]],
@@ -43,12 +44,13 @@ class DeadMansSwitch:
             raise ValueError(f"timeout must be 3 to 86399 whole seconds, not {timeout!r}")
         if stuck_after is not None and not stuck_after > 0:
             raise ValueError(f"stuck_after must be seconds or None, not {stuck_after!r}")
-        self._client = client
+        self._runtime = runtime
+        self._sender = sender
         self._timeout = timeout
         self._stuck_after = stuck_after
         self._on_failure = on_failure
-        self._line: Optional[PrivateConnection] = None
-        self._switch: Optional[DeadMan] = None
+        self._connection: Optional[Connection] = None
+        self._switch: Optional[SwitchRenewals] = None
 
     def feed(self) -> None:
         """Say that the owner is alive; needed with ``stuck_after`` only. Any thread."""
@@ -63,31 +65,27 @@ class DeadMansSwitch:
     @property
     def failure(self) -> str:
         """Why the last renewal failed; empty while all is well."""
-        if self._switch is None or self._line is None:
+        if self._switch is None or self._connection is None:
             return "not armed"
-        return "the client was closed" if self._line.closed else self._switch.failure
+        return "the client was closed" if self._connection.closed else self._switch.failure
 
     def __enter__(self) -> DeadMansSwitch:
-        line = self._client._private("the dead man's switch", 10.0)
-        with line.changed:
-            if line.session.switch is not None:
-                raise ValueError(
-                    "this client has a dead man's switch already, and it is for the whole account"
-                )
+        connection = self._runtime.private("the dead man's switch", ARM_TIMEOUT)
+        if connection.read(account_views.switch) is not None:
+            raise ValueError("this client has a dead man's switch already, and it is for the whole account")
         sent_at = self._arm()
-        switch = DeadMan(self._timeout, self._stuck_after, sent_at)
-        with line.changed:
-            line.session.switch = switch
-            line.on_alarm = self._on_failure
-        self._line, self._switch = line, switch
+        switch = SwitchRenewals(self._timeout, self._stuck_after, sent_at, self._on_failure)
+        connection.change(lambda session: account_views.use_switch(session, switch))
+        self._connection, self._switch = connection, switch
         return self
 
     def _arm(self) -> float:
         """Arm it; returns when the request was sent."""
         params = {"timeout": self._timeout}
-        ends = deadline_of(ARM_TIMEOUT)
         try:
-            request, _ = self._client._trade_twice("cancel_all_orders_after", params, ends)
+            request, _ = self._sender.send_repeatable(
+                "cancel_all_orders_after", params, deadline_of(ARM_TIMEOUT)
+            )
         except OrderOutcomeUnknown:
             log.critical(
                 "the dead man's switch may be armed, and nobody renews it: all orders may go in %d s",
@@ -95,16 +93,14 @@ class DeadMansSwitch:
             )
             raise
         assert request is not None
-        self._client._result(request, params)
+        self._sender.result(request, params)
         return request.sent_at
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        line, switch = self._line, self._switch
-        if line is None or switch is None:
+        connection, switch = self._connection, self._switch
+        if connection is None or switch is None:
             return
-        with line.changed:
-            line.session.switch = None
-            line.on_alarm = None
+        connection.change(lambda session: account_views.use_switch(session, None))
         left = switch.left(time.monotonic())
         self._switch = None
         if kind is not None:
@@ -115,7 +111,7 @@ class DeadMansSwitch:
             )
             return
         try:
-            self._client.cancel_all_orders_after(timeout=0)
+            self._sender.for_all("cancel_all_orders_after", {"timeout": 0}, deadline_of(ARM_TIMEOUT))
         except BaseException:
             log.critical(
                 "the dead man's switch could not be disarmed: all orders are canceled in %.0f s", left

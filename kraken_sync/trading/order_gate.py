@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any, List, Mapping, Optional
+from typing import List, Optional
 
-from ..core.orders.gate import closed_for
 from ..core.orders.params import ADDING
+from ..core.session.requests import TradingRequest
 from ..errors import KrakenError, OrderNotSent
-from ..io.connection.private import PrivateConnection
+from ..io.connection.connection import Connection
 from ..market.order_book import OrderBook
 
 POLICIES = ("refuse", "hold", "open")
@@ -56,60 +56,51 @@ class OrderGate:
             if not isinstance(book, OrderBook):
                 raise TypeError(f"require() takes order books, not {book!r:.80}")
             if book not in self._books:
-                self._books.append(book)
+                self._books = [*self._books, book]
 
     def forget(self, *books: OrderBook) -> None:
         """Do not look at these any more."""
         self._books = [book for book in self._books if book not in books]
 
-    def why_shut(self, method: str, params: Mapping[str, Any], line: PrivateConnection) -> Optional[str]:
-        """Why this request may not go out now, or None if it may."""
-        with line.changed:
-            session, orders = line.session, line.session.account.orders
-            if method in ADDING and not session.open:
-                return f"there is no connection to {line.target} ({line.trouble or 'connecting'})"
-            shut = closed_for(method, params, session.system)
-            if shut is not None:
-                return shut
-            if method in ADDING and orders.blind:
-                return f"client.orders is {orders.state} ({orders.reason})"
-        if method not in ADDING:
-            return None
-        for book in self._books:
-            if str(book.state) != "LIVE":
-                return f"the book {book.symbol} is {book.state}"
-        return None
-
     def __repr__(self) -> str:
         return f"<order gate {self.policy!r}, {len(self._books)} books required>"
 
-    def check(self, method: str, params: Mapping[str, Any], line: PrivateConnection) -> None:
-        """Raise GateShut if the request may not go out at this very moment."""
-        if self.policy == "open":
-            return
-        why = self.why_shut(method, params, line)
-        if why is not None:
-            raise GateShut(method, why)
+    # -- for the sender ----------------------------------------------------------------------
 
-    def pass_through(
-        self, method: str, params: Mapping[str, Any], line: PrivateConnection, ends: Optional[float]
-    ) -> None:
+    def check_books(self, request: TradingRequest) -> None:
+        """Raise GateShut if a required book is not LIVE at this very moment."""
+        if request.gated and request.method in ADDING:
+            for book in self._books:
+                state = str(book.state)
+                if state != "LIVE":
+                    raise GateShut(request.method, f"the book {book.symbol} is {state}")
+
+    def pass_through(self, request: TradingRequest, connection: Connection) -> None:
         """Return when the request may go out.
 
         Raises:
-            OrderNotSent: it may not, or not before ``ends`` (monotonic).
+            OrderNotSent: it may not, or not before its deadline.
         """
-        if self.policy == "open":
-            return
-        why = self.why_shut(method, params, line)
-        while why is not None:
-            if line.failure is not None:
-                raise OrderNotSent(method, str(line.failure)) from line.failure
-            if self.policy == "refuse" or (ends is not None and time.monotonic() >= ends):
+        method, deadline = request.method, request.deadline
+        while True:
+            why = self._why_shut(request, connection)
+            if why is None:
+                return
+            if connection.failure is not None:
+                raise OrderNotSent(method, str(connection.failure)) from connection.failure
+            if self.policy == "refuse" or (deadline is not None and time.monotonic() >= deadline):
                 raise OrderNotSent(method, why)
             try:
-                with line.changed:
-                    line.wait(lambda: False, time.monotonic() + LOOK)
+                connection.wait(lambda session: None, time.monotonic() + LOOK)
             except KrakenError as error:
                 raise OrderNotSent(method, str(error)) from error
-            why = self.why_shut(method, params, line)
+
+    def _why_shut(self, request: TradingRequest, connection: Connection) -> Optional[str]:
+        why = connection.why_not(request)
+        if why is not None:
+            return why
+        try:
+            self.check_books(request)
+        except GateShut as shut:
+            return shut.reason
+        return None

@@ -10,11 +10,13 @@ lost one.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
-from ..core.orders.order import CLOSED, OPEN
+from ..core.orders.order import CLOSED, OPEN, Order
 from ..core.orders.params import IDENTIFYING
 from ..core.orders.record import Record
+from ..core.session import account_views
+from ..core.session.account_views import Known
 from ..core.wire.error_texts import AMBIGUOUS
 from ..core.wire.numbers import decimal_of
 from ..core.wire.times import parse_time
@@ -26,14 +28,13 @@ from ..errors import (
     PermissionRefused,
     RateLimited,
 )
-from ..io.connection.private import PrivateConnection, patience
-from ..io.deadline import deadline_of, time_left
-from .reconciled import Outcome, Reconciled
-from .replies import error_of
-from .unknown import Unknown
-
-if TYPE_CHECKING:
-    from . import Trading
+from ..io.connection.connection import Connection
+from ..io.rest import patience
+from ..io.waiting import deadline_of, time_left
+from ..runtime import Runtime
+from .outcomes import Outcome, Reconciled
+from .sender import OrderSender
+from .unresolved import Name, Unknown
 
 MARGIN = 1.0
 """Seconds after the deadline before a missing order counts as missing."""
@@ -44,18 +45,28 @@ EARLIER = 2.0
 """An order this many seconds older than its request is another one of the same name."""
 ADDS = ("add_order", "batch_add")
 
-Name = Union[str, int]
-
 
 class Reconciler:
-    """One call of :meth:`Trading.reconcile`."""
+    """One call of :meth:`SpotWSClient.reconcile`.
+
+    Args:
+        runtime: the client's connections.
+        sender: knows the requests whose outcome is unknown.
+        order: what is to be found.
+        deadline: when the order could be taken at the latest, for an order that this client did not send.
+    """
 
     def __init__(
-        self, client: Trading, order: Union[Name, OrderOutcomeUnknown], deadline: Union[str, float, None]
+        self,
+        runtime: Runtime,
+        sender: OrderSender,
+        order: Union[Name, OrderOutcomeUnknown],
+        deadline: Union[str, float, None],
     ) -> None:
-        self._client = client
+        self._runtime = runtime
+        self._sender = sender
         self._name = name = name_of(order)
-        self._unknown: Optional[Unknown] = _remembered(client._unknown, order, name)
+        self._unknown = sender.unresolved.find(order, name)
         error = self._unknown.error if self._unknown is not None else None
         if isinstance(order, OrderOutcomeUnknown):
             error = order
@@ -71,28 +82,28 @@ class Reconciler:
 
     def run(self, timeout: Optional[float]) -> Reconciled:
         """Ask until it is known, or the time is over."""
-        ends = deadline_of(timeout)
+        until = deadline_of(timeout)
         while True:
-            found = self._attempt(ends)
+            found = self._attempt(until)
             if found is not None:
                 if self._unknown is not None and found.outcome is not Outcome.STILL_UNKNOWN:
-                    self._client._settled(self._unknown, self._name)
+                    self._sender.unresolved.settle(self._unknown, self._name)
                 return found
-            left = PAUSE if ends is None else min(PAUSE, ends - time.monotonic())
+            left = PAUSE if until is None else min(PAUSE, until - time.monotonic())
             if left <= 0:
                 return Reconciled(Outcome.STILL_UNKNOWN, None, self._why)
             time.sleep(left)
 
-    def _attempt(self, ends: Optional[float]) -> Optional[Reconciled]:
+    def _attempt(self, until: Optional[float]) -> Optional[Reconciled]:
         rejected = self._late_reply()
         try:
-            line = self._client._private("reconcile()", time_left(ends))
-            line.keep_orders()
-            passed, how_far = self._deadline_passed(line, ends)
-            found = self._in_executions(line)
+            connection = self._runtime.private("reconcile()", time_left(until))
+            connection.keep_orders()
+            passed, how_far = self._deadline_passed(connection, until)
+            found = self._in_executions(connection)
             asked_rest = found is None and time.monotonic() >= self._rest_not_before
             if asked_rest:
-                found = self._over_rest(line, ends)
+                found = self._over_rest(connection, until)
                 self._rest_pause = min(30.0, 2 * self._rest_pause)
                 self._rest_not_before = time.monotonic() + self._rest_pause
         except RateLimited as error:
@@ -104,11 +115,11 @@ class Reconciler:
         except (ClientClosed, CredentialsMissing):
             raise
         except KrakenError as error:
-            if ends is None or time.monotonic() < ends:
+            if until is None or time.monotonic() < until:
                 self._why = f"the exchange could not be asked: {error}"
             return None
         if found is not None:
-            return self._judged(found, line, passed, how_far)
+            return self._judged(found, connection, passed, how_far)
         if rejected is not None:
             return Reconciled(Outcome.NEVER_ARRIVED, None, f"the exchange rejected it: {rejected}")
         if self._deadline is None:
@@ -127,26 +138,21 @@ class Reconciler:
         self._why = f"there is no such order so far; {how_far}"
         return None
 
-    def _deadline_passed(self, line: PrivateConnection, ends: Optional[float]) -> Tuple[bool, str]:
+    def _deadline_passed(self, connection: Connection, until: Optional[float]) -> Tuple[bool, str]:
         """Whether the engine cannot take the request any more, certainly, by the exchange's clock."""
-        with line.changed:
-            doubt = line.session.clock.doubt
-        if doubt > MUCH_DOUBT:
-            line.request({"method": "ping"}, ends)
-        now = self._client._server_time(line, ends)
-        with line.changed:
-            doubt = line.session.clock.doubt
+        clock = self._sender.server_time(connection, until, MUCH_DOUBT)
         if self._deadline is None:
             return False, "it has no deadline"
-        left = self._deadline + MARGIN + doubt - now
+        assert clock.moment is not None
+        left = self._deadline + MARGIN + clock.doubt - clock.moment
         return left < 0, f"its deadline is {left:.1f} s ahead"
 
     def _judged(
-        self, found: Reconciled, line: PrivateConnection, passed: bool, how_far: str
+        self, found: Reconciled, connection: Connection, passed: bool, how_far: str
     ) -> Optional[Reconciled]:
         """For an amend or an edit: has it had its effect, and if not, can it still have it?"""
         if self._method == "edit_order" and found.outcome is Outcome.CANCELED and self._unknown is not None:
-            return self._replacement(line, self._unknown, found) or (
+            return self._replacement(connection, self._unknown, found) or (
                 Reconciled(
                     Outcome.STILL_UNKNOWN,
                     found.order,
@@ -174,7 +180,7 @@ class Reconciler:
         )
 
     def _replacement(
-        self, line: PrivateConnection, unknown: Unknown, found: Reconciled
+        self, connection: Connection, unknown: Unknown, found: Reconciled
     ) -> Optional[Reconciled]:
         """The one order that came since and is what the edit asked for."""
         wanted, old = unknown.request.params, found.order
@@ -187,17 +193,20 @@ class Reconciler:
             "order_qty": wanted.get("order_qty", old.qty),
             "limit_price": wanted.get("limit_price", old.limit_price),
         }
-        with line.changed:
-            records = [
-                record
-                for order_id, record in line.session.account.orders.records.items()
-                if order_id not in unknown.request.before
+        userref = wanted.get("order_userref", old.order_userref)
+
+        def replaces(record: Record) -> bool:
+            return (
+                record.order_id not in unknown.request.before
                 and all(record.fields.get(name) == value for name, value in fits.items())
                 and not record.fields.get("cl_ord_id")
-                and (record.order().order_userref == wanted.get("order_userref", old.order_userref))
+                and record.order().order_userref == userref
                 and not self._earlier(parse_time(record.created))
-            ]
-            return self._told(records, "the executions") if len(records) == 1 else None
+            )
+
+        found_now = connection.read(lambda session: account_views.known_orders(session, replaces)) or []
+        orders = [known.order for known in found_now]
+        return self._told(orders, "the executions") if len(orders) == 1 else None
 
     def _late_reply(self) -> Optional[str]:
         """What a reply that came after all says: the order's id is noted, an error is returned."""
@@ -205,7 +214,7 @@ class Reconciler:
         if unknown is None or not unknown.request.replies:
             return None
         reply = unknown.request.replies[0]
-        result = self._client._decode(reply.frame).get("result")
+        result = self._runtime.decode(reply.frame).get("result")
         for entry in result if isinstance(result, list) else [result]:
             if isinstance(entry, dict) and self._name in (entry.get("cl_ord_id"), entry.get("order_userref")):
                 order_id = entry.get("order_id")
@@ -214,34 +223,27 @@ class Reconciler:
                     return None
                 if order_id is None and "error" in entry:
                     return str(entry["error"])
-        error = error_of(reply)
+        error = reply.error
         if error is None or error.startswith(AMBIGUOUS) or self._method not in ADDS:
             return None
         return error
 
-    def _in_executions(self, line: PrivateConnection) -> Optional[Reconciled]:
-        with line.changed:
-            orders = line.session.account.orders
-            if not orders.live:
-                return None
-            found: Dict[str, Record] = {}
-            for order_id, record in orders.records.items():
-                named = self._names.count(order_id) or record.fields.get("cl_ord_id") in self._names
-                if named or record.fields.get("order_userref") == self._name:
-                    found[order_id] = record
-            records = [
-                record
-                for order_id, record in found.items()
-                if order_id not in orders.silent and not self._doubtful(order_id, record)
-            ]
-            return self._told(records, "the executions")
+    def _in_executions(self, connection: Connection) -> Optional[Reconciled]:
+        def meant(record: Record) -> bool:
+            fields = record.fields
+            named = record.order_id in self._names or fields.get("cl_ord_id") in self._names
+            return named or fields.get("order_userref") == self._name
 
-    def _over_rest(self, line: PrivateConnection, ends: Optional[float]) -> Optional[Reconciled]:
+        found = connection.read(lambda session: account_views.known_orders(session, meant))
+        orders = [known.order for known in found or [] if not known.silent and not self._doubtful(known)]
+        return self._told(orders, "the executions")
+
+    def _over_rest(self, connection: Connection, until: Optional[float]) -> Optional[Reconciled]:
         entries: Dict[str, Any] = {}
         asked_at = time.monotonic()
         ids = [name for name in self._names if isinstance(name, str) and _order_id(name)]
         if ids:
-            entries.update(_known_only(line, ids, ends))
+            entries.update(self._known_only(ids, until))
         named: Dict[str, Any] = (
             {"userref": self._name} if isinstance(self._name, int) else {"cl_ord_id": self._name}
         )
@@ -249,20 +251,24 @@ class Reconciler:
             if entries:
                 break
             params = {**named, "trades": True}
-            result = self._client._rest.request("POST", f"/0/private/{endpoint}", params, deadline=ends)
+            result = self._runtime.rest.request("POST", f"/0/private/{endpoint}", params, deadline=until)
             found = result.get(key) if isinstance(result, dict) else None
             for order_id, entry in (found or {}).items():
                 if self._meant(order_id, entry):
                     entries[order_id] = entry
-        now = time.monotonic()
         symbol = self._unknown.request.params.get("symbol") if self._unknown is not None else None
-        with line.changed:
-            orders = line.session.account.orders
-            for order_id, entry in entries.items():
-                orders.settle(order_id, entry, asked_at, now, symbol)
-            line.changed.notify_all()
-            records = [orders.records[order_id] for order_id in entries if order_id in orders.records]
-            return self._told(records, "REST")
+        orders = connection.change(
+            lambda session: account_views.settle_orders(session, entries, asked_at, time.monotonic(), symbol)
+        )
+        return self._told(orders, "REST")
+
+    def _known_only(self, ids: List[str], until: Optional[float]) -> Dict[str, Any]:
+        try:
+            return self._runtime.rest.query_orders(ids, until)
+        except KrakenError as error:
+            if "EOrder:" in str(error) or "EGeneral:Invalid arguments" in str(error):
+                return {}  # no order has this id
+            raise
 
     def _meant(self, order_id: str, entry: Any) -> bool:
         """Whether REST's answer is really about the order; it may ignore a filter that it does not know."""
@@ -282,30 +288,30 @@ class Reconciler:
             return False
         return order_id in unknown.request.before or self._earlier(created)
 
-    def _doubtful(self, order_id: str, record: Record) -> bool:
+    def _doubtful(self, known: Known) -> bool:
         """Whether it is another order of this name, or nothing tells how old it is: then REST must."""
-        if self._unknown is not None and not record.created and order_id not in self._names:
+        order_id = known.order.order_id
+        if self._unknown is not None and not known.created and order_id not in self._names:
             return True
-        return self._another(order_id, parse_time(record.created))
+        return self._another(order_id, parse_time(known.created))
 
     def _earlier(self, created: Optional[float]) -> bool:
         sent_at = self._unknown.request.their_time if self._unknown is not None else None
         return sent_at is not None and created is not None and created < sent_at - EARLIER
 
-    def _told(self, records: List[Record], where: str) -> Optional[Reconciled]:
-        """The outcome that an order's state means. Called under the lock."""
-        if len(records) > 1 and isinstance(self._name, int):
-            ids = ", ".join(record.order_id for record in records[:5])
-            reason = f"{len(records)} orders have this order_userref since then: {ids}"
+    def _told(self, orders: List[Order], where: str) -> Optional[Reconciled]:
+        """The outcome that an order's state means."""
+        if len(orders) > 1 and isinstance(self._name, int):
+            ids = ", ".join(order.order_id for order in orders[:5])
+            reason = f"{len(orders)} orders have this order_userref since then: {ids}"
             return Reconciled(Outcome.STILL_UNKNOWN, None, reason)
-        for record in reversed(records):
-            order = record.order()
-            if record.status in OPEN:
+        for order in reversed(orders):
+            if order.status in OPEN:
                 return Reconciled(Outcome.LIVE, order, f"{where} have it open")
-            if record.status == "filled":
+            if order.status == "filled":
                 return Reconciled(Outcome.FILLED, order, f"{where} have it filled")
-            if record.status in CLOSED:
-                return Reconciled(Outcome.CANCELED, order, f"{where} have it {record.status}")
+            if order.status in CLOSED:
+                return Reconciled(Outcome.CANCELED, order, f"{where} have it {order.status}")
         return None
 
 
@@ -320,27 +326,6 @@ def name_of(order: Union[Name, OrderOutcomeUnknown]) -> Name:
     if not order.names:
         raise ValueError(f"{order.method} is about no single order: call it again, that does no harm")
     return order.names[0]
-
-
-def _remembered(
-    known: List[Unknown], order: Union[Name, OrderOutcomeUnknown], name: Name
-) -> Optional[Unknown]:
-    """What is remembered of the request: of this very one, or of the first one with this name."""
-    if isinstance(order, OrderOutcomeUnknown):
-        for one in known:
-            if one.error is order or (one.error.names, one.error.sent_at) == (order.names, order.sent_at):
-                return one
-        return None
-    return next((one for one in known if name in one.error.names), None)
-
-
-def _known_only(line: PrivateConnection, ids: List[str], ends: Optional[float]) -> Dict[str, Any]:
-    try:
-        return line.query_orders(ids, ends)
-    except KrakenError as error:
-        if "EOrder:" in str(error) or "EGeneral:Invalid arguments" in str(error):
-            return {}  # no order has this id
-        raise
 
 
 def _order_id(name: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from typing import Optional
 
-from ..freshness import BookState, Standing
+from ..freshness import BookState, Freshness
 from ..wire.messages import BookData
 from .book import Book
 
@@ -23,7 +23,7 @@ class Verdict(enum.Enum):
     IGNORED = "ignored"
 
 
-class BookSync(Standing):
+class BookSync(Freshness):
     """A book and its state. ``now`` is monotonic seconds."""
 
     def __init__(self, symbol: str, depth: int) -> None:

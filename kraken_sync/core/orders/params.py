@@ -7,10 +7,11 @@ Source: Kraken, the pages of ``add_order``, ``amend_order``, ``edit_order``, ``c
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..wire.channels import nearest
 from ..wire.numbers import decimal_of
+from ..wire.times import parse_time
 
 Params = Mapping[str, Any]
 
@@ -30,8 +31,10 @@ LIMIT_TYPES = ("limit", "iceberg", "stop-loss-limit", "take-profit-limit", "trai
 TRIGGERED_TYPES = tuple(name for name in ORDER_TYPES if name.startswith(("stop", "take", "trailing")))
 PRICE_TYPES = ("static", "pct", "quote")
 NUMBER, TEXT, FLAG, WHOLE, IDS, USERREFS = "number", "text", "flag", "whole", "ids", "userrefs"
-ANY = "any"
-"""Checked elsewhere."""
+ANY, DEADLINE = "any", "deadline"
+"""``ANY`` is checked elsewhere."""
+SHORTEST_DEADLINE, LONGEST_DEADLINE = 0.5, 60
+"""Seconds from now."""
 
 _TRIGGERS: Mapping[str, Any] = {
     "price": NUMBER,
@@ -72,7 +75,7 @@ _ORDER: Mapping[str, Any] = {
     "trigger": TEXT,
 }
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    "add_order": {**_ORDER, "symbol": TEXT, "deadline": ANY, "validate": FLAG},
+    "add_order": {**_ORDER, "symbol": TEXT, "deadline": DEADLINE, "validate": FLAG},
     "amend_order": {
         "order_id": TEXT,
         "cl_ord_id": TEXT,
@@ -83,7 +86,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
         "trigger_price": NUMBER,
         "trigger_price_type": PRICE_TYPES,
         "post_only": FLAG,
-        "deadline": ANY,
+        "deadline": DEADLINE,
         "symbol": TEXT,
     },
     "edit_order": {
@@ -97,14 +100,14 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
         "post_only": FLAG,
         "reduce_only": FLAG,
         "order_userref": WHOLE,
-        "deadline": ANY,
+        "deadline": DEADLINE,
         "validate": FLAG,
         "no_mpp": FLAG,
     },
     "cancel_order": {"order_id": IDS, "cl_ord_id": IDS, "order_userref": USERREFS},
     "cancel_all": {},
     "cancel_all_orders_after": {"timeout": WHOLE},
-    "batch_add": {"symbol": TEXT, "orders": ANY, "deadline": ANY, "validate": FLAG},
+    "batch_add": {"symbol": TEXT, "orders": ANY, "deadline": DEADLINE, "validate": FLAG},
     "batch_cancel": {"orders": IDS, "cl_ord_id": IDS},
 }
 PRIVATE_METHODS = tuple(sorted(METHODS))
@@ -185,6 +188,8 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         return _list(name, kind, value)
     if kind == ANY:
         return value
+    if kind == DEADLINE:
+        return _deadline(value)
     expected: Any
     expected, words = _PLAIN[kind]
     if type(value) is not expected:
@@ -195,6 +200,15 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         )
     if name == "order_userref" and not -(2**31) <= value < 2**31:
         raise ValueError(f"order_userref must be a signed 32-bit integer, not {value}")
+    return value
+
+
+def _deadline(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not SHORTEST_DEADLINE <= value <= LONGEST_DEADLINE:
+            raise ValueError(f"deadline must be 0.5 to 60 seconds from now, not {value}")
+    elif parse_time(value) is None:
+        raise ValueError(f"deadline must be seconds from now or RFC 3339 in UTC, not {value!r:.80}")
     return value
 
 
@@ -274,3 +288,30 @@ def named_order(params: Params) -> Optional[str]:
     """The id by which a request names an order that is there already."""
     name = params.get("order_id") or params.get("cl_ord_id")
     return name if isinstance(name, str) else None
+
+
+class Names(NamedTuple):
+    """The ids by which a request names orders."""
+
+    cl_ord_ids: Tuple[str, ...]
+    order_ids: Tuple[str, ...]
+    userrefs: Tuple[int, ...]
+
+
+def names_of(params: Params) -> Names:
+    """Every id in the parameters of a trading request."""
+    cl_ord_ids: List[str] = []
+    order_ids: List[str] = []
+    userrefs: List[int] = []
+    orders = params.get("orders")
+    for one in [params, *(orders if isinstance(orders, (list, tuple)) else ())]:
+        if isinstance(one, str):  # batch_cancel: ids alone
+            order_ids.append(one)
+            continue
+        lists: Any = ((cl_ord_ids, "cl_ord_id"), (order_ids, "order_id"), (userrefs, "order_userref"))
+        for found, name in lists:
+            value: Any = one.get(name) if isinstance(one, Mapping) else None
+            values: Any = value if isinstance(value, (list, tuple)) else [value]
+            kind = int if name == "order_userref" else str
+            found.extend(each for each in values if isinstance(each, kind))
+    return Names(tuple(cl_ord_ids), tuple(order_ids), tuple(userrefs))

@@ -8,7 +8,13 @@ not.
 
 from __future__ import annotations
 
-from typing import Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from decimal import Decimal
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .params import named_order, names_of
+
+KEPT = 10_000
+"""How many orders' ages are remembered."""
 
 
 class Tier(NamedTuple):
@@ -55,12 +61,28 @@ def cost(method: str, age: Optional[float] = None, count: int = 1) -> float:
     return count * (_FIXED.get(method, 0) + extra)
 
 
-class TradingRate:
-    """The counters of one account, as far as this client has caused them. ``now`` is monotonic seconds."""
+class _Placed:
+    """An order, whatever it is called: its pair, and since when it is as it is (monotonic seconds)."""
 
-    def __init__(self, tier: Tier) -> None:
-        self.tier = tier
+    def __init__(self, symbol: str, since: float) -> None:
+        self.symbol = symbol
+        self.since = since
+
+
+class TradingRate:
+    """The counters of one account: what this client has caused, and what the exchange says of them.
+
+    ``now`` is monotonic seconds. Not thread-safe: the owner serialises.
+
+    Args:
+        named: the tier's name, until the exchange tells its threshold; the smallest tier if not given.
+    """
+
+    def __init__(self, named: Optional[str] = None) -> None:
+        self.tier = tier_of(named, None)
+        self._named = named
         self._counters: Dict[str, Tuple[float, float]] = {}
+        self._placed: Dict[str, _Placed] = {}
 
     def count(self, symbol: str, now: float) -> float:
         """The counter of a pair."""
@@ -71,14 +93,63 @@ class TradingRate:
         """Count a request that was sent."""
         self._counters[symbol] = (self.count(symbol, now) + points, now)
 
-    def told(self, symbol: str, value: float, now: float) -> None:
-        """The exchange has said where the counter is."""
-        self._counters[symbol] = (max(0.0, value), now)
+    def charge_request(self, method: str, params: Mapping[str, Any], now: float) -> None:
+        """Count a request that is being sent, by its parameters."""
+        for symbol, points in self._points(method, params, now):
+            self.charge(symbol, points, now)
+        name = named_order(params)
+        if method in ("amend_order", "edit_order") and name in self._placed:
+            self._placed[name].since = now
+
+    def placed(self, symbol: str, names: Iterable[Any], now: float) -> None:
+        """An order was taken; its age counts from now. ``names`` are all its ids."""
+        placed = _Placed(symbol, now)
+        self._placed.update((name, placed) for name in names if name is not None)
+        while len(self._placed) > KEPT:
+            del self._placed[next(iter(self._placed))]
+
+    def told(self, reports: Iterable[Mapping[str, Any]], now: float) -> None:
+        """The exchange's own figures, in reports of ``executions`` with ``ratecounter``."""
+        for report in reports:
+            value = report.get("ratecount", report.get("rate_count", report.get("ratecounter")))
+            if isinstance(value, (int, Decimal)) and isinstance(report.get("symbol"), str):
+                self._counters[report["symbol"]] = (max(0.0, float(value)), now)
+
+    def told_threshold(self, threshold: int) -> None:
+        """The exchange has said where the threshold is (``maxratecount``)."""
+        self.tier = tier_of(self._named, threshold)
 
     def wait(self, symbol: str, points: float, now: float) -> float:
         """Seconds until a request that costs so much stays below the threshold."""
         excess = self.count(symbol, now) + points - self.tier.threshold
         return 0.0 if excess < 0 else (excess + 0.01) / self.tier.decay
+
+    def wait_for(self, symbol: str, method: str, order_id: Optional[str], count: int, now: float) -> float:
+        """Seconds until this request stays below the threshold."""
+        return self.wait(symbol, cost(method, self._age(order_id, now), count), now)
+
+    def _points(self, method: str, params: Mapping[str, Any], now: float) -> List[Tuple[str, float]]:
+        symbol, orders = params.get("symbol"), params.get("orders")
+        if method == "add_order":
+            return [(str(symbol), cost(method))]
+        if method == "batch_add":
+            count = len(orders) if isinstance(orders, (list, tuple)) else 0
+            return [(str(symbol), cost(method, count=count))]
+        found = names_of(params)
+        names = (*found.cl_ord_ids, *found.order_ids)
+        if symbol and not names:
+            return [(str(symbol), cost(method))]
+        points = []
+        for name in names:
+            placed = self._placed.get(name)
+            pair = placed.symbol if placed is not None else symbol
+            if pair:
+                points.append((str(pair), cost(method, self._age(name, now))))
+        return points
+
+    def _age(self, name: Any, now: float) -> Optional[float]:
+        placed = self._placed.get(name)
+        return now - placed.since if placed is not None else None
 
 
 def tier_of(name: Optional[str], max_rate_count: Optional[int]) -> Tier:

@@ -16,7 +16,7 @@ _REST_STATUS = {"pending": "pending_new", "closed": "filled", "canceled": "cance
 OPEN_AT_REST = ("open", "pending")
 """What REST calls an order that can still trade."""
 EXACT, AVERAGES = Context(prec=60), Context(prec=28)
-Report = Mapping[str, Any]
+ExecutionReport = Mapping[str, Any]
 _OF_A_FILL = frozenset(
     "exec_id trade_id last_qty last_price cost liquidity_ind fees fee_usd_equiv margin_borrow".split()
 )
@@ -51,7 +51,7 @@ class Record:
         """Whether it can still trade, as far as is known."""
         return self.status in OPEN
 
-    def merge(self, report: Report, now: float) -> None:
+    def merge(self, report: ExecutionReport, now: float) -> None:
         """Take over what a report says."""
         self._order, self.touched = None, now
         fills = report.get("exec_type") == "trade" and isinstance(report.get("exec_id"), str)
@@ -73,7 +73,7 @@ class Record:
         if kind != "trade" and isinstance(moment, str) and (not self.created or moment < self.created):
             self.created = moment  # a fill is told again long after its order was placed
 
-    def report(self) -> Report:
+    def report(self) -> ExecutionReport:
         """What a snapshot would say of it."""
         return {**self.fields, "order_id": self.order_id, "exec_type": "status", "order_status": self.status}
 
@@ -86,7 +86,7 @@ class Record:
         """It is not known what became of it."""
         self.status, self._order = UNKNOWN, None
 
-    def settle(self, entry: Report, now: float) -> None:
+    def settle(self, entry: ExecutionReport, now: float) -> None:
         """Take over what REST says of it, which is complete."""
         if self.status in CLOSED and entry.get("status") in OPEN_AT_REST:
             return  # an order that has ended does not come back; REST may lag behind
@@ -210,5 +210,5 @@ def _fees(fees: Any) -> Tuple[Tuple[str, Decimal], ...]:
     )
 
 
-def _quote(fields: Report) -> str:
+def _quote(fields: ExecutionReport) -> str:
     return str(fields.get("symbol", "")).partition("/")[2]

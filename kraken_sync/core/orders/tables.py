@@ -1,4 +1,4 @@
-"""Orders and balances as the exchange tells them, kept complete or said to be incomplete.
+"""OrderTable and balances as the exchange tells them, kept complete or said to be incomplete.
 
 Both tables begin with a snapshot and follow the updates by their ``sequence``: 1 on the snapshot, one more
 with each message. A number that is missing means that something is missing: the table is not live until a
@@ -18,10 +18,10 @@ from typing import Any, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import msgspec
 
-from ..freshness import BookState, Standing
+from ..freshness import BookState, Freshness
 from ..wire.messages import MalformedFrame, account_snapshot
 from .order import CLOSED, UNKNOWN, Order
-from .record import OPEN_AT_REST, Record, Report, exact
+from .record import OPEN_AT_REST, ExecutionReport, Record, exact
 
 KEPT_CLOSED = 10_000
 """How many orders that have ended are remembered."""
@@ -52,7 +52,7 @@ class Diff(NamedTuple):
     """Were open, and are not in the snapshot; the exchange is asked what became of them."""
 
 
-class Table(Standing, ABC):
+class Table(Freshness, ABC):
     """Whether a table is up to date."""
 
     def __init__(self, name: str) -> None:
@@ -62,11 +62,6 @@ class Table(Standing, ABC):
         self.strange = 0
         """Items of a shape that cannot be used (an order without an id, say); they are left out."""
         self._sequence = 0
-
-    @property
-    def blind(self) -> bool:
-        """Whether it was up to date, is wished for, and is not up to date now."""
-        return bool(self.generation) and self.state not in (BookState.LIVE, BookState.SYNCING)
 
     def _note(self, diff: Diff) -> None:
         if diff.appeared or diff.changed or diff.missing:
@@ -80,7 +75,7 @@ class Table(Standing, ABC):
         """Nobody wishes for it any more; it begins anew when somebody does."""
         self.leave(BookState.STALE, reason, proven_at)
         if self.state is not BookState.CLOSED:
-            self.state, self.reason = BookState.SYNCING, f"not subscribed: {reason}"
+            self.state, self.reason, self.blind = BookState.SYNCING, f"not subscribed: {reason}", False
 
     @abstractmethod
     def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
@@ -99,18 +94,18 @@ class Table(Standing, ABC):
         return sequence == expected
 
 
-class Orders(Table):
+class OrderTable(Table):
     """All orders that are open or have ended lately."""
 
     def __init__(self) -> None:
         super().__init__("orders")
         self.records: Dict[str, Record] = {}
-        self.recent: Deque[Report] = deque(maxlen=KEPT_FILLS)
+        self.recent: Deque[ExecutionReport] = deque(maxlen=KEPT_FILLS)
         """The last fills, as reported."""
         self.unsettled: Dict[str, None] = {}
-        """Orders that the exchange must be asked about."""
+        """OrderTable that the exchange must be asked about."""
         self.silent: Dict[str, float] = {}
-        """Orders that were acknowledged (then), and of which no report has come yet."""
+        """OrderTable that were acknowledged (then), and of which no report has come yet."""
         self._closed: Dict[str, None] = {}
 
     def take(self, reports: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
@@ -149,7 +144,7 @@ class Orders(Table):
             appeared = [name for name in told if name not in known]
             self._note(Diff("orders", reason, since, now, tuple(appeared), tuple(changed), tuple(missing)))
 
-    def _merge(self, report: Report, now: float) -> None:
+    def _merge(self, report: ExecutionReport, now: float) -> None:
         order_id = report.get("order_id")
         if not isinstance(order_id, str) or not order_id:
             self.strange += 1
@@ -167,7 +162,7 @@ class Orders(Table):
             self.recent.append(report)
         self._remember(record)
 
-    def acknowledged(self, order_id: str, fields: Report, now: float) -> None:
+    def acknowledged(self, order_id: str, fields: ExecutionReport, now: float) -> None:
         """The exchange has taken an order; its reports may still be on their way, or have come first."""
         record = self.records.get(order_id)
         if record is None:
@@ -189,7 +184,7 @@ class Orders(Table):
     def settle(
         self,
         order_id: str,
-        entry: Optional[Report],
+        entry: Optional[ExecutionReport],
         asked_at: float,
         now: float,
         symbol: Optional[str] = None,
@@ -234,12 +229,13 @@ class Orders(Table):
             self.records.pop(oldest, None)
 
 
-class Balances(Table):
+class BalanceTable(Table):
     """The total of every asset."""
 
     def __init__(self) -> None:
         super().__init__("balance")
-        self.totals: Dict[str, Decimal] = {}
+        self.totals: Mapping[str, Decimal] = {}
+        """Replaced with every message, never changed: whoever has read it may keep it."""
 
     def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
         """Apply a message; each item states a new total."""
@@ -259,21 +255,21 @@ class Balances(Table):
                 gone = tuple(asset for asset in before if asset not in found)
                 self._note(Diff("balance", self.reason, self.since, now, appeared, changed, gone))
         else:
-            self.totals.update(found)
+            self.totals = {**self.totals, **found}
 
 
 class Account:
     """The tables of one account."""
 
     def __init__(self) -> None:
-        self.orders = Orders()
-        self.balances = Balances()
+        self.orders = OrderTable()
+        self.balances = BalanceTable()
 
     def snapshot_frame(self, channel: str, fills: bool) -> bytes:
         """What a further reader of a live subscription begins with, as the exchange would send it."""
         if channel == "executions":
             table: Table = self.orders
-            items: List[Report] = [*self.orders.recent] if fills else []
+            items: List[ExecutionReport] = [*self.orders.recent] if fills else []
             items += [record.report() for record in self.orders.records.values() if record.open]
         else:
             table = self.balances

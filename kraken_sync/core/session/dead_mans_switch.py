@@ -6,24 +6,32 @@ the last ``cancel_all_orders_after``; recommended are 60 s, renewed every 15 to 
 
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import Any, Callable, List, Optional
 
 from ..wire.messages import error_text
 from .requests import Request
 
 
-class DeadMan:
+class SwitchRenewals:
     """The renewals of one switch.
 
     Args:
         timeout: seconds after which the exchange cancels, if not renewed.
         stuck_after: stop renewing when :meth:`feed` was not called for so long; None to renew anyway.
         armed_at: when it was armed by hand, and the owner was alive.
+        on_failure: what the owner wants to be called when renewals fail; only kept here.
     """
 
-    def __init__(self, timeout: int, stuck_after: Optional[float], armed_at: float) -> None:
+    def __init__(
+        self,
+        timeout: int,
+        stuck_after: Optional[float],
+        armed_at: float,
+        on_failure: Optional[Callable[[str], Any]] = None,
+    ) -> None:
         self.timeout = timeout
         self.stuck_after = stuck_after
+        self.on_failure = on_failure
         self.failure = ""
         """Why the last renewal failed; empty while all is well."""
         self.alarmed = False

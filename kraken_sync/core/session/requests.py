@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Union
 
+from ..orders.params import ADDING
 from ..wire.error_texts import ABOUT_ONE_ORDER
-from ..wire.messages import Envelope
+from ..wire.messages import Envelope, error_text
 
-FIRST_REQ_ID = 1 << 30
+FIRST_REQ_ID, LAST_REQ_ID = 1 << 30, (1 << 31) - 1
 """Our own request ids start here, far from those that people choose, and stay within 32 bits."""
 
 
@@ -17,15 +18,40 @@ class Reply(NamedTuple):
     frame: bytes
     envelope: Envelope
 
+    @property
+    def error(self) -> Optional[str]:
+        """Its error in the exchange's words; None if it says that all is well."""
+        if self.envelope.error is not None:
+            return error_text(self.envelope.error)
+        return "no reason given" if self.envelope.success is False else None
+
 
 class Request:
-    """A request in flight; done when it has all its replies, or when ``lost`` is set."""
+    """One request, from the call that makes it to its replies.
 
-    def __init__(self, method: str, replies: int = 1) -> None:
+    Args:
+        method: such as ``ping`` or ``add_order``.
+        message: what is sent beside ``method`` and ``req_id``.
+        replies: how many replies there will be.
+        deadline: until when (monotonic seconds) its caller waits; None for ever.
+        own_id: the caller's own ``req_id``, or None.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        message: Optional[Mapping[str, Any]] = None,
+        replies: int = 1,
+        *,
+        deadline: Optional[float] = None,
+        own_id: Optional[int] = None,
+    ) -> None:
         self.method = method
+        self.message = message or {}
+        self.deadline = deadline
+        self.own_id = own_id
         self.req_id = 0
         self.expected = replies
-        """How many replies there will be."""
         self.replies: List[Reply] = []
         self.refused = False
         """The request was refused as a whole, so that no further replies come."""
@@ -48,40 +74,138 @@ class Request:
         """Whether there is nothing to wait for any more."""
         return self.complete or self.lost is not None
 
+    @property
+    def refusal(self) -> Optional[str]:
+        """Why the request as a whole was refused, in the exchange's words, if it was."""
+        if self.expected == 1 or self.refused:
+            return self.replies[0].error if self.replies else None
+        return None
+
+
+class TradingRequest(Request):
+    """A request for the exchange's trading engine, and what was known when it was sent.
+
+    Args:
+        method: such as ``add_order``.
+        params: as they are sent, without the token.
+        replies, deadline, own_id: see :class:`Request`.
+        engine_deadline: seconds after which the engine is to refuse it, counted from the moment of sending by
+            the exchange's clock; None to leave ``params`` as they are.
+        gated: whether it stays here while the exchange would not take it; see :meth:`why_not`.
+        placed: the orders that exist once it is acknowledged, each as its parameters.
+        confirmed: tells, of a session, that its effect can be seen although the reply is missing.
+        our_time: when it was made, by this machine's clock (seconds since the epoch).
+    """
+
+    def __init__(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        replies: int = 1,
+        *,
+        deadline: Optional[float],
+        own_id: Optional[int] = None,
+        engine_deadline: Optional[float] = None,
+        gated: bool = True,
+        placed: Sequence[Mapping[str, Any]] = (),
+        confirmed: Optional[Callable[[Any], bool]] = None,
+        our_time: float,
+    ) -> None:
+        super().__init__(method, {"params": params}, replies, deadline=deadline, own_id=own_id)
+        self.params = params
+        self.engine_deadline = engine_deadline
+        self.gated = gated
+        self.placed = placed
+        self.confirmed = confirmed
+        self.our_time = our_time
+        self.their_time: Optional[float] = None
+        """The exchange's time when it was sent (seconds since the epoch), if it was known."""
+        self.before: FrozenSet[str] = frozenset()
+        """The order ids that were known when it was sent."""
+        self.settled: Set[Union[str, int]] = set()
+        """The names of which the outcome is known after all."""
+
+    def anew(self) -> TradingRequest:
+        """The same request, not sent yet."""
+        return TradingRequest(
+            self.method,
+            self.params,
+            self.expected,
+            deadline=self.deadline,
+            own_id=self.own_id,
+            engine_deadline=self.engine_deadline,
+            gated=self.gated,
+            placed=self.placed,
+            confirmed=self.confirmed,
+            our_time=self.our_time,
+        )
+
+
+class RequestHeld(Exception):
+    """A request may not go out now; the text says why. Nothing was sent."""
+
+
+def why_closed(method: str, params: Mapping[str, Any], system: str) -> Optional[str]:
+    """Why the exchange would not take a request in this state of the system, or None if it would.
+
+    Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status: ``maintenance`` takes
+    neither orders nor cancels, ``cancel_only`` takes cancels, ``post_only`` takes cancels and post-only
+    limit orders.
+    """
+    if system == "maintenance" and method != "cancel_all_orders_after":  # disarming must be tried
+        return "the exchange is in maintenance and takes neither orders nor cancels"
+    if method not in ADDING:
+        return None
+    if system == "cancel_only":
+        return "the exchange is in cancel_only mode"
+    if system == "post_only" and not _post_only(method, params):
+        return "the exchange is in post_only mode"
+    return None
+
+
+def _post_only(method: str, params: Mapping[str, Any]) -> bool:
+    if method == "batch_add":
+        return all(order.get("post_only") for order in params.get("orders", ()))
+    return method in ("amend_order", "edit_order") or bool(params.get("post_only"))
+
 
 class InFlight:
     """The requests in flight, by id.
 
     Args:
-        asked: tells whether a subscription has an id in use.
+        used: tells whether a subscription has an id in use.
     """
 
-    def __init__(self, asked: Callable[[int], bool]) -> None:
+    def __init__(self, used: Callable[[int], bool]) -> None:
         self._requests: Dict[int, Request] = {}
-        self._asked = asked
+        self._used = used
         self._next = FIRST_REQ_ID
+        self._shared = False
+        """Whether another one may have an id of ours: a caller chose one, or all have been used once."""
 
     def new_id(self) -> int:
         """An id that nothing in flight has. (No generator: an interrupt inside one would end it for good.)"""
         while True:
             req_id = self._next
-            self._next = req_id + 1 if req_id < 2**31 - 1 else FIRST_REQ_ID
-            if req_id not in self._requests and not self._asked(req_id):
+            self._next = req_id + 1
+            if req_id >= LAST_REQ_ID:
+                self._next, self._shared = FIRST_REQ_ID, True
+            if req_id not in self._requests and not (self._shared and self._used(req_id)):
                 return req_id
 
-    def check_free(self, req_id: Optional[int]) -> None:
-        """Raise TypeError or ValueError if somebody's own ``req_id`` cannot be used."""
-        if req_id is None:
-            return
+    def check_free(self, req_id: int) -> None:
+        """Raise TypeError or ValueError if a caller's own ``req_id`` cannot be used."""
         if isinstance(req_id, bool) or not isinstance(req_id, int):
             raise TypeError(f"req_id must be an int, not {req_id!r:.80}")
-        if req_id in self._requests or self._asked(req_id):
+        self._shared = self._shared or req_id >= FIRST_REQ_ID
+        if req_id in self._requests or self._used(req_id):
             raise ValueError(f"req_id {req_id} is in use by a request that has no answer yet")
 
-    def add(self, request: Request, req_id: Optional[int], now: float) -> None:
+    def add(self, request: Request, now: float) -> None:
         """Expect replies to a request that is about to be sent; it gets its id."""
-        self.check_free(req_id)
-        request.req_id = req_id if req_id is not None else self.new_id()
+        if request.own_id is not None:
+            self.check_free(request.own_id)
+        request.req_id = request.own_id if request.own_id is not None else self.new_id()
         request.sent_at = now
         self._requests[request.req_id] = request
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import UnknownChannel
+from .messages import encode
 
 DEPTHS = (10, 25, 100, 500, 1000)
 ORDER_DEPTHS = (10, 100, 1000)
@@ -125,8 +126,8 @@ class Key(NamedTuple):
         return "/".join(filter(None, (self.channel, self.symbol, interval)))
 
 
-class Ask(NamedTuple):
-    """A checked subscription: what is asked of the exchange."""
+class ChannelParams(NamedTuple):
+    """The checked ``params`` of a subscription: a channel, its symbols, and its parameters."""
 
     channel: Channel
     symbols: Optional[Tuple[str, ...]]
@@ -142,7 +143,7 @@ def check(
     params: Mapping[str, Any],
     public: Sequence[str] = PUBLIC,
     private: Sequence[str] = PRIVATE,
-) -> Ask:
+) -> ChannelParams:
     """Check the ``params`` of a subscribe or unsubscribe, and fill in the defaults.
 
     Args:
@@ -154,7 +155,17 @@ def check(
         UnknownChannel: with the nearest names.
         TypeError, ValueError: for bad parameters, naming what is allowed.
     """
-    name = params["channel"]
+    if not isinstance(params, Mapping) or "params" in params:
+        raise TypeError(
+            "The message must contain the ``params`` key with a value as type dict! (Pass the params alone, "
+            f"such as {{'channel': 'ticker', 'symbol': ['BTC/USD']}}, not {params!r:.80})"
+        )
+    name = params.get("channel")
+    if not isinstance(name, str) or not name:
+        raise TypeError(
+            "The message must contain the ``params`` key that points to a dictionary "
+            "containing the ``channel`` key with a valid string!"
+        )
     channel = _channel(name, public, private)
     given = {key: value for key, value in params.items() if key not in ("channel", "symbol", "token")}
     meant = next((key for key in ("symbols", "pair", "pairs") if key in given), None)
@@ -162,10 +173,11 @@ def check(
         raise ValueError(f"{channel.name} has no parameter {meant!r}. Did you mean 'symbol'?")
     symbols = _symbols(channel, params.get("symbol"))
     if not channel.checked:
-        return Ask(channel, symbols, given)
+        encode(given)  # what cannot be sent must raise before it is wanted
+        return ChannelParams(channel, symbols, given)
     for key, value in given.items():
         _check_value(channel, key, value)
-    return Ask(channel, symbols, {**channel.defaults, **given})
+    return ChannelParams(channel, symbols, {**channel.defaults, **given})
 
 
 def nearest(word: str, names: Iterable[str], count: int = 2) -> List[str]:

@@ -153,8 +153,15 @@ def encode(message: Mapping[str, Any]) -> bytes:
     return HiddenBytes(b"".join(pieces))
 
 
+def encoded_secret(secret: Secret) -> HiddenBytes:
+    """A secret as it stands in a request; :func:`encode` takes the result as it is, and no repr shows it."""
+    return HiddenBytes(msgspec.json.encode(secret.reveal()))
+
+
 def _write(value: Any, out: Callable[[bytes], None]) -> None:
-    if isinstance(value, Decimal):
+    if isinstance(value, HiddenBytes):
+        out(value)
+    elif isinstance(value, Decimal):
         if not value.is_finite():
             raise ValueError(f"{value} cannot be sent")
         out(format(value, "f").encode())
@@ -188,7 +195,7 @@ def subscription_request(
     params: Mapping[str, Any],
     symbols: Optional[Sequence[str]],
     req_id: int,
-    token: Optional[Secret] = None,
+    token: Optional[HiddenBytes] = None,
 ) -> bytes:
     """A subscribe or unsubscribe request; ``symbols`` None for a channel without symbols."""
     body: Dict[str, Any] = {"channel": channel}

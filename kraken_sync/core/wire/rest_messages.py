@@ -34,7 +34,7 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-class RestCall(NamedTuple):
+class RestRequest(NamedTuple):
     """One request, without its nonce."""
 
     method: str

@@ -7,7 +7,7 @@ every method reply says when the gateway received the request (``time_in``).
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 
 def parse_time(text: Any) -> Optional[float]:
@@ -36,12 +36,22 @@ def time_text(moment: float, digits: int = 3) -> str:
     return f"{when.strftime('%Y-%m-%dT%H:%M:%S.%f')[: 20 + digits]}Z"
 
 
+class Clock(NamedTuple):
+    """The exchange's clock as it is known here."""
+
+    moment: Optional[float]
+    """Seconds since the epoch; None while it is not known."""
+    doubt: float
+    """By how many seconds ``moment`` may be wrong."""
+
+
 class ServerClock:
     """The exchange's clock, learned from replies whose sending was timed. ``now`` is monotonic seconds."""
 
     def __init__(self) -> None:
         self._ahead: Optional[float] = None
-        self._doubt = float("inf")
+        self.doubt = float("inf")
+        """By how many seconds :meth:`read` may be wrong."""
         self._heard = 0.0
 
     @property
@@ -54,15 +64,10 @@ class ServerClock:
         moment, doubt = parse_time(time_in), (now - sent_at) / 2
         if moment is None or doubt < 0:
             return
-        ahead, older = moment - (sent_at + now) / 2, self._doubt + (now - self._heard) * 1e-3
+        ahead, older = moment - (sent_at + now) / 2, self.doubt + (now - self._heard) * 1e-3
         # a surer reading wins; so does one that shows that the clocks have moved apart (this machine slept)
         if self._ahead is None or doubt <= older or abs(ahead - self._ahead) > doubt + older:
-            self._ahead, self._doubt, self._heard = ahead, doubt, now
-
-    @property
-    def doubt(self) -> float:
-        """By how many seconds :meth:`read` may be wrong."""
-        return self._doubt
+            self._ahead, self.doubt, self._heard = ahead, doubt, now
 
     def read(self, now: float) -> Optional[float]:
         """The exchange's time, in seconds since the epoch; None while it is not known."""

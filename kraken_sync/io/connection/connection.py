@@ -1,117 +1,286 @@
-"""Blocking calls over a line: subscribe, unsubscribe, request. Each ends with what happened."""
+"""One connection of a client, kept up until it is stopped, and the blocking calls over it.
+
+Facades have two ways in: :meth:`Connection.read` and :meth:`Connection.wait`. Both run a function of this
+library on the session, with its lock held, and give back what that returns; callers never see the lock or
+the session, and no code of theirs runs under it.
+
+What is due (subscriptions, pings, renewals) is sent by the watchdog's thread, requests by the thread that
+makes them. Both hold the transport's send lock, and what is sent is decided inside it, so frames leave in
+the order in which they were decided.
+"""
 
 from __future__ import annotations
 
+import logging
+import ssl
 import time
 from functools import partial
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar
 
-from ...core.session.registry import Call
-from ...core.session.requests import Reply, Request
+from ...core.orders.params import ADDING
+from ...core.orders.rate_limits import TradingRate
+from ...core.session.requests import Reply, Request, TradingRequest
+from ...core.session.session import Session
+from ...core.timing import Timing
 from ...core.wire import messages
-from ...core.wire.channels import Ask, Key
-from ...errors import ConnectionLost, ReplyTimeout, SubscriptionRefused
-from ..deadline import lock_timeout
+from ...core.wire.channels import check
+from ...core.wire.times import Clock
+from ...errors import ClientClosed, ConnectFailed, ConnectionLost, KrakenError, ReplyTimeout
+from ..dial import Endpoint
+from ..kept_error import fresh_copy
 from ..streams import Stream
 from ..transport import Transport
-from .line import Line
+from ..waiting import LEAST_FOR_A_LOCK, lock_timeout, run_locked
+from .chores import Chore
+from .io_thread import IOThread
+from .outbox import Outbox
+from .room import Room
+from .subscriptions import SubscriptionCalls
+from .tokens import Tokens
 
-FRAMES, BOOK, TABLE, LOOKUP = "frames", "book", "table", "lookup"
-"""What a subscription may be for."""
+log = logging.getLogger("kraken_sync")
+
+Value = TypeVar("Value")
+_EXECUTIONS = check({"channel": "executions"})
 
 
-class Connection(Line):
-    """A line, with the calls that callers wait for. Any thread."""
+class Connection:
+    """A connection to one host. Any thread, unless said otherwise.
 
-    def subscribe(
+    Args:
+        name: ``public``, ``private`` or ``level3``, for thread names and log lines.
+        endpoint: where to connect.
+        timing: all time limits.
+        context: TLS settings.
+        taps: streams that get every frame; the list may grow.
+        wake_watchdog: asks for a check soon.
+        tokens: where a private connection has its tokens from.
+        chores: what else is looked after at each visit of the watchdog.
+        rate: the account's rate counters, for the connection that orders take.
+    """
+
+    def __init__(
         self,
-        ask: Ask,
-        deadline: Optional[float],
-        *,
-        stream: Optional[Stream] = None,
-        holder: object = None,
-        kind: str = FRAMES,
-        req_id: Optional[int] = None,
-    ) -> Call:
-        """Subscribe and wait for every symbol's answer. All or nothing.
-
-        ``stream`` gets the frames. ``holder``, an object of the caller's own, holds the subscription
-        without a stream, until it is given to :meth:`release`. ``kind`` tells what is wished for.
-
-        Raises:
-            SubscriptionRefused: naming each refused symbol; what was added is undone.
-            ReplyTimeout: no answer in time; what was added is undone.
-        """
-        keys = ask.keys()
-        with self.changed:
-            self.check_usable()
-            wishes = self.session.registry.wishes
-            spare = [
-                key
-                for key in keys
-                if key in wishes and not wishes[key].leaves_for_good and not self._holds.any(key)
-            ]
-            if kind == BOOK:
-                call = self.session.subscribe_book(ask)
-            elif kind == TABLE:
-                call = self.session.subscribe_table(ask)
-            else:
-                call = self.session.subscribe(ask, req_id, raw=kind == FRAMES)
-            if not call.refused:
-                if stream is not None:
-                    frames = [frame for key in keys for frame in self.session.primer(key, ask)]
-                    stream.prime(dict.fromkeys(frames))
-                for key in keys:
-                    self._holds.add(key, stream, holder)
-        if call.refused:
-            raise SubscriptionRefused(ask.channel.name, call.refused, req_id=req_id)
-        try:
-            self._pump_and_wait(call, deadline, f"subscribe to {ask.channel.name}")
-            if call.refused:
-                raise SubscriptionRefused(ask.channel.name, call.refused, req_id=req_id)
-        except BaseException:
-            with self.changed:
-                self.session.abandon(call)
-            self.release(keys, stream, holder, spare=spare)
-            raise
-        return call
-
-    def unsubscribe(self, ask: Ask, deadline: Optional[float], req_id: Optional[int] = None) -> Call:
-        """End subscriptions for everybody, and wait for the exchange to confirm.
-
-        Raises:
-            SubscriptionRefused: something in it is not subscribed; nothing was changed.
-            ReplyTimeout: no confirmation in time; it stays unsubscribed here.
-        """
-        keys = ask.keys()
-        with self.changed:
-            self.check_usable()
-            call = self.session.unsubscribe(keys, req_id)
-            ended = [] if call.refused else [s for key in keys for s in self._holds.forget(key)]
-            self.changed.notify_all()
-        if call.refused:
-            raise SubscriptionRefused(ask.channel.name, call.refused, method="unsubscribe", req_id=req_id)
-        for key in keys:
-            for stream in ended:
-                stream.end(None, key)
-        self._pump_and_wait(call, deadline, f"unsubscribe from {ask.channel.name}")
-        return call
-
-    def release(
-        self, keys: Sequence[Key], stream: Optional[Stream], holder: object, spare: Sequence[Key] = ()
+        name: str,
+        endpoint: Endpoint,
+        timing: Timing,
+        context: Optional[ssl.SSLContext],
+        taps: List[Stream],
+        wake_watchdog: Callable[[], None],
+        tokens: Optional[Tokens] = None,
+        chores: Sequence[Chore] = (),
+        rate: Optional[TradingRate] = None,
     ) -> None:
-        """A stream, and ``holder``, hold ``keys`` no more.
+        self.name = name
+        self.endpoint = endpoint
+        self.timing = timing
+        self._wake_watchdog = wake_watchdog
+        self._room = Room(endpoint, timing, taps, tokens is not None, rate)
+        self._tokens = tokens
+        self._chores = chores
+        self._keeps_orders = False
+        self._io = IOThread(name, self._room, context, wake_watchdog, tokens)
+        self._outbox = Outbox(self._room)
+        self.give_up = self._io.give_up
+        """Ends this connection for good, because of an error."""
+        self.subscriptions = SubscriptionCalls(self._room, self.wait, self.check_usable, wake_watchdog)
 
-        What nobody holds is unsubscribed, but for ``spare``. Does not block.
+    def __repr__(self) -> str:
+        return f"<Connection {self.name} {self.endpoint} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """``INIT``, ``CONNECTING``, ``CONNECTED``, ``RECONNECTING``, ``ERROR`` or ``CLOSED``."""
+        room = self._room
+        if room.failure is not None:
+            return "ERROR"
+        if room.closed:
+            return "CLOSED"
+        if room.session.open:
+            return "CONNECTED"
+        if room.transport is None:
+            return "INIT"
+        return "CONNECTING" if room.down_since is None else "RECONNECTING"
+
+    @property
+    def open(self) -> bool:
+        """Whether the exchange has greeted on the connection there is now."""
+        return self._room.session.open
+
+    @property
+    def worked(self) -> bool:
+        """Whether it was ever open."""
+        return self._room.worked
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed for good."""
+        return self._room.closed
+
+    @property
+    def failure(self) -> Optional[KrakenError]:
+        """Why it was given up for good, if it was."""
+        return self._room.failure
+
+    # -- the two ways in ---------------------------------------------------------------------
+
+    def read(self, question: Callable[[Session], Value], deadline: Optional[float] = None) -> Value:
+        """``question(session)``, with the session's lock held. Never give it code of a user.
+
+        Raises:
+            ReplyTimeout: the lock could not be had before ``deadline`` (monotonic).
         """
-        if self.closed:
+        room = self._room
+        if deadline is None:
+            with room.lock:
+                return question(room.session)
+        answer: List[Value] = []
+
+        def ask() -> bool:
+            answer.append(question(room.session))
+            return True
+
+        if not run_locked(room.lock, lock_timeout(deadline, LEAST_FOR_A_LOCK), ask):
+            raise ReplyTimeout(f"{self.endpoint} was busy for too long")
+        return answer[0]
+
+    def change(self, order: Callable[[Session], Value], deadline: Optional[float] = None) -> Value:
+        """As :meth:`read`, for what changes something: whoever waits looks again, and what is due is sent."""
+        room = self._room
+
+        def told(session: Session) -> Value:
+            result = order(session)
+            room.lock.notify_all()
+            return result
+
+        result = self.read(told, deadline)
+        self._wake_watchdog()
+        return result
+
+    def wait(
+        self, question: Callable[[Session], Optional[Value]], deadline: Optional[float]
+    ) -> Optional[Value]:
+        """Wait until ``question(session)`` is neither None nor False, and return it; None after ``deadline``.
+
+        It is asked with the session's lock held, whenever something has changed. Never give it code of a
+        user.
+
+        Raises:
+            ClientClosed: the connection was closed meanwhile.
+            KrakenError: it was given up for good.
+        """
+        room = self._room
+        answer: List[Value] = []
+
+        def answered() -> bool:
+            found = question(room.session)
+            if found is None or found is False:
+                self.check_usable()
+                return False
+            answer.append(found)
+            return True
+
+        def wait() -> bool:
+            room.waiters += 1
+            try:
+                return room.lock.wait_until(answered, deadline)
+            finally:
+                room.waiters -= 1
+
+        run_locked(room.lock, lock_timeout(deadline, LEAST_FOR_A_LOCK), wait)
+        return answer[0] if answer else None
+
+    def check_usable(self) -> None:
+        """Raise what ended the connection for good, if it has ended."""
+        room = self._room
+        if room.failure is not None:
+            raise fresh_copy(room.failure)
+        if room.closed:
+            raise ClientClosed
+
+    # -- life --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start connecting. Does not block."""
+        self._io.start()
+
+    def wait_open(self, deadline: Optional[float]) -> None:
+        """Block until requests can go out, at most until ``deadline`` (monotonic).
+
+        Raises:
+            ConnectFailed: it could not connect, with the step that failed.
+            ClientClosed: it was closed meanwhile.
+        """
+        started, room = time.monotonic(), self._room
+        if self.wait(lambda session: session.open, deadline):
             return
-        with self.changed:
-            for key in keys:
-                held = self._holds.drop(key, stream, holder) or key in spare
-                self.session.release(key, held=held, frames=self._holds.wants_frames(key))
-            self.changed.notify_all()
-        self.pump()
+        trouble, transport = room.trouble, room.transport
+        if isinstance(trouble, ConnectFailed):
+            raise fresh_copy(trouble)
+        if trouble is not None:
+            raise ConnectFailed(f"connected, but not greeted: {trouble}", step="status") from trouble
+        step = transport.step if transport is not None else "connect"
+        what = {
+            "resolve": f"cannot resolve {self.endpoint.host} (no DNS answer)",
+            "connect": f"{self.endpoint} does not answer",
+            "tls": f"{self.endpoint} does not complete the TLS handshake",
+            "handshake": f"{self.endpoint} does not send a status message",
+        }[step]
+        raise ConnectFailed(f"{what} within {time.monotonic() - started:.1f} s. Are you online?", step=step)
+
+    def stop(self, deadline: float) -> None:
+        """Close for good. Blocks until ``deadline`` (monotonic) at most."""
+        for chore in self._chores:
+            chore.stopping(self)
+        self._io.stop(deadline)
+
+    def stats(self, now: float) -> Dict[str, Any]:
+        """Counters and times, for people."""
+        return self._room.stats(now)
+
+    def gaps(self) -> List[Dict[str, Any]]:
+        """What was missing so far, oldest first."""
+        return self._room.copied_gaps()
+
+    # -- the watchdog's visit ----------------------------------------------------------------
+
+    def check(self, now: float, judge: bool) -> None:
+        """Abort a dead connection, if ``judge``; send what is due. The watchdog's thread only."""
+        room = self._room
+        if self._tokens is not None:
+            self._tokens.check(self, now)
+        for chore in self._chores:
+            chore.check(self, now)
+        transport = room.transport
+        if transport is None or room.closed:
+            return
+        with room.lock:
+            verdict = room.session.verdict(now, transport.byte_at, transport.message_at)
+        if verdict is None:
+            self._outbox.send_due()
+        elif judge:
+            log.warning("%s: %s; reconnecting", self.endpoint, verdict)
+            transport.abort(verdict)
+
+    def clock(self) -> Clock:
+        """The exchange's clock, as it is known here."""
+        with self._room.lock:
+            clock = self._room.session.clock
+            return Clock(clock.read(time.monotonic()), clock.doubt)
+
+    def keep_orders(self) -> None:
+        """Keep the account's orders up to date from now on, if the key may see them. Does not block."""
+        room = self._room
+        with room.lock:
+            if _EXECUTIONS.keys()[0] in room.session.registry.entries:
+                return  # somebody has it
+            if self._keeps_orders and not room.session.account.orders.generation:
+                return  # it was refused
+            self._keeps_orders = True
+        self.subscriptions.keep(_EXECUTIONS)
+        self._outbox.send_due()  # at once, so that it is asked for before the order that needs it
+
+    # -- requests ----------------------------------------------------------------------------
 
     def request(self, message: Mapping[str, Any], deadline: Optional[float]) -> Reply:
         """Send a request and wait for its reply.
@@ -120,9 +289,12 @@ class Connection(Line):
             ReplyTimeout: no reply in time.
             ConnectionLost: the connection ended before the reply came, or before it was sent.
         """
-        request, started = Request(str(message.get("method"))), time.monotonic()
+        rest = {name: value for name, value in message.items() if name not in ("method", "req_id")}
+        own_id = message.get("req_id")
+        request = Request(str(message.get("method")), rest, deadline=deadline, own_id=own_id)
+        started = time.monotonic()
         try:
-            self.ask(message, request, deadline)
+            self.send(request)
         finally:
             self.forget(request)
         if request.replies:
@@ -134,28 +306,25 @@ class Connection(Line):
         waited = time.monotonic() - started
         raise ReplyTimeout(f"no reply to {request.method} within {waited:.1f} s", waited=waited)
 
-    def ask(
-        self,
-        message: Mapping[str, Any],
-        request: Request,
-        deadline: Optional[float],
-        done: Callable[[], bool] = lambda: False,
-        allowed: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Send a request, and wait until it is done, ``done()`` says so, or ``deadline`` has passed.
+    def send(self, request: Request, allowed: Callable[[], None] = lambda: None) -> None:
+        """Send a request, and wait until it is done, its effect is seen, or its deadline has passed.
 
         ``allowed()`` is asked right before it leaves, and raises if it may not. Whatever this raises,
         ``request.sent`` tells whether any part of it may have left.
+
+        Raises:
+            RequestHeld: the session does not let it out now.
+            ConnectionLost, ReplyTimeout: it was not sent, or only in part.
         """
-        messages.encode(message)  # what cannot be sent must raise before anything is expected
+        messages.encode(request.message)  # what cannot be sent must raise before anything is expected
+        room, deadline = self._room, request.deadline
 
         def send(transport: Transport) -> None:
             if deadline is not None and time.monotonic() >= deadline:
                 raise ReplyTimeout("the time was over before it could be sent")
             allowed()
-            with self.changed:
-                self.session.expect(request, message.get("req_id"), time.monotonic())
-                frame = messages.encode(self._with_token({**message, "req_id": request.req_id}))
+            with room.lock:
+                frame = room.session.expect(request, time.monotonic())
             request.sent = True
             try:
                 transport.send(frame, self._send_timeout(deadline))
@@ -164,17 +333,24 @@ class Connection(Line):
                 raise
 
         self._send_over(deadline, send)
-        with self.changed:
-            self.wait(lambda: request.done or done(), deadline)
+        confirmed = request.confirmed if isinstance(request, TradingRequest) else None
+        self.wait(
+            lambda session: request.done or (confirmed is not None and confirmed(session)),
+            deadline,
+        )
 
-    def _with_token(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What goes out instead of ``message``."""
-        return message
+    def why_not(self, request: TradingRequest) -> Optional[str]:
+        """Why a gated request may not go out now, or None if it may."""
+        room = self._room
+        with room.lock:
+            if request.gated and request.method in ADDING and not room.session.open:
+                return f"there is no connection to {self.endpoint} ({room.trouble or 'connecting'})"
+            return room.session.why_not(request)
 
     def forget(self, request: Request) -> None:
         """Nobody is interested in ``request`` any more."""
-        with self.changed:
-            self.session.forget(request)
+        with self._room.lock:
+            self._room.session.forget(request)
 
     def send_raw(self, message: Mapping[str, Any], deadline: Optional[float]) -> None:
         """Send a message as it is and expect nothing."""
@@ -183,26 +359,28 @@ class Connection(Line):
 
     def _send_over(self, deadline: Optional[float], send: Callable[[Transport], None]) -> None:
         """``send(transport)``, with its send lock held, once requests can go out."""
+        room = self._room
         while True:
-            with self.changed:
-                self.check_usable()
-                if not self.wait(lambda: self.session.ready, deadline):
-                    raise ConnectionLost(
-                        f"there is no connection to {self.target} ({self.trouble or 'still connecting'})",
-                        sent=False,
-                    )
-                transport = self._transport
+            self.check_usable()
+            if not self.wait(lambda session: session.ready, deadline):
+                raise ConnectionLost(
+                    f"there is no connection to {self.endpoint} ({room.trouble or 'still connecting'})",
+                    sent=False,
+                )
+            transport = room.transport
             assert transport is not None
-            send_now = partial(self._send_if_current, transport, send)
-            sent = transport.exclusively(lock_timeout(deadline), send_now)
+            sent = transport.exclusively(
+                lock_timeout(deadline), partial(self._send_if_current, transport, send)
+            )
             if sent is None:
                 raise ReplyTimeout("other messages were in the way for too long")
             if sent:
                 return
 
     def _send_if_current(self, transport: Transport, send: Callable[[Transport], None]) -> bool:
-        with self.changed:
-            current = self._transport is transport and self.session.ready
+        room = self._room
+        with room.lock:
+            current = room.transport is transport and room.session.ready
         if current:
             send(transport)
         return current
@@ -212,21 +390,11 @@ class Connection(Line):
             return self.timing.send_timeout
         return max(0.01, min(self.timing.send_timeout, deadline - time.monotonic()))
 
-    def _pump_and_wait(self, call: Call, deadline: Optional[float], what: str) -> None:
-        started = time.monotonic()
-        self.pump()
-        with self.changed:
-            if self.wait(lambda: call.done, deadline):
-                return
-            self.session.abandon(call)
-            missing = ", ".join(sorted(key.symbol for key in call.waiting if key.symbol))
-            trouble, refused = self.trouble, dict(call.refused)
-        waited = time.monotonic() - started
-        text = f"no answer to {what}{f' for {missing}' if missing else ''} within {waited:.1f} s"
-        if refused:
-            text += f"; refused: {refused}"
-        if call.trouble:
-            text += f"; the exchange said {call.trouble!r}, so it was asked again more slowly"
-        elif trouble is not None:
-            text += f"; there is no connection ({trouble})"
-        raise ReplyTimeout(text, waited=waited) from trouble
+    def renew_token(self, deadline: Optional[float]) -> None:
+        """Have another token than the one that was refused. Blocks until ``deadline`` (monotonic) at most.
+
+        Raises:
+            KrakenError: there is none to be had.
+        """
+        if self._tokens is not None:
+            self._tokens.renew(self, deadline)

@@ -1,0 +1,209 @@
+"""What callers want of channels: subscribing, unsubscribing, sharing one subscription, letting it go."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Optional
+
+from ..book.sync import BookSync
+from ..freshness import BookState
+from ..orders.tables import Account
+from ..wire.channels import ChannelParams, Key
+from .entry import Entry, PendingAck
+from .registry import Registry
+
+AT_ONCE = float("-inf")
+
+
+class Subscriptions:
+    """The intent of callers, written into the registry. Every method requires holding the session's lock.
+
+    Args:
+        registry: the subscriptions there are.
+        account: the tables that private subscriptions keep up to date.
+        private: whether this is a private connection, which keeps those tables.
+        check_free: raises for a caller's ``req_id`` that is in use.
+        proven_at: when the state of the connection was last proven (monotonic seconds).
+        lock_held: whether the session's lock is held; asserted at every entry.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        account: Account,
+        private: bool,
+        check_free: Callable[[int], None],
+        proven_at: Callable[[], float],
+        lock_held: Callable[[], bool],
+    ) -> None:
+        self._registry = registry
+        self._account = account
+        self._private = private
+        self._check_free = check_free
+        self._proven_at = proven_at
+        self._lock_held = lock_held
+
+    def subscribe(
+        self, wanted: ChannelParams, req_id: Optional[int] = None, *, raw: bool = True
+    ) -> PendingAck:
+        """Want everything in ``wanted``, or nothing if something conflicts. Requires holding the lock.
+
+        ``raw`` says that frames with exactly these parameters are wanted. Conflicts are in the result's
+        ``refused``.
+        """
+        assert self._lock_held()
+        if req_id is not None:
+            self._check_free(req_id)
+        entries, keys = self._registry.entries, wanted.keys()
+        pending = PendingAck(keys)
+        for key in keys:
+            there = entries.get(key)
+            conflict = self._registry.conflict(key, wanted) if raw and there and not there.internal else None
+            if conflict is not None:
+                pending.refused[key.symbol] = conflict
+        if pending.refused:
+            pending.waiting.clear()
+            return pending
+        for key in keys:
+            fresh = key not in entries
+            entry = self._registry.want(wanted, key, pending, req_id)
+            if raw and entry.internal and not fresh and not entry.leaving:
+                self._take_over(entry, wanted, pending, req_id)
+            entry.raw, entry.internal = entry.raw or raw, entry.internal and not raw
+            if self._private and entry.table is None and not entry.live:
+                entry.table = self._account.table(key.channel, entry.params)
+            if key.channel == "instrument" and wanted.params.get("snapshot"):
+                self._need_snapshot(entry, pending)
+        return pending
+
+    def _take_over(
+        self, entry: Entry, wanted: ChannelParams, pending: PendingAck, req_id: Optional[int]
+    ) -> None:
+        """Subscribe anew, as asked, what so far was for a table of ours: its frames were shown to nobody."""
+        if entry.sync is not None:
+            return  # a book: its frames are those that everybody gets
+        if entry.table is not None:
+            entry.table.leave(BookState.RESYNCING, "being subscribed anew", self._proven_at())
+            if self._account.table(entry.key.channel, wanted.params) is None:
+                reason = "subscribed with parameters that leave something out"
+                entry.table.drop(reason, self._proven_at())
+                entry.table = None
+        self._wait_for_renewal(entry, pending)
+        not_sent_yet = entry.due_method == "subscribe" and not entry.takes_data
+        if not_sent_yet:
+            entry.first_id = req_id
+        else:
+            entry.next_id = req_id
+        entry.renew(AT_ONCE, wanted.params)
+
+    def _need_snapshot(self, entry: Entry, pending: PendingAck) -> None:
+        """Subscribe anew what is wanted without a snapshot, for somebody who needs one."""
+        if entry.leaving or entry.wanted_params.get("snapshot"):
+            return
+        self._wait_for_renewal(entry, pending)
+        entry.renew(AT_ONCE, {**entry.wanted_params, "snapshot": True})
+
+    def _wait_for_renewal(self, entry: Entry, pending: PendingAck) -> None:
+        if entry.live:  # then want() has answered already
+            pending.waiting.add(entry.key)
+            entry.pending.append(pending)
+
+    def subscribe_book(self, wanted: ChannelParams) -> PendingAck:
+        """Want a book of at least the asked depth; a smaller one of ours is replaced. Requires the lock."""
+        assert self._lock_held()
+        key, depth = wanted.keys()[0], wanted.params["depth"]
+        entry = self._registry.entries.get(key)
+        if entry is not None and entry.leaving:
+            entry = None
+        there: Dict[str, Any] = {} if entry is None else dict(entry.wanted_params)
+        if entry is not None and entry.raw and (entry.sync is None or there["depth"] < depth):
+            how = f"at depth {there['depth']}" if entry.sync else "without a snapshot"
+            return PendingAck([]).refuse_all(
+                key.symbol,
+                f"its frames are subscribed already, {how}; unsubscribe that first, or use a second client",
+            )
+        pending = self.subscribe(wanted, raw=False)
+        if entry is not None and entry.sync is not None and there["depth"] < depth:
+            if entry.live:
+                pending = PendingAck([key])
+                entry.pending.append(pending)
+            entry.sync.leave(BookState.RESYNCING, f"changing to depth {depth}", self._proven_at())
+            entry.lapse(self._proven_at(), f"changed to depth {depth}")
+            entry.renew(AT_ONCE, wanted.params)
+        return pending
+
+    def subscribe_table(self, wanted: ChannelParams) -> PendingAck:
+        """Want one of the account's tables. Requires holding the lock."""
+        assert self._lock_held()
+        entry = self._registry.entries.get(wanted.keys()[0])
+        if entry is not None and entry.table is None and not entry.leaving:
+            return PendingAck([]).refuse_all(
+                None,
+                "its frames are subscribed with parameters that leave something out of the account; "
+                "unsubscribe that first, or use a second client",
+            )
+        return self.subscribe(wanted, raw=False)
+
+    def unsubscribe(self, keys: List[Key], req_id: Optional[int] = None) -> PendingAck:
+        """Stop wanting ``keys``; all of them must be wanted. Requires holding the lock."""
+        assert self._lock_held()
+        if req_id is not None:
+            self._check_free(req_id)
+        entries = self._registry.entries
+        missing = [key for key in keys if key not in entries]
+        pending = PendingAck(keys if not missing else [], leaving=True)
+        for key in missing:
+            pending.refused[key.symbol] = "Subscription Not Found (this client is not subscribed to it)"
+        if not missing:
+            for key in keys:
+                entry = entries[key]
+                self._registry.unwant(key, pending, self._proven_at())
+                entry.first_id = req_id
+        return pending
+
+    def release(self, key: Key, *, held: bool, frames: bool) -> None:
+        """A holder of ``key`` has gone: whether there are others, and whether they want its frames.
+
+        Requires holding the lock.
+        """
+        assert self._lock_held()
+        entry = self._registry.entries.get(key)
+        if entry is None:
+            return
+        if not held:
+            self._registry.unwant(key, None, self._proven_at())
+        entry.raw = entry.raw and frames  # for a book alone, the depth is ours to choose again
+
+    def abandon(self, pending: PendingAck) -> None:
+        """Nobody waits for ``pending`` any more. Requires holding the lock."""
+        assert self._lock_held()
+        for entry in self._registry.entries.values():
+            if pending in entry.pending:
+                entry.pending.remove(pending)
+
+    def book(self, symbol: str) -> Optional[BookSync]:
+        """The book of ``symbol``, if it is wanted. Requires holding the lock."""
+        assert self._lock_held()
+        entry = self._registry.entries.get(Key("book", symbol))
+        return entry.sync if entry is not None else None
+
+    def primer(self, key: Key, wanted: ChannelParams) -> List[bytes]:
+        """The frames that bring a further reader of a live subscription up to date, if it wants them.
+
+        Requires holding the lock.
+        """
+        assert self._lock_held()
+        entry = self._registry.entries.get(key)
+        if entry is None or not entry.live or wanted.params.get("snapshot") is False:
+            return []
+        if entry.sync is not None:
+            return [entry.sync.book.snapshot_frame()] if entry.sync.live else []
+        if entry.table is not None:
+            fills = bool(entry.params.get("snap_trades"))
+            return [self._account.snapshot_frame(key.channel, fills)] if entry.table.live else []
+        return list(entry.primer)
+
+    def unheld(self, keys: List[Key], held: Callable[[Key], bool]) -> List[Key]:
+        """Those of ``keys`` that are wanted although nobody holds them. Requires holding the lock."""
+        assert self._lock_held()
+        entries = self._registry.entries
+        return [key for key in keys if key in entries and not entries[key].leaving and not held(key)]

@@ -1,0 +1,168 @@
+"""The blocking calls that subscribe and unsubscribe on one connection. Each ends with what happened."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Optional, Sequence
+
+from ...core.session.entry import PendingAck
+from ...core.wire.channels import ChannelParams, Key
+from ...core.wire.credentials import permission_for
+from ...core.wire.error_texts import PERMISSION_DENIED
+from ...errors import KrakenError, PermissionRefused, ReplyTimeout, SubscriptionRefused
+from ..streams import Stream
+from .room import Room
+
+FRAMES, BOOK, TABLE, LOOKUP = "frames", "book", "table", "lookup"
+"""What a subscription may be for."""
+
+
+class SubscriptionCalls:
+    """``connection.subscriptions``: what callers ask for, and who holds it. Any thread.
+
+    Args:
+        room: the connection's shared state.
+        wait: :meth:`.connection.Connection.wait`.
+        check_usable: :meth:`.connection.Connection.check_usable`.
+        wake: has what is due sent soon.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        wait: Callable[..., Any],
+        check_usable: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._room = room
+        self._wait = wait
+        self._check_usable = check_usable
+        self._wake = wake
+
+    def subscribe(
+        self,
+        wanted: ChannelParams,
+        deadline: Optional[float],
+        *,
+        stream: Optional[Stream] = None,
+        holder: object = None,
+        kind: str = FRAMES,
+        req_id: Optional[int] = None,
+    ) -> PendingAck:
+        """Subscribe and wait for every symbol's answer. All or nothing.
+
+        ``stream`` gets the frames. ``holder``, an object of the caller's own, holds the subscription
+        without a stream, until it is given to :meth:`release`. ``kind`` tells what is wanted.
+
+        Raises:
+            SubscriptionRefused: naming each refused symbol; what was added is undone.
+            PermissionRefused: the API key may not see this channel.
+            ReplyTimeout: no answer in time; what was added is undone.
+        """
+        keys, room = wanted.keys(), self._room
+        with room.lock:
+            self._check_usable()
+            subscriptions, holders = room.session.subscriptions, room.holders
+            spare = subscriptions.unheld(keys, holders.any)
+            if kind == BOOK:
+                pending = subscriptions.subscribe_book(wanted)
+            elif kind == TABLE:
+                pending = subscriptions.subscribe_table(wanted)
+            else:
+                pending = subscriptions.subscribe(wanted, req_id, raw=kind == FRAMES)
+            if not pending.refused:
+                if stream is not None:
+                    frames = [frame for key in keys for frame in subscriptions.primer(key, wanted)]
+                    stream.prime(dict.fromkeys(frames))
+                for key in keys:
+                    holders.add(key, stream, holder)
+        if pending.refused:
+            raise self._refused(wanted, pending, req_id)
+        try:
+            self._wait_for(pending, deadline, f"subscribe to {wanted.channel.name}")
+            if pending.refused:
+                raise self._refused(wanted, pending, req_id)
+        except BaseException:
+            self._abandon(pending)
+            self.release(keys, stream, holder, spare=spare)
+            raise
+        return pending
+
+    def _refused(self, wanted: ChannelParams, pending: PendingAck, req_id: Optional[int]) -> KrakenError:
+        channel = wanted.channel
+        error = SubscriptionRefused(channel.name, pending.refused, req_id=req_id)
+        if channel.private and error.error.startswith(PERMISSION_DENIED):
+            permission = permission_for(channel.name)
+            return PermissionRefused(f"subscribe to {channel.name}", error.error, permission, req_id=req_id)
+        return error
+
+    def unsubscribe(
+        self, wanted: ChannelParams, deadline: Optional[float], req_id: Optional[int] = None
+    ) -> PendingAck:
+        """End subscriptions for everybody, and wait for the exchange to confirm.
+
+        Raises:
+            SubscriptionRefused: something in it is not subscribed; nothing was changed.
+            ReplyTimeout: no confirmation in time; it stays unsubscribed here.
+        """
+        keys, room, name = wanted.keys(), self._room, wanted.channel.name
+        with room.lock:
+            self._check_usable()
+            pending = room.session.subscriptions.unsubscribe(keys, req_id)
+            ended = [] if pending.refused else [s for key in keys for s in room.holders.forget(key)]
+            room.lock.notify_all()
+        if pending.refused:
+            raise SubscriptionRefused(name, pending.refused, method="unsubscribe", req_id=req_id)
+        for key in keys:
+            for stream in ended:
+                stream.end(None, key)
+        self._wait_for(pending, deadline, f"unsubscribe from {name}")
+        return pending
+
+    def release(
+        self, keys: Sequence[Key], stream: Optional[Stream], holder: object, spare: Sequence[Key] = ()
+    ) -> None:
+        """A stream, and ``holder``, hold ``keys`` no more.
+
+        What nobody holds is unsubscribed, but for ``spare``. Does not block.
+        """
+        room = self._room
+        if room.closed:
+            return
+        with room.lock:
+            for key in keys:
+                held = room.holders.drop(key, stream, holder) or key in spare
+                frames = room.holders.wants_frames(key)
+                room.session.subscriptions.release(key, held=held, frames=frames)
+            room.lock.notify_all()
+        self._wake()
+
+    def keep(self, wanted: ChannelParams) -> None:
+        """Subscribe to one of the account's tables for as long as there is a connection. Does not block."""
+        room = self._room
+        with room.lock:
+            if not room.session.subscriptions.subscribe_table(wanted).refused:
+                room.holders.add(wanted.keys()[0], None, object())
+        self._wake()
+
+    def _abandon(self, pending: PendingAck) -> None:
+        with self._room.lock:
+            self._room.session.subscriptions.abandon(pending)
+
+    def _wait_for(self, pending: PendingAck, deadline: Optional[float], what: str) -> None:
+        started, room = time.monotonic(), self._room
+        self._wake()
+        if self._wait(lambda session: pending.done, deadline):
+            return
+        self._abandon(pending)
+        missing = ", ".join(sorted(key.symbol for key in pending.waiting if key.symbol))
+        trouble, refused = room.trouble, dict(pending.refused)
+        waited = time.monotonic() - started
+        text = f"no answer to {what}{f' for {missing}' if missing else ''} within {waited:.1f} s"
+        if refused:
+            text += f"; refused: {refused}"
+        if pending.trouble:
+            text += f"; the exchange said {pending.trouble!r}, so it was asked again more slowly"
+        elif trouble is not None:
+            text += f"; there is no connection ({trouble})"
+        raise ReplyTimeout(text, waited=waited) from trouble

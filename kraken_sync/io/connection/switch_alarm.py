@@ -1,0 +1,54 @@
+"""Tells the owner of a dead man's switch that it is not being renewed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from functools import partial
+from typing import Any, Callable, Optional, Tuple
+
+from ...core.session.session import Session
+from .chores import Served
+
+log = logging.getLogger("kraken_sync")
+
+OnFailure = Optional[Callable[[str], Any]]
+
+
+class SwitchAlarm:
+    """Watches the dead man's switch of one connection, if there is one."""
+
+    def check(self, connection: Served, now: float) -> None:
+        """The watchdog's visit."""
+        alarm = connection.read(partial(_alarm, now))
+        if alarm is not None:
+            _raise(*alarm)
+
+    def stopping(self, connection: Served) -> None:
+        """The client is closed under an armed switch."""
+        armed = None if connection.closed else connection.read(_armed)
+        if armed is not None:
+            left, on_failure = armed
+            _raise(
+                f"the client is closed and the dead man's switch armed: the exchange cancels all orders in "
+                f"{left:.0f} s",
+                on_failure,
+            )
+
+
+def _alarm(now: float, session: Session) -> Optional[Tuple[str, OnFailure]]:
+    switch = session.switch
+    words = switch.alarm(now) if switch is not None else None
+    return None if words is None or switch is None else (words, switch.on_failure)
+
+
+def _armed(session: Session) -> Optional[Tuple[float, OnFailure]]:
+    switch = session.switch
+    return None if switch is None else (switch.left(time.monotonic()), switch.on_failure)
+
+
+def _raise(words: str, on_failure: OnFailure) -> None:
+    log.critical("%s", words)
+    if on_failure is not None:  # the user's code, so on a thread of its own
+        threading.Thread(target=on_failure, args=(words,), name="kraken-sync-alarm", daemon=True).start()

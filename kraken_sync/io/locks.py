@@ -1,0 +1,46 @@
+"""Every lock of this library, by name, and the order in which they are taken.
+
+A thread that holds a lock may take only locks further down in :data:`ORDER`. The session's lock is held for
+moments: whoever holds it decides and lets go; nothing waits, sends, logs or calls user code meanwhile. A test
+walks real traffic with locks that check this order, and ``docs/threads.rst`` shows the table.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, Mapping, Optional
+
+ORDER: Mapping[str, str] = {
+    "life": "one client: starting and closing",
+    "engine": "one client: its connections, by kind",
+    "books": "one client: the books that it has handed out",
+    "kept books": "one SpotOrderBookClient: the books as its callback has seen them",
+    "send": "one WebSocket connection: the order of frames on the wire; held while a frame is sent",
+    "session": "one connection: everything that is decided about it",
+    "stream": "one stream: its queue",
+    "turn": "one turn-taking: whose turn it is",
+    "unresolved": "one client: the requests whose outcome is unknown",
+    "worker": "one client: what its worker thread is to do",
+    "tokens": "one client: who fetches a WebSocket token",
+    "http": "one client: its REST requests under way",
+    "budget": "the process: connection attempts per host",
+    "socket": "one socket: calls into its TLS object",
+    "descriptor": "one socket: shutting down and closing",
+    "event": "one event: whether it is set",
+}
+"""Name to what it guards, in the order in which locks are taken."""
+
+checked: Optional[Callable[[str, bool], Any]] = None
+"""Tests set this: it makes a lock of a name (reentrant or not) that watches the order."""
+
+
+def new_lock(name: str) -> Any:
+    """A lock that is in :data:`ORDER`."""
+    assert name in ORDER
+    return threading.Lock() if checked is None else checked(name, False)
+
+
+def new_rlock(name: str) -> Any:
+    """A reentrant lock that is in :data:`ORDER`. It refuses to be released by who does not hold it."""
+    assert name in ORDER
+    return threading.RLock() if checked is None else checked(name, True)

@@ -1,0 +1,222 @@
+"""Channels, streams and books: the part of a client that subscribes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+
+from ..core.session import book_views
+from ..core.session.book_views import book_key
+from ..core.session.entry import PendingAck
+from ..core.wire.channels import ChannelParams, check
+from ..errors import BookNotLive, KrakenError, ReplyTimeout, SubscriptionRefused
+from ..io.connection.connection import Connection
+from ..io.connection.holders import BookHolder
+from ..io.connection.subscriptions import BOOK, FRAMES
+from ..io.engine import LEVEL3, PRIVATE, PUBLIC
+from ..io.locks import new_lock
+from ..io.streams import DROP_OLDEST, RAISE
+from ..io.waiting import deadline_of, time_left
+from ..runtime import Runtime
+from .order_book import OrderBook
+from .subscription import ItemStream, Subscription
+from .symbols import SymbolLookup
+
+Symbols = Union[str, Sequence[str]]
+Message = Dict[str, Any]
+
+
+class MarketData:
+    """The subscriptions, streams and books of one client. Any thread.
+
+    Args:
+        runtime: the client's connections.
+        symbols: the exchange's names of symbols.
+    """
+
+    def __init__(self, runtime: Runtime, symbols: SymbolLookup) -> None:
+        self._runtime = runtime
+        self._symbols = symbols
+        self._books: Dict[Tuple[str, int], OrderBook] = {}
+        self._lock = new_lock("books")
+
+    # -- subscribing -------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        wanted: ChannelParams,
+        req_id: Optional[int],
+        deadline: Optional[float],
+        maxlen: int = 10_000,
+        policy: Optional[str] = None,
+        kind: Callable[..., Subscription] = Subscription,
+        **extra: Any,
+    ) -> Subscription:
+        """A stream of what is wanted; see :meth:`SpotWSClient.subscribe`."""
+        connection = self.connection_of(wanted, deadline)
+        wanted = self.spelled(wanted, deadline)
+        policy = policy or (RAISE if wanted.channel.private else DROP_OLDEST)
+        stream = kind(self._runtime, connection, wanted, self._runtime.decode, maxlen, policy, **extra)
+        if self._runtime.has_taps:  # whoever gets every frame wants it without the stream
+            stream.holder = object()
+        self._ask(connection, wanted, deadline, stream=stream, holder=stream.holder, req_id=req_id)
+        return stream
+
+    def items(
+        self,
+        wanted: ChannelParams,
+        *,
+        gaps: bool,
+        timeout: Optional[float] = 10.0,
+        maxlen: int = 10_000,
+        policy: Optional[str] = None,
+    ) -> ItemStream:
+        """A stream of single items; see :meth:`SpotWSClient.ticker`."""
+        deadline = deadline_of(timeout)
+        stream = self.subscribe(wanted, None, deadline, maxlen, policy, ItemStream, gaps=gaps)
+        assert isinstance(stream, ItemStream)
+        return stream
+
+    def subscribe_frames(
+        self, wanted: ChannelParams, req_id: Optional[int], deadline: Optional[float]
+    ) -> List[bytes]:
+        """Subscribe without a stream, until it is unsubscribed; the exchange's replies."""
+        connection = self.connection_of(wanted, deadline)
+        wanted = self.spelled(wanted, deadline)
+        return self._ask(connection, wanted, deadline, holder=object(), req_id=req_id).replies
+
+    def unsubscribe(
+        self, wanted: ChannelParams, req_id: Optional[int], deadline: Optional[float]
+    ) -> List[bytes]:
+        """Unsubscribe for everybody; the exchange's replies. See :meth:`SpotWSClient.unsubscribe`."""
+        connection = self.connection_of(wanted, deadline)
+        wanted = self.spelled(wanted, deadline)
+        return connection.subscriptions.unsubscribe(wanted, deadline, req_id).replies
+
+    def active(self, kind: str) -> List[Message]:
+        """The confirmed subscriptions of one kind of connection, one dict of parameters per symbol.
+
+        Raises:
+            ConnectionError: this client has no such connection.
+        """
+        connection = self._runtime.connection(kind)
+        if connection is not None:
+            return connection.read(book_views.active_subscriptions)
+        keyless = kind == PRIVATE and self._runtime.rest.credentials is None
+        if kind not in self._runtime.endpoints or keyless:
+            raise ConnectionError(f"{kind.capitalize()} connection does not exist!")
+        return []
+
+    def active_private(self) -> List[Message]:
+        """Those of the private connection, and of level3 if there is one."""
+        level3 = self._runtime.connection(LEVEL3) is not None
+        return self.active(PRIVATE) + (self.active(LEVEL3) if level3 else [])
+
+    # -- books -------------------------------------------------------------------------------
+
+    def book(self, pair: str, depth: int, timeout: Optional[float]) -> OrderBook:
+        """A live order book; see :meth:`SpotWSClient.book`."""
+        if not isinstance(pair, str):
+            raise TypeError(f"pair must be a string such as 'BTC/USD', not {pair!r:.80}")
+        deadline, started = deadline_of(timeout), time.monotonic()
+        wanted = check({"channel": "book", "symbol": pair, "depth": depth})
+        connection = self._runtime.public(timeout)
+        wanted = self.spelled(wanted, deadline)
+        assert wanted.symbols is not None
+        symbol, holder = wanted.symbols[0], BookHolder()
+        try:
+            self._ask(connection, wanted, deadline, holder=holder, kind=BOOK)
+        except ReplyTimeout as error:
+            reason = connection.read(lambda session: book_views.resyncing(session, symbol))
+            if reason is None:
+                raise
+            # the better error for a book that others have, and that waits for its next resync
+            raise BookNotLive(symbol, "RESYNCING", f"{reason}; waiting for the next resync") from error
+        try:
+            return self._first_state(connection, symbol, depth, holder, started, deadline)
+        except BaseException:
+            connection.subscriptions.release([book_key(symbol)], None, holder)
+            raise
+
+    def _first_state(
+        self,
+        connection: Connection,
+        symbol: str,
+        depth: int,
+        holder: BookHolder,
+        started: float,
+        deadline: Optional[float],
+    ) -> OrderBook:
+        """Wait for the first verified snapshot; the book that everybody who asks for it shares."""
+        subscribed = time.monotonic()
+        sync = connection.read(lambda session: book_views.book_of(session, symbol))
+        if sync is None:
+            raise BookNotLive(symbol, "CLOSED", "unsubscribed meanwhile")
+        connection.wait(lambda session: book_views.decided(session, sync, depth), deadline)
+        now = time.monotonic()
+        found = connection.read(lambda session: book_views.first_snapshot(session, sync, depth, now))
+        if not found.ready:
+            raise BookNotLive(
+                symbol,
+                str(found.state),
+                found.reason,
+                text=f"no verified snapshot of {symbol} within {now - started:.1f} s ({found.reason}; "
+                f"subscribed {now - subscribed:.1f} s ago, last message {found.silence:.1f} s ago). The "
+                "symbol may be halted; the instrument channel tells its status.",
+            )
+        with self._lock:
+            book = self._books.get((symbol, depth))
+            if book is None or not book.shows(sync):
+                book = OrderBook(self._runtime, connection, sync, symbol, depth, holder)
+                self._books[symbol, depth] = book
+                return book
+        connection.subscriptions.release([book_key(symbol)], None, holder)
+        return book
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def connection_of(self, wanted: ChannelParams, deadline: Optional[float]) -> Connection:
+        """The connection that a subscription belongs to."""
+        name = wanted.channel.name
+        if not wanted.channel.private:
+            return self._runtime.public(time_left(deadline))
+        return self._runtime.private(name, time_left(deadline), LEVEL3 if name == "level3" else PRIVATE)
+
+    def spelled(self, wanted: ChannelParams, deadline: Optional[float]) -> ChannelParams:
+        """``wanted`` with the exchange's own names of its symbols."""
+        if wanted.symbols is None or not wanted.channel.checked:
+            return wanted
+        if wanted.channel.private and PUBLIC not in self._runtime.endpoints:
+            return wanted  # the table of symbols is on the public side
+        connection = self._runtime.public(time_left(deadline))
+        return wanted._replace(symbols=self._symbols.spell(connection, wanted.symbols, deadline))
+
+    def _ask(
+        self, connection: Connection, wanted: ChannelParams, deadline: Optional[float], **how: Any
+    ) -> PendingAck:
+        """Subscribe; a refused symbol comes with the names that may have been meant."""
+        try:
+            return connection.subscriptions.subscribe(wanted, deadline, **{"kind": FRAMES, **how})
+        except SubscriptionRefused as error:
+            if wanted.channel.private:
+                raise
+            hints = self._symbols.hints(connection, error, deadline)
+            if not hints:
+                raise
+            raise SubscriptionRefused(
+                error.channel, error.refused, req_id=error.req_id, hints=hints
+            ) from error
+
+    def known(self, text: str) -> Optional[str]:
+        """The exchange's name for ``text``, if the table that is there tells."""
+        return self._symbols.known(text)
+
+    def search(self, text: str, timeout: Optional[float]) -> List[str]:
+        """The exchange's symbols that have ``text`` in their name; see :meth:`SpotWSClient.symbols`."""
+        deadline = deadline_of(timeout)
+        if not isinstance(text, str):
+            raise TypeError(f"search must be a string such as 'BTC', not {text!r:.80}")
+        table = self._symbols.table(self._runtime.public(timeout), deadline)
+        if table is None:
+            raise KrakenError("the exchange did not send its list of symbols")
+        return table.search(text)

@@ -1,0 +1,346 @@
+"""What a client runs on: starting, closing, being dropped, being forked; and what it is doing meanwhile.
+
+A :class:`Runtime` is held by its client and by every stream and book of it, but by no thread: when nobody
+holds it any more it stops by itself. The running parts are an :class:`Engine`, one from start to close.
+"""
+
+from __future__ import annotations
+
+import atexit
+import enum
+import os
+import ssl
+import sys
+import time
+import warnings
+import weakref
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+from .core.orders.rate_limits import TradingRate
+from .core.timing import Timing
+from .core.wire.credentials import from_environment
+from .core.wire.secret import Secret
+from .errors import ClientClosed, CredentialsMissing, ForkedClient
+from .io.connection.connection import Connection
+from .io.dial import Endpoint
+from .io.engine import PRIVATE, PUBLIC, Engine
+from .io.locks import new_rlock
+from .io.rest import Rest, missing
+from .io.streams import Decode, Stream
+from .io.waiting import deadline_of
+
+EXIT_TIMEOUT = 1.0
+"""Seconds that clients left open may take, together, when the interpreter ends."""
+
+Handler = Callable[[Any], Any]
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class WSState(str, enum.Enum):
+    """What a client is doing; the words of python-kraken-sdk."""
+
+    INIT = "INIT"
+    CONNECTING = "CONNECTING"
+    CONNECTED = "CONNECTED"
+    RECONNECTING = "RECONNECTING"
+    CANCELLING = "CANCELLING"
+    ERRORHANDLING = "ERRORHANDLING"
+    ERROR = "ERROR"
+    CLOSED = "CLOSED"
+
+
+class Messages(Stream):
+    """``client.messages``."""
+
+    def __init__(self, runtime: Runtime, decode: Decode) -> None:
+        super().__init__("client.messages", decode)
+        self._runtime = weakref.ref(runtime)
+
+    def get(self, timeout: Optional[float] = None) -> Any:
+        """See :meth:`Stream.get`; starts the client if it was never started."""
+        runtime = self._runtime()
+        if runtime is not None and runtime.state is WSState.INIT and not self.ended:
+            runtime.start()
+        return super().get(timeout)
+
+
+class Runtime:
+    """The life of one client, and its connections. Any thread.
+
+    Args:
+        endpoints: where each kind of connection goes.
+        timing: all time limits.
+        context: TLS settings.
+        decode: what frames become for readers.
+        tap_decode: what frames become for the callback.
+        handler: makes the callback for every message, or None, when the client starts; held weakly.
+        rest: REST, and tokens.
+        rate: the account's rate counters.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, Endpoint],
+        timing: Timing,
+        context: Optional[ssl.SSLContext],
+        decode: Decode,
+        tap_decode: Decode,
+        handler: Callable[[], Optional[Handler]],
+        rest: Rest,
+        rate: TradingRate,
+    ) -> None:
+        self.endpoints = endpoints
+        self.rest = rest
+        self.decode = decode
+        self._private_from_start = rest.credentials is not None
+        self._timing = timing
+        self._context = context
+        self._tap_decode = tap_decode
+        self._handler = weakref.WeakMethod(handler)
+        self._rate = rate
+        self._life = new_rlock("life")
+        """Held for a moment while starting and closing; never while anything is waited for."""
+        self._engine: Optional[Engine] = None
+        self._past: Optional[Engine] = None  # what was closed last, for its figures
+        self._closed = False
+        self._messages: Optional[Stream] = None
+        self._origin = _caller()
+        self._running: List[Engine] = []
+        finalizer = weakref.finalize(self, _abandon, self._running, self._origin)
+        finalizer.atexit = False  # the end of the interpreter has its own way, see _at_exit
+
+    # -- life --------------------------------------------------------------------------------
+
+    def start(self, timeout: Optional[float] = 10.0) -> None:
+        """See :meth:`SpotWSClient.start`."""
+        self.guard_fork()
+        deadline = deadline_of(timeout)
+        with self._life:
+            engine = self._engine
+            if engine is None:
+                engine = self._engine = self._new_engine()
+                self._closed = False
+            engine.starters += 1
+        try:
+            if self._private_from_start:
+                engine.open(PRIVATE)
+            for kind in (PUBLIC, PRIVATE):
+                if kind in engine.connections:
+                    engine.connections[kind].wait_open(deadline)
+        except BaseException:
+            if self._gives_up(engine):
+                engine.stop(EXIT_TIMEOUT)
+                self.rest.reopen()
+            raise
+        with self._life:
+            engine.starters -= 1
+
+    def _gives_up(self, engine: Engine) -> bool:
+        """Whether a failed start ends the engine: it never worked, and nobody else waits for it."""
+        with self._life:
+            engine.starters -= 1
+            if engine.starters or engine.worked or self._engine is not engine:
+                return False
+            self._engine = None
+            self._running.remove(engine)
+            return True
+
+    def close(self, timeout: float = 2.0) -> None:
+        """See :meth:`SpotWSClient.close`."""
+        engine = self._engine
+        if engine is not None and engine.pid != os.getpid():
+            return  # a forked child: nothing here is ours, and the lock may be held for ever
+        with self._life:
+            engine, self._engine, self._closed = self._engine, None, True
+            self._past = engine or self._past
+            if engine in self._running:
+                self._running.remove(engine)
+        self.rest.close()
+        if engine is not None:
+            engine.stop(timeout)
+
+    def _new_engine(self) -> Engine:
+        self.rest.reopen()
+        handler = self._handler()
+        engine = Engine(
+            self.endpoints,
+            self._timing,
+            self._context,
+            handler() if handler is not None else None,
+            self._tap_decode,
+            self.rest,
+            self._rate,
+        )
+        engine.origin = self._origin
+        if self._messages is not None and not self._messages.ended:
+            engine.taps.append(self._messages)
+        self._running.append(engine)
+        _engines.add(engine)
+        engine.start()
+        return engine
+
+    def guard_fork(self) -> None:
+        """Raise ForkedClient in a forked child."""
+        engine = self._engine
+        if engine is not None and engine.pid != os.getpid():
+            raise ForkedClient
+
+    # -- connections -------------------------------------------------------------------------
+
+    def connection(self, kind: str) -> Optional[Connection]:
+        """The connection of this kind, if there is one."""
+        engine = self._engine
+        return engine.connections.get(kind) if engine is not None else None
+
+    def public(self, timeout: Optional[float]) -> Connection:
+        """The public connection, started if it is not."""
+        engine = self._started(timeout)
+        if PUBLIC not in engine.connections:
+            raise AttributeError("Could not found any connected websocket!")
+        return engine.connections[PUBLIC]
+
+    def private(self, what: str, timeout: Optional[float], kind: str = PRIVATE) -> Connection:
+        """The private (or level3) connection, opened if it is not; blocks until it is up.
+
+        Raises:
+            CredentialsMissing: ``what`` needs an API key.
+        """
+        self.need_credentials(what)
+        if kind not in self.endpoints:
+            raise ValueError("other hosts were given, but not level3_ws_url=, where the level3 channel is")
+        deadline = deadline_of(timeout)
+        engine = self._started(timeout)
+        connection = engine.connections.get(kind) or engine.open(kind)
+        if not connection.worked:
+            connection.wait_open(deadline)
+        return connection
+
+    def need_credentials(self, what: str) -> None:
+        """Have an API key: given to the constructor, or in the environment.
+
+        Raises:
+            CredentialsMissing: there is none, and ``what`` needs one.
+        """
+        if self.rest.credentials is None:
+            self.rest.credentials = from_environment(lambda name: Secret(os.environ.get(name, "")))
+        if self.rest.credentials is None:
+            raise CredentialsMissing(missing(what))
+
+    def _started(self, timeout: Optional[float]) -> Engine:
+        self.guard_fork()
+        engine = self._engine
+        if engine is None:
+            if self._closed:
+                raise ClientClosed
+            self.start(timeout)
+            engine = self._engine
+        if engine is None:
+            raise ClientClosed("the client was closed meanwhile")
+        return engine
+
+    # -- what it is doing --------------------------------------------------------------------
+
+    @property
+    def state(self) -> WSState:
+        """What the client is doing right now."""
+        engine = self._engine
+        if engine is None:
+            return WSState.CLOSED if self._closed else WSState.INIT
+        states = {connection.state for connection in list(engine.connections.values())}
+        for word in ("ERROR", "CONNECTING", "RECONNECTING", "CONNECTED"):
+            if word in states:
+                return WSState[word]
+        return WSState.INIT
+
+    @property
+    def given_up(self) -> bool:
+        """Whether a connection was given up for good."""
+        engine = self._engine
+        connections = list(engine.connections.values()) if engine is not None else []
+        return any(connection.failure is not None for connection in connections)
+
+    @property
+    def has_taps(self) -> bool:
+        """Whether somebody gets every frame: a callback, or ``client.messages``."""
+        engine = self._engine
+        return engine is not None and bool(engine.taps)
+
+    def stats(self) -> Dict[str, Any]:
+        """See :meth:`SpotWSClient.stats`."""
+        engine, totals = self._engine or self._past, {"state": self.state.value}
+        if engine is None:
+            return totals
+        now, connections = time.monotonic(), dict(engine.connections)
+        public = connections.pop(PUBLIC, None)
+        return {
+            **totals,
+            **(public.stats(now) if public is not None else {}),
+            "callback_errors": engine.dispatcher.errors if engine.dispatcher is not None else 0,
+            **{kind: connection.stats(now) for kind, connection in connections.items()},
+        }
+
+    def gaps(self) -> List[Dict[str, Any]]:
+        """See :meth:`SpotWSClient.gaps`."""
+        engine = self._engine or self._past
+        connections = list(engine.connections.values()) if engine is not None else []
+        found = [gap for connection in connections for gap in connection.gaps()]
+        return sorted(found, key=lambda gap: gap["until"] or "")
+
+    def messages(self) -> Stream:
+        """See :attr:`SpotWSClient.messages`."""
+        self.guard_fork()
+        with self._life:
+            engine = self._engine
+            if self._messages is None or (self._messages.ended and engine is not None):
+                self._messages = Messages(self, self.decode)
+                if engine is not None:
+                    engine.taps.append(self._messages)
+            stream = self._messages
+        for connection in list(engine.connections.values()) if engine is not None else ():
+            if connection.failure is not None:
+                stream.end(connection.failure)
+        return stream
+
+
+def _caller() -> str:
+    """Where a client was made: the first frame outside this package."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package + os.sep):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _abandon(running: List[Engine], origin: str) -> None:
+    """A client was dropped. This may run inside any other code, so it takes no lock and waits for nothing."""
+    engines = [engine for engine in running if engine.pid == os.getpid()]
+    for engine in engines:
+        engine.abandoned = True
+    if engines:
+        _warn(origin)
+
+
+def _at_exit() -> None:
+    """The interpreter ends: stop what was left open, all together within a second."""
+    engines = [engine for engine in list(_engines) if engine.running and engine.pid == os.getpid()]
+    deadline = time.monotonic() + EXIT_TIMEOUT
+    for engine in engines:
+        engine.signal()
+    for engine in engines:
+        engine.stop(max(0.0, deadline - time.monotonic()))
+    for engine in engines:
+        if not engine.abandoned:
+            _warn(engine.origin)
+
+
+def _warn(origin: str) -> None:
+    warnings.warn(
+        f"the SpotWSClient made at {origin} was not closed; "
+        'use "with SpotWSClient() as client:" or client.close()',
+        ResourceWarning,
+        stacklevel=3,
+    )
+
+
+atexit.register(_at_exit)

@@ -1,0 +1,188 @@
+"""The trading methods: three outcomes, three errors.
+
+A request for the exchange's trading engine ends as its reply, as :class:`OrderRejected`, as
+:class:`OrderNotSent` (certainly nothing reached the exchange) or as :class:`OrderOutcomeUnknown`. No order
+is ever sent twice.
+
+Source: Kraken, the pages of the trading methods, such as
+https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/add_order; "Spot Client Order Identifiers";
+https://docs.kraken.com/exchange/guides/general/errors.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from ..core.orders.order import Order
+from ..core.orders.pair_rules import PairRules
+from ..core.orders.params import named_order, prepared
+from ..core.session import account_views
+from ..core.session.requests import TradingRequest
+from ..errors import KrakenError
+from ..io.engine import PRIVATE, PUBLIC
+from ..io.waiting import deadline_of, sooner
+from ..market.history import History
+from ..market.symbols import TABLE_LIFETIME, SymbolLookup
+from ..runtime import Runtime
+from .outcomes import rejected
+from .sender import Json, OrderSender
+
+log = logging.getLogger("kraken_sync")
+
+Params = Dict[str, Any]
+RULES_TIMEOUT = 3.0
+"""Seconds for which an order waits for the table of pairs at most; without it the exchange judges alone."""
+
+
+class TradingDesk:
+    """Places and changes the orders of one client. Any thread.
+
+    Args:
+        runtime: the client's connections.
+        sender: sends the requests.
+        symbols: what orders of a pair must keep.
+    """
+
+    def __init__(self, runtime: Runtime, sender: OrderSender, symbols: SymbolLookup) -> None:
+        self._runtime = runtime
+        self._sender = sender
+        self._symbols = symbols
+
+    def add_order(self, given: Params, timeout: Optional[float]) -> Json:
+        """See :meth:`SpotWSClient.add_order`; ``given`` are its parameters, None for those not given."""
+        params, deadline = prepared("add_order", given), deadline_of(timeout)
+        if "cl_ord_id" not in params and "order_userref" not in params:
+            params["cl_ord_id"] = str(uuid.uuid4())
+        self._check_numbers(params["symbol"], [params], deadline)
+        return self._place("add_order", params, deadline)
+
+    def amend_order(self, given: Params, timeout: Optional[float]) -> Json:
+        """See :meth:`SpotWSClient.amend_order`."""
+        params, deadline = prepared("amend_order", given), deadline_of(timeout)
+        known = self._known(named_order(params))
+        pair = params.get("symbol") or (known.symbol if known is not None else None)
+        if pair:
+            order_type = known.order_type if known is not None else "limit"
+            self._check_numbers(pair, [{"order_type": order_type, **params}], deadline)
+        request = self._sender.send(self._sender.request("amend_order", params, deadline))
+        return self._sender.result(request, params)
+
+    def edit_order(self, given: Params, timeout: Optional[float]) -> Json:
+        """See :meth:`SpotWSClient.edit_order`."""
+        params, deadline = prepared("edit_order", given), deadline_of(timeout)
+        known = self._known(params["order_id"])
+        if known is not None and known.cl_ord_id is not None:
+            raise ValueError(
+                "the exchange does not edit orders that have a cl_ord_id. Use amend_order, or place the "
+                "order with an order_userref, so that it gets no cl_ord_id"
+            )
+        order_type = known.order_type if known is not None else "limit"
+        self._check_numbers(params["symbol"], [{"order_type": order_type, **params}], deadline)
+        return self._place("edit_order", params, deadline)
+
+    def _place(self, method: str, params: Params, deadline: Optional[float]) -> Json:
+        """The ``result`` for a placed order, with the ids that were sent. Raises OrderRejected."""
+        placed = () if params.get("validate") else (params,)
+        request = self._sender.send(self._sender.request(method, params, deadline, placed=placed))
+        result = self._sender.result(request, params)
+        if not isinstance(result.get("order_id"), str) and not params.get("validate"):
+            raise self._sender.outcome_unknown(request, f"the reply names no order: {result!r:.200}")
+        return {**_ids(params), **result}
+
+    def batch_add(self, given: Params, timeout: Optional[float]) -> List[Json]:
+        """See :meth:`SpotWSClient.batch_add`."""
+        params, deadline = prepared("batch_add", given), deadline_of(timeout)
+        orders: List[Params] = params["orders"]
+        for order in orders:
+            if "cl_ord_id" not in order and "order_userref" not in order:
+                order["cl_ord_id"] = str(uuid.uuid4())
+        self._check_numbers(params["symbol"], orders, deadline)
+        symbol = params["symbol"]
+        placed = () if params.get("validate") else [{**order, "symbol": symbol} for order in orders]
+        request = self._sender.send(self._sender.request("batch_add", params, deadline, placed=placed))
+        entries = self._entries(request, params)
+        return [
+            {**_ids(order), **entry} if isinstance(entry, dict) else {**_ids(order), "error": str(entry)}
+            for order, entry in zip(orders, entries)
+        ]
+
+    def _entries(self, request: TradingRequest, params: Params) -> List[Any]:
+        """What a batch's reply says of each order. It may have failed for one and succeeded for others."""
+        result = self._sender.messages(request)[0].get("result")
+        if isinstance(result, list) and len(result) == len(params["orders"]):
+            return result
+        error = request.refusal
+        if error is not None and not result:
+            raise rejected("batch_add", error, params, request.req_id)
+        raise self._sender.outcome_unknown(request, f"the reply does not name every order: {result!r:.200}")
+
+    def send_plain(self, method: str, message: Mapping[str, Any], deadline: Optional[float]) -> Any:
+        """A trading method of :meth:`SpotWSClient.send_message`: its parameters go out as they are."""
+        params = dict(message.get("params") or {})
+        count = sum(
+            len(params[name]) for name in ("order_id", "cl_ord_id") if isinstance(params.get(name), list)
+        )
+        replies = max(1, count) if method == "cancel_order" else 1
+        request = self._sender.send(
+            TradingRequest(
+                method,
+                params,
+                replies,
+                deadline=deadline,
+                own_id=message.get("req_id"),
+                our_time=time.time(),
+            )
+        )
+        failed = [reply.error for reply in request.replies if reply.error is not None]
+        if failed and len(failed) == len(request.replies):
+            raise rejected(method, failed[0], params, request.req_id)
+        found = self._sender.messages(request)
+        return found[0] if len(found) == 1 else found
+
+    # -- what is checked before sending ------------------------------------------------------
+
+    def _known(self, name: Optional[str]) -> Optional[Order]:
+        """The order of this id, as far as it is known here."""
+        connection = self._runtime.connection(PRIVATE)
+        if name is None or connection is None:
+            return None
+        order = connection.read(lambda session: account_views.order_named(session, name))
+        return order if order is not None and order.symbol else None
+
+    def _check_numbers(
+        self, symbol: str, orders: Sequence[Mapping[str, Any]], deadline: Optional[float]
+    ) -> None:
+        rules = self._rules(symbol, deadline)
+        for index, order in enumerate(orders if rules is not None else ()):
+            assert rules is not None
+            try:
+                rules.check(order)
+            except ValueError as error:
+                if len(orders) == 1:
+                    raise
+                raise ValueError(f"orders[{index}]: {error}") from None
+
+    def _rules(self, symbol: str, deadline: Optional[float]) -> Optional[PairRules]:
+        """The pair's rules; None if they cannot be had, and the exchange must judge.
+
+        Raises:
+            UnknownSymbol: the exchange has no such pair.
+        """
+        if self._symbols.age > TABLE_LIFETIME:
+            history = History(self._runtime.rest.request)
+            try:
+                self._symbols.refresh(
+                    self._runtime.connection(PUBLIC),
+                    lambda timeout: history.asset_pairs(timeout=timeout),
+                    sooner(deadline, RULES_TIMEOUT),
+                )
+            except KrakenError as error:
+                log.warning("orders are not checked before sending: no table of pairs (%s)", error)
+        return self._symbols.rules(symbol)
+
+
+def _ids(order: Mapping[str, Any]) -> Json:
+    return {name: order[name] for name in ("cl_ord_id", "order_userref") if name in order}

@@ -1,0 +1,69 @@
+"""What became of a request for the exchange's trading engine, in the words that callers get."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional
+
+from ..core.orders.order import Order
+from ..core.orders.params import names_of
+from ..core.session.requests import TradingRequest
+from ..core.wire.credentials import permission_for
+from ..core.wire.error_texts import PERMISSION_DENIED
+from ..core.wire.times import parse_time
+from ..errors import OrderOutcomeUnknown, OrderRejected
+
+
+class Outcome(str, enum.Enum):
+    """What became of a request whose reply was lost."""
+
+    __str__ = str.__str__
+
+    LIVE = "live"
+    """The order can still trade."""
+    FILLED = "filled"
+    CANCELED = "canceled"
+    """The order was canceled or has expired, perhaps after a part was filled."""
+    NEVER_ARRIVED = "never arrived"
+    """There is no such order, and there cannot be one any more: its deadline has passed, or it was
+    rejected."""
+    STILL_UNKNOWN = "still unknown"
+    """The exchange could not be asked, or the order's deadline is still ahead."""
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """The answer of :meth:`SpotWSClient.reconcile`."""
+
+    outcome: Outcome
+    order: Optional[Order]
+    """Its state, if there is such an order."""
+    reason: str
+    """How this is known, or why nothing is."""
+
+
+def rejected(
+    method: str, error: str, params: Mapping[str, Any], req_id: Optional[int] = None
+) -> OrderRejected:
+    """The error for a refusal in the exchange's words."""
+    hint = ""
+    if error.startswith(PERMISSION_DENIED):
+        hint = f"The API key needs the permission {permission_for(method)!r}"
+    name = params.get("cl_ord_id")
+    cl_ord_id = name if isinstance(name, str) else None
+    return OrderRejected(method, error, req_id=req_id, cl_ord_id=cl_ord_id, hint=hint)
+
+
+def outcome_unknown(request: TradingRequest, reason: str) -> OrderOutcomeUnknown:
+    """The error for a request that was sent, and of which nothing is known."""
+    names = names_of(request.params)
+    return OrderOutcomeUnknown(
+        request.method,
+        reason,
+        cl_ord_ids=names.cl_ord_ids,
+        order_ids=names.order_ids,
+        order_userrefs=names.userrefs,
+        sent_at=request.our_time,
+        deadline=parse_time(request.params.get("deadline")),
+    )

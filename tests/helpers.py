@@ -1,0 +1,77 @@
+"""What several test files share: subscriptions, a call in a thread, the exchange's own view."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+from typing import Any, Callable, Dict, List
+
+from conftest import S
+
+from kraken_sync.simulator import Simulator
+
+BOOK = {"channel": "book", "symbol": [S]}
+TRADE = {"channel": "trade", "symbol": [S]}
+
+
+def background(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Dict[str, Any]:
+    """Run in a thread: its ``value`` or ``error`` appear in the dict, the ``thread`` is in it."""
+    result: Dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            result["value"] = function(*args, **kwargs)
+        except BaseException as error:
+            result["error"] = error
+
+    result["thread"] = threading.Thread(target=run, daemon=True)
+    result["thread"].start()
+    return result
+
+
+def ack(req_id: int, symbol: str = S) -> bytes:
+    """The exchange's answer to a subscribe."""
+    return b'{"method":"subscribe","req_id":%d,"result":{"symbol":"%s"},"success":true}' % (
+        req_id,
+        symbol.encode(),
+    )
+
+
+def true_top(exchange: Simulator, symbol: str) -> list:
+    """The exchange's best ten bids and asks, as decimals."""
+    pair = exchange.exchange.markets[symbol].pair
+    return [
+        [
+            (Decimal(price).scaleb(-pair.price_digits), Decimal(qty).scaleb(-pair.qty_digits))
+            for price, qty in side
+        ]
+        for side in exchange.top(symbol, 10)
+    ]
+
+
+def shown_top(book: Any) -> list:
+    """What a book shows of them, also when it is not live."""
+    state = book.stale.snapshot(10)
+    return [[tuple(level) for level in side] for side in (state.bids, state.asks)]
+
+
+def status(exchange: Simulator, order_id: str) -> str:
+    """The state of an order in the exchange's ledger."""
+    return next(one["status"] for one in exchange.orders() if one["order_id"] == order_id)
+
+
+def sent(exchange: Simulator, method: str = "add_order") -> List[Dict[str, Any]]:
+    """The parameters of each request of ``method`` that arrived."""
+    return [request["params"] for request in exchange.requests(method)]
+
+
+def levels(book: Any, exchange: Simulator, count: int) -> bool:
+    """Whether the book shows exactly what the exchange has."""
+    pair = exchange.exchange.markets[book.symbol].pair
+    bids, asks = exchange.top(book.symbol, count)
+    shown = book.stale.snapshot()
+    scale = (Decimal(10) ** pair.price_digits, Decimal(10) ** pair.qty_digits)
+    return [
+        [(int(level.price * scale[0]), int(level.qty * scale[1])) for level in side]
+        for side in (shown.bids, shown.asks)
+    ] == [bids, asks]

@@ -1,0 +1,77 @@
+"""Cancels: of one, of several, of all; asked once more when their reply is lost."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from conftest import FAR, eventually
+from helpers import status
+
+from kraken_sync import OrderOutcomeUnknown, OrderRejected, SpotWSClient
+from kraken_sync.simulator import Simulator
+
+
+def test_cancels_of_several(trader: SpotWSClient, exchange: Simulator) -> None:
+    """One entry for each id; a userref names as many orders as there are."""
+    first, second = (trader.add_order(**FAR)["order_id"] for _ in range(2))
+    missing = "OAAAAA-AAAAA-AAAAAA"
+    assert trader.cancel_order(order_id=[first, missing, second]) == [
+        {"order_id": first},
+        {"order_id": missing, "error": "EOrder:Unknown order"},
+        {"order_id": second},
+    ]
+    refs = [trader.add_order(**FAR, order_userref=77)["order_id"] for _ in range(3)]
+    entries = trader.cancel_order(order_userref=77)
+    assert [entry["order_id"] for entry in entries] == refs
+    assert {status(exchange, name) for name in refs} == {"canceled"}
+    with pytest.raises(OrderRejected, match="EOrder:Unknown order"):
+        trader.cancel_order(order_userref=77)
+    trader.add_order(**FAR)
+    assert trader.cancel_all() == {"count": 1}
+    assert trader.cancel_all() == {"count": 0}
+
+
+@pytest.mark.parametrize("how", ["lost reply", "cut"])
+def test_a_cancel_whose_reply_is_lost(trader: SpotWSClient, exchange: Simulator, how: str) -> None:
+    """It is looked up, or asked once more; the order is canceled and the call says so."""
+    placed = trader.add_order(**FAR)
+    trader.orders.wait_open(placed["order_id"])
+    exchange.faults.drop_replies = 1
+    if how == "cut":
+        exchange.faults.request_delay = 0.3
+        threading.Timer(0.1, exchange.cut).start()
+    result = trader.cancel_order(order_id=placed["order_id"], timeout=4)
+
+    assert result == {"order_id": placed["order_id"]}
+    assert status(exchange, placed["order_id"]) == "canceled"
+    assert len(exchange.requests("cancel_order")) <= 2
+    assert trader.unresolved == []
+
+
+def test_cancel_all_is_repeated_and_clears_its_list(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Twice has the same effect as once; a success stands for every lost one before it."""
+    trader.add_order(**FAR)
+    exchange.faults.drop_replies = 1
+    assert trader.cancel_all(timeout=2) == {"count": 0}
+    assert len(exchange.requests("cancel_all")) == 2
+    exchange.faults.drop_replies = 2
+    with pytest.raises(OrderOutcomeUnknown, match="Call it again"):
+        trader.cancel_all(timeout=1)
+    assert len(trader.unresolved) == 1
+    trader.cancel_all()
+    assert trader.unresolved == []
+
+
+def test_a_cancel_uses_all_of_its_time(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The first of two tries may take half of it; but when nothing could be sent, the rest counts, too."""
+    trader.orders.wait_live()
+    exchange.faults.refuse_connections = 10**6
+    exchange.cut()
+    eventually(lambda: trader.state == "RECONNECTING")
+    back = threading.Timer(1.8, lambda: setattr(exchange.faults, "refuse_connections", 0))
+    back.start()
+    try:
+        assert trader.cancel_all(timeout=3.4) == {"count": 0}
+    finally:
+        back.cancel()

@@ -1,0 +1,215 @@
+"""Unknown outcomes: what is said of them, and how they are found out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Callable
+
+import pytest
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, WAIT, S, clock_known, eventually
+
+from kraken_sync import ClientClosed, OrderOutcomeUnknown, Outcome, SpotWSClient
+from kraken_sync.simulator import Simulator
+
+
+def test_a_lost_reply_is_unknown_and_is_reconciled(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Never "failed": the order is live, and the library never sends it again."""
+    exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, timeout=0.3)
+    error = caught.value
+    assert error.cl_ord_id is not None
+    assert error.cl_ord_id in str(error)
+    assert error.deadline is not None
+    assert abs(error.sent_at - time.time()) < 60
+    assert [one.cl_ord_id for one in trader.unresolved] == [error.cl_ord_id]
+
+    found = trader.reconcile(error)
+    assert (found.outcome, found.order is not None) == (Outcome.LIVE, True)
+    assert trader.unresolved == []
+    assert len(exchange.requests("add_order")) == 1
+    assert trader.reconcile(error.cl_ord_id).outcome is Outcome.LIVE
+    trader.cancel_all()
+    trader.orders.wait_done(error.cl_ord_id, WAIT)
+    assert trader.reconcile(error.cl_ord_id).outcome is Outcome.CANCELED
+
+
+def test_a_late_reply_is_told_and_resolves(
+    trader: SpotWSClient, exchange: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reply comes after the call has given up."""
+    exchange.faults.reply_delay = 0.5
+    with caplog.at_level(logging.WARNING, "kraken_sync"), pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, timeout=0.2)
+    eventually(lambda: "the reply to add_order came after" in caplog.text)
+
+    assert trader.reconcile(caught.value).outcome is Outcome.LIVE
+
+
+def test_a_late_rejection_is_never_arrived(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The exchange refused it, after the call had given up: at once certain."""
+    exchange.faults.reply_delay = 0.5
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**{**FAR, "order_qty": 100}, timeout=0.2, deadline=60)
+    eventually(lambda: trader.stats()["private"]["late_replies"])
+    found = trader.reconcile(caught.value, timeout=2)
+
+    assert (found.outcome, found.order) == (Outcome.NEVER_ARRIVED, None)
+    assert "Insufficient funds" in found.reason
+
+
+def test_an_order_that_arrives_after_the_call_gave_up(trader: SpotWSClient, exchange: Simulator) -> None:
+    """ "Never arrived" is not said while the engine can still take it."""
+    clock_known(trader)
+    exchange.faults.request_delay = 1.0
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, timeout=0.5, deadline=3)
+    exchange.cut()
+    early = trader.reconcile(caught.value, timeout=0.1)
+    assert early.outcome is Outcome.STILL_UNKNOWN
+
+    assert trader.reconcile(caught.value).outcome is Outcome.LIVE
+
+
+def test_a_late_order_misses_its_deadline(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The engine refuses it, and it is said that it never arrived."""
+    clock_known(trader)
+    exchange.faults.request_delay = 2.0
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, timeout=0.6, deadline=1.0)
+    exchange.cut()
+    exchange.faults.request_delay = 0
+
+    assert trader.reconcile(caught.value).outcome is Outcome.NEVER_ARRIVED
+    assert exchange.orders() == []
+
+
+def test_an_internal_error_may_mean_anything(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The exchange itself does not know."""
+    exchange.faults.internal_errors = 1
+    with pytest.raises(OrderOutcomeUnknown, match="Internal error") as caught:
+        trader.add_order(**FAR)
+
+    assert trader.reconcile(caught.value).outcome is Outcome.LIVE
+
+
+def test_reconcile_by_userref_and_by_order_id(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Where there is no ``cl_ord_id``."""
+    exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, order_userref=123, timeout=0.3)
+    assert caught.value.cl_ord_id is None
+    found = trader.reconcile(caught.value)
+    assert found.order is not None
+    assert found.order.order_userref == 123
+    exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown) as amend:
+        trader.amend_order(order_id=found.order.order_id, order_qty="0.05", timeout=0.3)
+    again = trader.reconcile(amend.value)
+
+    assert again.outcome is Outcome.LIVE
+    assert again.order is not None
+    assert again.order.qty == Decimal("0.05")
+
+
+def test_reconcile_an_order_of_another_program(
+    trader: SpotWSClient, new_client: Callable[..., SpotWSClient], exchange: Simulator
+) -> None:
+    """What ended before this client came is found over REST; what nobody knows stays unknown."""
+    placed = trader.add_order(symbol=S, side="sell", order_type="market", order_qty="0.01")
+    other = new_client(key=CANARY_KEY, secret=CANARY_SECRET, no_public=True)
+    assert other.reconcile(placed["cl_ord_id"]).outcome is Outcome.FILLED
+    assert other.reconcile(placed["order_id"]).outcome is Outcome.FILLED
+    assert other.reconcile("nobody knows", timeout=0.3).outcome is Outcome.STILL_UNKNOWN
+    past = time.time() - 10
+    assert other.reconcile("nobody knows", deadline=past).outcome is Outcome.NEVER_ARRIVED
+
+
+def test_reconcile_while_nothing_answers(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The time is kept, and nothing is claimed."""
+    exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, timeout=0.2)
+    exchange.stop()
+    started = time.monotonic()
+    found = trader.reconcile(caught.value, timeout=0.5)
+
+    assert found.outcome in (Outcome.STILL_UNKNOWN, Outcome.LIVE)
+    assert time.monotonic() - started < 2
+
+
+def test_a_batch_whose_reply_is_lost(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Every order of it can be reconciled."""
+    exchange.faults.drop_replies = 1
+    order = {key: value for key, value in FAR.items() if key != "symbol"}
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.batch_add(symbol=S, orders=[order, order], timeout=0.3)
+    assert len(caught.value.names) == 2
+    with pytest.raises(ValueError, match="each of"):
+        trader.reconcile(caught.value)
+
+    assert {trader.reconcile(name).outcome for name in caught.value.names} == {Outcome.LIVE}
+
+
+def test_close_under_an_order(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Sent and then closed: unknown, not an error about the client."""
+    exchange.faults.drop_replies = 1
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(trader.add_order, **FAR)
+        eventually(lambda: exchange.requests("add_order"))
+        trader.close()
+        with pytest.raises(OrderOutcomeUnknown, match="closed"):
+            future.result(WAIT)
+    with pytest.raises(ClientClosed):
+        trader.add_order(**FAR)
+
+
+def test_an_interrupted_order_is_remembered(trader: SpotWSClient, exchange: Simulator) -> None:
+    """A Ctrl-C while waiting for the reply: the id is not lost with it."""
+    trader.orders.wait_live()
+    exchange.faults.drop_replies = 1
+
+    def ctrl_c() -> None:
+        eventually(lambda: exchange.requests("add_order"))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=ctrl_c).start()
+    with pytest.raises(KeyboardInterrupt):
+        trader.add_order(**FAR, timeout=30)
+
+    assert len(trader.unresolved) == 1
+    assert trader.reconcile(trader.unresolved[0]).outcome is Outcome.LIVE
+
+
+def test_the_orders_of_a_lost_batch_are_settled_one_by_one(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Reconciling the first does not forget the second."""
+    clock_known(trader)
+    exchange.faults.drop_replies = 1
+    order = {name: value for name, value in FAR.items() if name != "symbol"}
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.batch_add(symbol=S, orders=[order, order], timeout=0.5)
+    first, second = caught.value.names
+
+    assert trader.reconcile(first).outcome is Outcome.LIVE
+    assert trader.unresolved == [caught.value]
+    assert trader.reconcile(second).outcome is Outcome.LIVE
+    assert trader.unresolved == []
+
+
+def test_a_reply_that_names_no_order_is_unknown(
+    trader: SpotWSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Success without an order id: nobody knows what was placed."""
+    trader.orders.wait_live()
+    monkeypatch.setattr(trader._ks_runtime, "decode", lambda frame: {"result": ["odd"]})
+    with pytest.raises(OrderOutcomeUnknown, match="names no order") as caught:
+        trader.add_order(**FAR)
+    monkeypatch.undo()
+
+    assert trader.reconcile(caught.value).outcome is Outcome.LIVE

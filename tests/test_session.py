@@ -1,0 +1,101 @@
+"""A session without sockets: odd frames, lost answers, the exchange's own limits."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from conftest import S, eventually
+from helpers import BOOK, TRADE
+
+from kraken_sync import BookState, SpotWSClient, Timing, WSState
+from kraken_sync.core.session.session import Session
+from kraken_sync.core.wire.channels import check
+from kraken_sync.simulator import Simulator
+
+DATA = Path(__file__).parent / "data"
+
+
+def test_session_survives_anything() -> None:
+    """A hundred thousand damaged frames: none raises, none is taken for verified."""
+    rng = random.Random(8)
+    frames = [line.encode() for line in (DATA / "messages.jsonl").read_text("utf-8").splitlines()]
+    session = Session(Timing())
+    session.opened(0.0)
+    for count in range(100_000):
+        frame = bytearray(rng.choice(frames))
+        for _ in range(rng.randrange(1, 4)):
+            at = rng.randrange(len(frame))
+            kind = rng.random()
+            if kind < 0.4:
+                frame[at] = rng.randrange(256)
+            elif kind < 0.7:
+                del frame[at : at + rng.randrange(1, 9)]
+            else:
+                frame[at:at] = frame[rng.randrange(len(frame)) :][: rng.randrange(1, 30)]
+            if not frame:
+                break
+        session.receive(bytes(frame), float(count))
+
+    assert session.counters.malformed > 1000
+    assert session.counters.verified == 0
+
+
+def test_lost_ack_does_not_freeze_a_live_book() -> None:
+    """A book that got its snapshot but not its ack goes on taking updates while it asks again."""
+    session = Session(Timing())
+    session.opened(0.0)
+    session.receive(b'{"channel":"status","type":"update","data":[{"system":"online"}]}', 0.0)
+    session.subscriptions.subscribe_book(check({**BOOK, "depth": 10}))
+    session.due(0.0, 0.0, None)
+    book = b'{"channel":"book","type":"%s","data":[{"symbol":"BTC/USD","bids":[%s],"asks":[],"checksum":%d}]}'
+    session.receive(book % (b"snapshot", b'{"price":100,"qty":1.00000000}', 681636827), 0.1)
+    session.due(6.0, 6.0, None)
+    session.due(7.0, 7.0, None)
+    session.receive(book % (b"update", b'{"price":100,"qty":0.00000000}', 0), 7.1)
+    sync = session.subscriptions.book(S)
+
+    assert sync is not None
+    assert sync.live
+    assert dict(sync.book.bids) == {}
+
+
+def test_old_spelling_of_the_rate_limit() -> None:
+    """``{"Error": "Exceeded msg rate"}`` pauses everything as well."""
+    session = Session(Timing())
+    session.opened(0.0)
+    session.receive(b'{"channel":"status","type":"update","data":[{"system":"online"}]}', 0.0)
+    session.receive(b'{"Error":"Exceeded msg rate"}', 0.0)
+    session.subscriptions.subscribe(check(TRADE))
+
+    assert session.due(0.5, 0.5, None) == []
+    assert len(session.due(1.5, 1.5, None)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"channel":"trade","type":"update","data":[{"symbol":["BTC/USD"]}]}',
+        '{"channel":"ohlc","type":"update","data":[{"symbol":"BTC/USD","interval":{}}]}',
+        '{"method":"subscribe","success":true,"req_id":1,"result":{"symbol":["x"]}}',
+        '{"method":"subscribe","success":false,"req_id":1,"symbol":["x"],"error":"no"}',
+        *(
+            '{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[{"price":'
+            + price
+            + ',"qty":1.0}],"asks":[],"checksum":1}]}'
+            for price in ("null", "[]", "{}", "true", '"x"')
+        ),
+    ],
+)
+def test_odd_types_are_no_fault_of_ours(client: SpotWSClient, exchange: Simulator, text: str) -> None:
+    """Whatever types a frame has, the client lives on and its books are right in the end."""
+    book = client.book(S)
+    client.trades(S)
+    for _ in range(2):
+        exchange.send_text(text)
+    client.send_message({"method": "ping"})
+    eventually(lambda: book.state is BookState.LIVE)
+
+    assert client.state is WSState.CONNECTED
+    assert not client.exception_occur

@@ -1,0 +1,126 @@
+"""A Ctrl-C at any moment leaves no lock behind."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from kraken_sync.io.waiting import Condition, Event, run_locked
+
+promised = pytest.mark.skipif(
+    sys.version_info < (3, 10),
+    reason="3.9 looks for signals between any two instructions; docs/threads.rst tells users what remains",
+)
+
+
+class Interrupted(KeyboardInterrupt):
+    """What the signal raises."""
+
+
+def interrupt(*_: Any) -> None:
+    raise Interrupted
+
+
+@pytest.fixture
+def alarm() -> Any:
+    """SIGALRM interrupts."""
+    before = signal.signal(signal.SIGALRM, interrupt)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def free(lock: Any) -> bool:
+    """Whether another thread can take ``lock``."""
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(lock.acquire(timeout=1)))
+    thread.start()
+    thread.join()
+    return bool(taken[0])
+
+
+def interrupted(use: Any, after: float) -> None:
+    """Run ``use`` over and over until the signal comes, ``after`` seconds from now."""
+    with pytest.raises(Interrupted):
+        signal.setitimer(signal.ITIMER_REAL, after)
+        while True:
+            use()
+
+
+@promised
+def test_condition(alarm: Any) -> None:
+    """Entering, waiting, notifying and leaving: the lock is free afterwards, only the signal is raised."""
+    rng = random.Random(1)
+    for _ in range(2000):
+        condition = Condition("session")
+
+        def use(condition: Condition = condition) -> None:
+            with condition:
+                condition.wait(0.0001) if rng.random() < 0.5 else condition.notify_all()
+
+        interrupted(use, rng.uniform(0.00005, 0.0006))
+        assert free(condition)
+
+
+@promised
+def test_run_locked(alarm: Any) -> None:
+    """Taking a lock within a time, working, letting go."""
+    rng = random.Random(1)
+    for _ in range(1000):
+        lock = threading.RLock()
+        interrupted(lambda lock=lock: run_locked(lock, 1.0, lambda: True), rng.uniform(0.00005, 0.0003))
+        assert free(lock)
+
+
+def test_a_lock_that_another_has() -> None:
+    """Not had in time: nothing is done, and the other one keeps it."""
+    lock, go = threading.RLock(), threading.Event()
+    held = threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            go.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    assert run_locked(lock, 0.01, lambda: True) is None
+    assert not free(lock)
+    go.set()
+    thread.join()
+    assert run_locked(lock, 1.0, lambda: True)
+
+
+@promised
+def test_event(alarm: Any) -> None:
+    """The same for the lock inside an event."""
+    rng = random.Random(1)
+    for _ in range(1000):
+        event = Event()
+
+        def use(event: Event = event) -> None:
+            event.set()
+            event.clear()
+            event.wait(0.0001)
+
+        interrupted(use, rng.uniform(0.00005, 0.0006))
+        assert free(event._cond)
+
+
+def test_a_ctrl_c_at_the_worst_moment() -> None:
+    """It comes when ``wait()`` is about to take its lock back, and is not hidden by what follows from
+    that."""
+    condition = Condition("session")
+
+    def interrupted(state: object) -> None:
+        raise KeyboardInterrupt
+
+    condition._acquire_restore = interrupted  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt), condition:
+        condition.wait(0.01)
