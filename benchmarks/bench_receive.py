@@ -24,7 +24,7 @@ from bench_book import SYMBOL, feed
 
 from kraken_sync.core.session.session import Session
 from kraken_sync.core.timing import Timing
-from kraken_sync.core.wire.channels import check
+from kraken_sync.core.wire.channels import channel_params
 from kraken_sync.io.dial import Endpoint
 from kraken_sync.io.transport import Transport
 
@@ -102,7 +102,7 @@ def with_session(url: str, context: Optional[ssl.SSLContext], count: int) -> flo
     transport.connect(time.monotonic() + 10)
     session.opened(time.monotonic())
     session.receive(STATUS, time.monotonic())
-    session.subscribe_book(check({"channel": "book", "symbol": [SYMBOL], "depth": 10}))
+    session.subscribe_book(channel_params({"channel": "book", "symbol": [SYMBOL], "depth": 10}))
     session.due(time.monotonic(), 0.0, None)
     recv, receive, clock = transport.recv, session.receive, time.monotonic
     started = time.perf_counter()

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import List, Sequence
 
-from kraken_sync.core.session.states import DUE, TRANSITIONS, Event, State
+from kraken_sync.core.session.states import DUE, TRANSITIONS, Cause, State
 from kraken_sync.io.locks import ORDER
 
 HERE = Path(__file__).parent
@@ -27,7 +27,7 @@ def transitions() -> str:
     """Every state of a subscription: what is due in it, and where each event leads."""
     rows: List[List[str]] = [["state", "due", "event", "next state"]]
     for state in State:
-        moves = [(event, TRANSITIONS[state][event]) for event in Event if event in TRANSITIONS[state]]
+        moves = [(event, TRANSITIONS[state][event]) for event in Cause if event in TRANSITIONS[state]]
         first = [state.value, DUE.get(state, "\\-")]
         for event, after in moves or [(None, None)]:
             names = [event.value, after.value] if event is not None and after is not None else ["\\-", "\\-"]

@@ -19,7 +19,7 @@ from .core.orders.params import PRIVATE_METHODS, prepared
 from .core.orders.rate_limits import TradingRate
 from .core.timing import Timing
 from .core.wire import channels
-from .core.wire.channels import check
+from .core.wire.channels import channel_params
 from .core.wire.credentials import credentials_of
 from .core.wire.error_texts import TOO_FAST
 from .core.wire.messages import FrameDecoder, ParseFloat, error_text
@@ -250,7 +250,7 @@ class SpotWSClient:
     def _ks_send_subscription(
         self, method: str, params: Mapping[str, Any], req_id: Any, deadline: Optional[float]
     ) -> Any:
-        wanted = check(params, self.public_channel_names, self.private_channel_names)
+        wanted = channel_params(params, self.public_channel_names, self.private_channel_names)
         if method == "unsubscribe":
             frames = self._ks_market.unsubscribe(wanted, req_id, deadline)
         else:
@@ -266,7 +266,7 @@ class SpotWSClient:
         With a key and a secret given as arguments the private connection is opened, too.
 
         Transient failures are tried again until ``timeout`` (seconds; None for ever). If the client is
-        started already this waits until its line is up, and ends nothing if it is not; a closed client
+        started already this waits until its connection is up, and ends nothing if it is not; a closed client
         is opened again.
 
         Raises:
@@ -421,7 +421,7 @@ class SpotWSClient:
             ReplyTimeout: no answer in time.
             ConnectFailed: the client was not started and could not connect.
         """
-        wanted = check(params, self.public_channel_names, self.private_channel_names)
+        wanted = channel_params(params, self.public_channel_names, self.private_channel_names)
         return self._ks_market.subscribe(wanted, req_id, deadline_of(timeout), maxlen, policy)
 
     def unsubscribe(
@@ -433,7 +433,7 @@ class SpotWSClient:
     ) -> None:
         """Unsubscribe for everybody, and block until the exchange has confirmed every symbol.
 
-        While the line is down there is nothing to confirm: it is just not restored.
+        While the connection is down there is nothing to confirm: it is just not restored.
 
         Streams of it end, books of it are CLOSED. Parameters other than ``channel``, ``symbol`` and
         ``interval`` need not be repeated.
@@ -442,7 +442,7 @@ class SpotWSClient:
             SubscriptionRefused: something named is not subscribed; nothing was changed.
             ReplyTimeout: no confirmation in time; it is not restored after a reconnect all the same.
         """
-        wanted = check(params, self.public_channel_names, self.private_channel_names)
+        wanted = channel_params(params, self.public_channel_names, self.private_channel_names)
         self._ks_market.unsubscribe(wanted, req_id, deadline_of(timeout))
 
     def ticker(
@@ -555,7 +555,7 @@ class SpotWSClient:
         how = {name: options.pop(name) for name in ("timeout", "maxlen", "policy") if name in options}
         named = {} if symbol is None else {"symbol": symbol}
         asked = {**options, **named, **params, "channel": channel}
-        wanted = check(asked, self.public_channel_names, self.private_channel_names)
+        wanted = channel_params(asked, self.public_channel_names, self.private_channel_names)
         return self._ks_market.items(wanted, gaps=gaps, **how)
 
     # -- placing and changing orders ---------------------------------------------------------

@@ -13,7 +13,7 @@ from .client import SpotWSClient
 from .core.book.sync import BookSync, Verdict
 from .core.freshness import BookState
 from .core.session import book_views
-from .core.wire.channels import check
+from .core.wire.channels import channel_params
 from .core.wire.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_envelope
 from .core.wire.numbers import fixed, scaled
 from .core.wire.symbols import spelled
@@ -67,7 +67,9 @@ class SpotOrderBookClient(SpotWSClient):
         secret: Optional[str] = "",
         **options: Any,
     ) -> None:
-        check({"channel": "book", "symbol": ["BTC/USD"], "depth": depth})  # complains about the depth
+        channel_params(
+            {"channel": "book", "symbol": ["BTC/USD"], "depth": depth}
+        )  # complains about the depth
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
         for handler in (callback, type(self).on_book_update):
@@ -242,7 +244,7 @@ class SpotOrderBookClient(SpotWSClient):
                 if not snapshot or data.symbol not in self._ks_added:
                     return False
                 kept = self._ks_kept[data.symbol] = _Kept(data.symbol, self._ks_depth)
-            verdict = kept.sync.take(data, snapshot, 0.0)
+            verdict = kept.sync.apply(data, snapshot, 0.0)
             if verdict is Verdict.VERIFIED:
                 self._ks_note_times(kept, data, snapshot)
                 self._ks_lock.notify_all()

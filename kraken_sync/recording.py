@@ -133,7 +133,7 @@ def verify(lines: Iterable[bytes], decimals: Optional[Decimals] = None) -> Repor
     verifier = _Verifier(report, decimals or {})
     started = time.perf_counter()
     for recorded in received:
-        verifier.take(recorded)
+        verifier.judge(recorded)
     report.seconds = time.perf_counter() - started
     report.messages = len(received)
     report.symbols = sorted(verifier.seen)
@@ -148,7 +148,7 @@ class _Verifier:
         self._books: Dict[str, Book] = {}
         self.seen: Dict[str, None] = {}
 
-    def take(self, recorded: Recorded) -> None:
+    def judge(self, recorded: Recorded) -> None:
         line, frame = recorded
         try:
             if frame.startswith(messages.BOOK_PREFIX):

@@ -15,7 +15,7 @@ from kraken_sync.core.freshness import BookState
 from kraken_sync.core.orders.tables import BalanceTable
 from kraken_sync.core.session.session import Session
 from kraken_sync.core.timing import Timing
-from kraken_sync.core.wire.channels import check
+from kraken_sync.core.wire.channels import channel_params
 from kraken_sync.core.wire.secret import Secret
 from kraken_sync.simulator import Simulator
 
@@ -25,7 +25,7 @@ def subscribed(channel: str) -> Session:
     session.opened(0.0)
     session.receive(b'{"channel":"status","type":"update","data":[{"system":"online"}]}', 0.0)
     session.use_token(Secret("t"), 0.0)
-    session.subscriptions.subscribe_table(check({"channel": channel}))
+    session.subscriptions.subscribe_table(channel_params({"channel": channel}))
     frame = session.due(0.0, 0.0, None)[0]
     req_id = json.loads(frame)["req_id"]
     reply = {"method": "subscribe", "req_id": req_id, "success": True, "result": {"channel": channel}}
@@ -75,7 +75,7 @@ def test_nothing_is_sent_without_a_token() -> None:
     session = Session(Timing(), private=True)
     session.opened(0.0)
     session.receive(b'{"channel":"status","type":"update","data":[{"system":"online"}]}', 0.0)
-    session.subscriptions.subscribe_table(check({"channel": "executions"}))
+    session.subscriptions.subscribe_table(channel_params({"channel": "executions"}))
     assert [json.loads(frame)["method"] for frame in session.due(0.0, 0.0, None)] == ["ping"]
     assert session.wants_token
 

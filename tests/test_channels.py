@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kraken_sync.core.wire.channels import DEPTHS, INTERVALS, Key, check
+from kraken_sync.core.wire.channels import DEPTHS, INTERVALS, Key, channel_params
 from kraken_sync.errors import UnknownChannel
 
 
@@ -43,7 +43,7 @@ from kraken_sync.errors import UnknownChannel
 def test_refusals(params: dict, error: type, words: str) -> None:
     """Each text names what is allowed."""
     with pytest.raises(error) as caught:
-        check(params)
+        channel_params(params)
 
     assert words in str(caught.value)
 
@@ -51,21 +51,21 @@ def test_refusals(params: dict, error: type, words: str) -> None:
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_all_depths(depth: int) -> None:
     """The exchange's five depths are accepted."""
-    assert check({"channel": "book", "symbol": "A/B", "depth": depth}).params["depth"] == depth
+    assert channel_params({"channel": "book", "symbol": "A/B", "depth": depth}).params["depth"] == depth
 
 
 @pytest.mark.parametrize("interval", INTERVALS)
 def test_all_intervals(interval: int) -> None:
     """The exchange's nine intervals are accepted, and told apart."""
-    ask = check({"channel": "ohlc", "symbol": ["A/B", "C/D", "A/B"], "interval": interval})
+    ask = channel_params({"channel": "ohlc", "symbol": ["A/B", "C/D", "A/B"], "interval": interval})
 
     assert ask.keys() == [Key("ohlc", "A/B", interval), Key("ohlc", "C/D", interval)]
 
 
 def test_defaults_are_sent() -> None:
     """What is not given is sent with the exchange's own default, so that nobody depends on it."""
-    assert check({"channel": "trade", "symbol": "A/B"}).params == {"snapshot": False}
-    assert check({"channel": "ticker", "symbol": "A/B"}).params == {
+    assert channel_params({"channel": "trade", "symbol": "A/B"}).params == {"snapshot": False}
+    assert channel_params({"channel": "ticker", "symbol": "A/B"}).params == {
         "event_trigger": "trades",
         "snapshot": True,
     }
@@ -73,6 +73,6 @@ def test_defaults_are_sent() -> None:
 
 def test_channel_of_the_users() -> None:
     """A channel that only the user knows is passed on as it is."""
-    ask = check({"channel": "spread", "symbol": "A/B", "x": 1}, public=["spread"])
+    ask = channel_params({"channel": "spread", "symbol": "A/B", "x": 1}, public=["spread"])
 
     assert (ask.channel.checked, ask.symbols, ask.params) == (False, ("A/B",), {"x": 1})

@@ -150,7 +150,7 @@ def test_one_refusal_of_several_does_not_end_the_others() -> None:
     request = Request("cancel_order", replies=2, own_id=5)
     flying.add(request, 0.0)
     reply: Any = object()
-    flying.take(request, reply, "EOrder:Rate limit exceeded")
+    flying.replied(request, reply, "EOrder:Rate limit exceeded")
     assert not request.done
-    flying.take(request, reply, "")
+    flying.replied(request, reply, "")
     assert request.done

@@ -11,7 +11,7 @@ from helpers import BOOK, TRADE
 
 from kraken_sync import BookState, SpotWSClient, Timing, WSState
 from kraken_sync.core.session.session import Session
-from kraken_sync.core.wire.channels import check
+from kraken_sync.core.wire.channels import channel_params
 from kraken_sync.simulator import Simulator
 
 DATA = Path(__file__).parent / "data"
@@ -47,7 +47,7 @@ def test_lost_ack_does_not_freeze_a_live_book() -> None:
     session = Session(Timing())
     session.opened(0.0)
     session.receive(b'{"channel":"status","type":"update","data":[{"system":"online"}]}', 0.0)
-    session.subscriptions.subscribe_book(check({**BOOK, "depth": 10}))
+    session.subscriptions.subscribe_book(channel_params({**BOOK, "depth": 10}))
     session.due(0.0, 0.0, None)
     book = b'{"channel":"book","type":"%s","data":[{"symbol":"BTC/USD","bids":[%s],"asks":[],"checksum":%d}]}'
     session.receive(book % (b"snapshot", b'{"price":100,"qty":1.00000000}', 681636827), 0.1)
@@ -67,7 +67,7 @@ def test_old_spelling_of_the_rate_limit() -> None:
     session.opened(0.0)
     session.receive(b'{"channel":"status","type":"update","data":[{"system":"online"}]}', 0.0)
     session.receive(b'{"Error":"Exceeded msg rate"}', 0.0)
-    session.subscriptions.subscribe(check(TRADE))
+    session.subscriptions.subscribe(channel_params(TRADE))
 
     assert session.due(0.5, 0.5, None) == []
     assert len(session.due(1.5, 1.5, None)) == 1

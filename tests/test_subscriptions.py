@@ -18,7 +18,7 @@ from raw_server import RawServer, frame, greet
 from kraken_sync import BookState, ReplyTimeout, SpotWSClient, SubscriptionRefused, Timing
 from kraken_sync.core.session.budgets import TokenBucket
 from kraken_sync.core.session.registry import Registry
-from kraken_sync.core.wire.channels import check
+from kraken_sync.core.wire.channels import channel_params
 from kraken_sync.simulator import Simulator
 
 
@@ -145,7 +145,7 @@ def test_further_streams_share_the_subscription(client: SpotWSClient, exchange: 
 def test_expired_wish_is_unsubscribed() -> None:
     """A subscribe whose answer was late may have been taken: leaving it is told to the exchange."""
     registry, bucket, ids = Registry(Timing()), TokenBucket(10, 10), itertools.count(1).__next__
-    ask = check(TRADE)
+    ask = channel_params(TRADE)
     registry.want(ask, ask.keys()[0], None, None)
     registry.due(0.0, bucket, ids)
     registry.expire(6.0)
@@ -157,7 +157,7 @@ def test_expired_wish_is_unsubscribed() -> None:
 def test_req_id_is_of_the_subscribe() -> None:
     """The caller's id is not spent on an unsubscribe that happens to be due before."""
     registry, bucket, ids = Registry(Timing()), TokenBucket(10, 10), itertools.count(100).__next__
-    ask, key = check(TRADE), check(TRADE).keys()[0]
+    ask, key = channel_params(TRADE), channel_params(TRADE).keys()[0]
     registry.want(ask, key, None, None)
     registry.due(0.0, bucket, ids)
     registry.answer(100, S, True, "", b"", 0.1)

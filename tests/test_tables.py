@@ -45,11 +45,11 @@ def fill(exec_id: str, qty: str, cum: str = "", **more: Any) -> Dict[str, Any]:
 
 def table(*reports: Dict[str, Any]) -> OrderTable:
     orders = OrderTable()
-    orders.take([], True, 0.0, 0.0)
+    orders.apply([], True, 0.0, 0.0)
     orders.begin(0.0)
     orders.numbered(1)
     for report in reports:
-        orders.take([report], False, 0.0, 1.0)
+        orders.apply([report], False, 0.0, 1.0)
     return orders
 
 
@@ -84,13 +84,13 @@ def test_an_order_is_merged_from_sparse_reports() -> None:
     order = orders.records["OA"].order()
     assert (order.status, order.symbol, order.qty, order.filled) == ("new", "BTC/USD", 1, 0)
 
-    orders.take([fill("T1", "0.4", "0.4")], False, 0, 2)
-    orders.take([fill("T2", "0.6", "1.0")], False, 0, 3)
+    orders.apply([fill("T1", "0.4", "0.4")], False, 0, 2)
+    orders.apply([fill("T2", "0.6", "1.0")], False, 0, 3)
     order = orders.records["OA"].order()
     assert (order.status, order.filled, order.fee) == ("partially_filled", 1, Decimal("0.10"))
     assert order.is_open
 
-    orders.take([{"order_id": "OA", "exec_type": "filled", "order_status": "filled"}], False, 0, 4)
+    orders.apply([{"order_id": "OA", "exec_type": "filled", "order_status": "filled"}], False, 0, 4)
     assert orders.records["OA"].order().is_done
 
 
@@ -99,7 +99,7 @@ def test_fills_are_counted_once() -> None:
     orders = table(NEW, fill("T1", "0.4", "0.4"))
     orders.leave(BookState.STALE, "cut", 2.0)
     again = {**NEW, "order_status": "partially_filled", "cum_qty": Decimal("0.4"), "exec_type": "new"}
-    orders.take([fill("T1", "0.4"), again], True, 3.0, 3.0)
+    orders.apply([fill("T1", "0.4"), again], True, 3.0, 3.0)
     orders.begin(3.0)
     orders.numbered(1)
 
@@ -112,7 +112,7 @@ def test_what_a_snapshot_lacks_is_unknown_until_settled() -> None:
     """An open order that is not in a fresh snapshot is asked for, and said to be unknown meanwhile."""
     orders = table(NEW)
     orders.leave(BookState.STALE, "cut", 2.0)
-    orders.take([], True, 3.0, 3.0)
+    orders.apply([], True, 3.0, 3.0)
     orders.begin(3.0)
     orders.numbered(1)
     assert orders.records["OA"].order().status == "unknown"
@@ -144,10 +144,10 @@ def test_settling_does_not_undo_what_came_meanwhile() -> None:
     """REST answers a question asked earlier; a report that came since is later."""
     orders = table(NEW)
     orders.leave(BookState.STALE, "cut", 2.0)
-    orders.take([], True, 3.0, 3.0)
+    orders.apply([], True, 3.0, 3.0)
     orders.begin(3.0)
     orders.numbered(1)
-    orders.take([{"order_id": "OA", "exec_type": "filled", "order_status": "filled"}], False, 0, 3.5)
+    orders.apply([{"order_id": "OA", "exec_type": "filled", "order_status": "filled"}], False, 0, 3.5)
     orders.settle("OA", {"status": "open", "vol": "1.0", "vol_exec": "0"}, 3.2, 4.0)
 
     assert orders.records["OA"].status == "filled"
@@ -158,11 +158,11 @@ def test_fills_that_were_missed_are_asked_for() -> None:
     orders = table(NEW, fill("T1", "0.4", "0.4"))
     orders.leave(BookState.STALE, "cut", 2.0)
     later = {**NEW, "order_status": "partially_filled", "cum_qty": Decimal("0.9"), "exec_type": "new"}
-    orders.take([later], True, 3.0, 3.0)
+    orders.apply([later], True, 3.0, 3.0)
     assert list(orders.unsettled) == ["OA"]
     entry = {"status": "open", "vol": "1.0", "vol_exec": "0.9", "fee": "0.09", "trades": ["T1", "T2"]}
     orders.settle("OA", entry, 3.9, 4.0)
-    orders.take([fill("T3", "0.1", "1.0")], False, 0, 5.0)
+    orders.apply([fill("T3", "0.1", "1.0")], False, 0, 5.0)
 
     assert orders.records["OA"].order().fee == Decimal("0.10")
     assert orders.records["OA"].complete
@@ -174,7 +174,7 @@ def test_an_acknowledged_order_is_there_at_once() -> None:
     orders.acknowledged("OA", {"symbol": "BTC/USD", "cl_ord_id": "mine"}, 1.0)
     assert orders.find("mine") is orders.records["OA"]
     assert orders.records["OA"].order().status == "pending_new"
-    orders.take([{**NEW, "order_status": "new"}], False, 0, 2.0)
+    orders.apply([{**NEW, "order_status": "new"}], False, 0, 2.0)
     orders.acknowledged("OA", {"symbol": "XXX"}, 3.0)
 
     assert orders.records["OA"].order().status == "new"
@@ -186,7 +186,7 @@ def test_an_order_younger_than_the_snapshot_is_not_missing() -> None:
     orders = table()
     orders.leave(BookState.STALE, "cut", 2.0)
     orders.acknowledged("OA", {"symbol": "BTC/USD"}, 5.0)
-    orders.take([], True, 4.0, 6.0)
+    orders.apply([], True, 4.0, 6.0)
     orders.begin(6.0)
     orders.numbered(1)
     assert orders.records["OA"].status == "pending_new"
@@ -201,7 +201,7 @@ def test_a_late_acknowledgement_does_not_make_an_order_younger() -> None:
     orders = table({**NEW, "order_status": "new"})
     orders.leave(BookState.STALE, "cut", 2.0)
     orders.acknowledged("OA", {}, 5.0)
-    orders.take([], True, 4.0, 6.0)
+    orders.apply([], True, 4.0, 6.0)
 
     assert orders.records["OA"].status == "unknown"
     assert list(orders.unsettled) == ["OA"]
@@ -211,7 +211,7 @@ def test_an_order_of_which_a_snapshot_tells_only_fills() -> None:
     """It has ended, and older fills may be missing: unknown until it is asked for."""
     orders = table(NEW)
     orders.leave(BookState.STALE, "cut", 2.0)
-    orders.take([fill("T9", "0.5", order_status="canceled")], True, 3.0, 3.0)
+    orders.apply([fill("T9", "0.5", order_status="canceled")], True, 3.0, 3.0)
     assert orders.records["OA"].status == "unknown"
     entry = {"status": "canceled", "vol": "1.0", "vol_exec": "0.8", "fee": "0.08", "trades": ["T8", "T9"]}
     orders.settle("OA", entry, 3.5, 4.0)
@@ -223,13 +223,13 @@ def test_an_order_of_which_a_snapshot_tells_only_fills() -> None:
 def test_balances() -> None:
     """Each update states a new total; a snapshot replaces all."""
     balances = BalanceTable()
-    balances.take([{"asset": "USD", "balance": Decimal("10.5")}], True, 0, 0)
+    balances.apply([{"asset": "USD", "balance": Decimal("10.5")}], True, 0, 0)
     balances.begin(0)
     balances.numbered(1)
-    balances.take([{"asset": "BTC", "balance": 2, "amount": 2}], False, 0, 1)
+    balances.apply([{"asset": "BTC", "balance": 2, "amount": 2}], False, 0, 1)
     assert balances.totals == {"USD": Decimal("10.5"), "BTC": Decimal(2)}
     balances.leave(BookState.STALE, "cut", 2)
-    balances.take([{"asset": "USD", "balance": Decimal("9")}], True, 0, 3)
+    balances.apply([{"asset": "USD", "balance": Decimal("9")}], True, 0, 3)
 
     assert balances.totals == {"USD": Decimal(9)}
     assert balances.diffs[-1].changed == ("USD",)
@@ -245,7 +245,7 @@ def test_strange_items_are_left_out() -> None:
         {"order_id": "OA", "last_qty": "x", "exec_type": "trade", "exec_id": "T1", "fees": "none"},
         {"order_id": "OA", "order_status": "a_new_word", "brand_new": {"deep": [1, 2]}, "cum_qty": "0.1"},
     ]
-    orders.take(strange, False, 0, 2)
+    orders.apply(strange, False, 0, 2)
 
     assert orders.strange == 2
     assert orders.records["OA"].order().status == "a_new_word"
@@ -259,7 +259,7 @@ def test_recorded_messages_go_into_the_tables(captures: Path) -> None:
         raw = json.dumps(recorded["data"], default=float).encode()
         items = decode_items(raw)
         target: Any = orders if recorded["channel"] == "executions" else balances
-        target.take(items, recorded.get("type") == "snapshot", 0.0, 1.0)
+        target.apply(items, recorded.get("type") == "snapshot", 0.0, 1.0)
         for item in items:
             seen += 1
             if recorded["channel"] == "executions":
@@ -302,13 +302,13 @@ def test_what_is_no_list_of_objects_is_malformed(raw: bytes) -> None:
 def test_an_end_without_a_status_ends_the_order() -> None:
     """``order_status`` is not promised in every report; and what has ended does not come back."""
     orders = OrderTable()
-    orders.take([], True, 0.0, 0.0)
+    orders.apply([], True, 0.0, 0.0)
     orders.begin(0.0)
     new = {"order_id": "OA", "exec_type": "new", "order_status": "new", "timestamp": "2026-01-05T10:00:00Z"}
-    orders.take([new], False, 0.0, 1.0)
-    orders.take([{"order_id": "OA", "exec_type": "canceled"}], False, 0.0, 2.0)
+    orders.apply([new], False, 0.0, 1.0)
+    orders.apply([{"order_id": "OA", "exec_type": "canceled"}], False, 0.0, 2.0)
     assert orders.records["OA"].status == "canceled"
-    orders.take([{**new, "exec_type": "status"}], False, 0.0, 3.0)
+    orders.apply([{**new, "exec_type": "status"}], False, 0.0, 3.0)
     assert orders.records["OA"].status == "canceled"
 
 
@@ -329,7 +329,7 @@ def test_a_fill_does_not_tell_when_its_order_was_placed() -> None:
         "order_status": "new",
         "timestamp": "2026-01-05T10:00:00Z",
     }
-    orders.take([fill, placed], True, 0.0, 0.0)
+    orders.apply([fill, placed], True, 0.0, 0.0)
 
     assert orders.records["OA"].order().created == "2026-01-05T10:00:00Z"
 
@@ -348,7 +348,7 @@ def test_exact_whatever_the_callers_context() -> None:
         }
         for index in range(3)
     ]
-    orders.take(fills, True, 0.0, 0.0)
+    orders.apply(fills, True, 0.0, 0.0)
     with localcontext() as context:
         context.prec = 3
         order = orders.records["OA"].order()
@@ -359,8 +359,8 @@ def test_exact_whatever_the_callers_context() -> None:
 def test_rest_that_lags_behind_does_not_open_an_order() -> None:
     """A fresh snapshot has it no more: it has ended, and is unknown until REST knows that, too."""
     orders = OrderTable()
-    orders.take([{"order_id": "OA", "exec_type": "new", "order_status": "new"}], True, 0.0, 0.0)
-    orders.take([], True, 1.0, 1.0)
+    orders.apply([{"order_id": "OA", "exec_type": "new", "order_status": "new"}], True, 0.0, 0.0)
+    orders.apply([], True, 1.0, 1.0)
     orders.settle("OA", {"status": "open", "vol": "1"}, 2.0, 2.0)
     assert orders.records["OA"].status == "unknown"
     assert list(orders.unsettled) == ["OA"]
@@ -372,7 +372,7 @@ def test_numbers_of_balances() -> None:
     """Kraken mixes numbers and texts; what is neither is left out, and counted."""
     balances = BalanceTable()
     items = [{"asset": "USD", "balance": "1.50"}, {"asset": "BTC", "balance": None}]
-    balances.take(items, True, 0.0, 0.0)
+    balances.apply(items, True, 0.0, 0.0)
 
     assert balances.totals == {"USD": Decimal("1.50")}
     assert balances.strange == 1

@@ -17,8 +17,8 @@ def test_watchdog_that_was_late_waits_an_interval() -> None:
     calls: list = []
     done = threading.Event()
 
-    class Checked:
-        def check(self, now: float, judge: bool) -> None:
+    class Visited:
+        def visit(self, now: float, judge: bool) -> None:
             calls.append((now, judge))
             if len(calls) == 1:
                 time.sleep(1.0)  # the watchdog itself is held up
@@ -27,7 +27,7 @@ def test_watchdog_that_was_late_waits_an_interval() -> None:
             else:
                 done.set()
 
-    watchdog = Watchdog([Checked()], 0.3)
+    watchdog = Watchdog([Visited()], 0.3)
     watchdog.start()
     watchdog.wake()
     assert done.wait(WAIT)
@@ -41,13 +41,13 @@ def test_watchdog_that_was_late_waits_an_interval() -> None:
 def test_watchdog_does_not_spin(client: SpotWSClient) -> None:
     """While another thread holds the line for sending, the watchdog comes back at its next tick."""
     connection: Any = client.trades(S)._connection
-    visits, real = [], connection.check
+    visits, real = [], connection.visit
 
     def counted(now: float, judge: bool) -> None:
         visits.append(now)
         real(now, judge)
 
-    connection.check = counted
+    connection.visit = counted
     with connection._room.transport._send_lock:
         connection._wake_watchdog()
         threading.Event().wait(0.5)

@@ -23,7 +23,7 @@ from .dispatcher import Dispatcher
 from .locks import new_lock
 from .rest import Rest
 from .streams import Decode, Stream
-from .watchdog import Checked, Watchdog
+from .watchdog import Visited, Watchdog
 from .worker import Worker
 
 PUBLIC, PRIVATE, LEVEL3 = "public", "private", "level3"
@@ -58,8 +58,8 @@ class Engine:
         self._context = context
         self._rest = rest
         self._lock = new_lock("engine")
-        self._checked: List[Checked] = [self]
-        self._watchdog = Watchdog(self._checked, timing.tick)
+        self._visited: List[Visited] = [self]
+        self._watchdog = Watchdog(self._visited, timing.tick)
         self._rate = rate
         self._worker: Optional[Worker] = None
         self.abandoned = False
@@ -92,7 +92,7 @@ class Engine:
             if not self.running:
                 raise ClientClosed("the client was closed meanwhile")
             connection = self.connections[kind] = self._make(kind)
-            self._checked.append(connection)
+            self._visited.append(connection)
             connection.start()
         return connection
 
@@ -120,7 +120,7 @@ class Engine:
         """Whether any connection ever was open."""
         return any(connection.worked for connection in self.connections.values())
 
-    def check(self, now: float, judge: bool) -> None:
+    def visit(self, now: float, judge: bool) -> None:
         """The watchdog's visit: has the client been dropped?"""
         if self.abandoned:
             self.stop(1.0)

@@ -45,7 +45,7 @@ class HttpCall:
         """It was cut because the client is being closed."""
         self._ended = Event()
 
-    def check(self) -> None:
+    def raise_if_cut(self) -> None:
         """Raise OSError if it was cut, or is over; nothing may be sent after that."""
         if not self.why and self.deadline is not None and time.monotonic() >= self.deadline:
             self.why = LATE
@@ -120,7 +120,7 @@ class Http:
             for name in hidden:
                 response.request.headers.pop(name, None)
             text = _read(response, call)
-            call.check()  # what was read may be the half that came before the cut
+            call.raise_if_cut()  # what was read may be the half that came before the cut
             return response, text
         except (requests.RequestException, OSError, ValueError) as error:
             failure = error if isinstance(error, KrakenError) else _translated(error, call, what, url)
@@ -182,7 +182,7 @@ class Http:
 def _read(response: Any, call: HttpCall) -> bytes:
     pieces, size = [], 0
     for piece in response.iter_content(_PIECE):
-        call.check()
+        call.raise_if_cut()
         size += len(piece)
         if size > MAX_BODY:
             raise ValueError("the answer is too big")
@@ -224,7 +224,7 @@ def _mine(connection: Any) -> None:
     call: Optional[HttpCall] = getattr(_local, "call", None)
     if call is not None:
         call.connection = connection
-        call.check()
+        call.raise_if_cut()
 
 
 def _new_session(proxy: Optional[Proxy]) -> Any:

@@ -16,17 +16,17 @@ from .waiting import Event
 log = logging.getLogger("kraken_sync")
 
 
-class Checked(Protocol):
+class Visited(Protocol):
     """What a watchdog looks after."""
 
-    def check(self, now: float, judge: bool) -> None:
+    def visit(self, now: float, judge: bool) -> None:
         """Send what is due; if ``judge``, abort a dead connection."""
 
 
 class Watchdog:
-    """Calls ``check`` on each connection, at every tick and whenever it is woken."""
+    """Calls ``visit`` on each connection, at every tick and whenever it is woken."""
 
-    def __init__(self, connections: Sequence[Checked], tick: float) -> None:
+    def __init__(self, connections: Sequence[Visited], tick: float) -> None:
         self._connections = connections
         self._tick = tick
         self._wake = Event()
@@ -60,6 +60,6 @@ class Watchdog:
             last = now
             for connection in self._connections:
                 try:
-                    connection.check(now, now >= judge_after)
+                    connection.visit(now, now >= judge_after)
                 except Exception:
                     log.exception("the watchdog failed to check %s", connection)

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 from ..core.session import book_views
 from ..core.session.book_views import book_key
 from ..core.session.entry import PendingAck
-from ..core.wire.channels import ChannelParams, check
+from ..core.wire.channels import ChannelParams, channel_params
 from ..errors import BookNotLive, KrakenError, ReplyTimeout, SubscriptionRefused
 from ..io.connection.connection import Connection
 from ..io.connection.holders import BookHolder
@@ -119,7 +119,7 @@ class MarketData:
         if not isinstance(pair, str):
             raise TypeError(f"pair must be a string such as 'BTC/USD', not {pair!r:.80}")
         deadline, started = deadline_of(timeout), time.monotonic()
-        wanted = check({"channel": "book", "symbol": pair, "depth": depth})
+        wanted = channel_params({"channel": "book", "symbol": pair, "depth": depth})
         connection = self._runtime.public(timeout)
         wanted = self.spelled(wanted, deadline)
         assert wanted.symbols is not None

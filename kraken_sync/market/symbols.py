@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import msgspec
 
 from ..core.orders.pair_rules import PairRules, of_asset_pair, of_instrument
-from ..core.wire.channels import check
+from ..core.wire.channels import channel_params
 from ..core.wire.error_texts import NO_SUCH_PAIR
 from ..core.wire.symbols import SymbolTable, modern_pair, spelled
 from ..errors import ClientClosed, KrakenError, SubscriptionRefused, UnknownSymbol, did_you_mean
@@ -189,7 +189,7 @@ class SymbolLookup:
 
 
 def _fetch(connection: Connection, deadline: float) -> List[_Pair]:
-    wanted = check({"channel": "instrument"})
+    wanted = channel_params({"channel": "instrument"})
     stream = Stream("the table of symbols", bytes, 1000, "drop_oldest", wanted.keys())
     try:
         connection.subscriptions.subscribe(wanted, deadline, stream=stream, kind=LOOKUP)

@@ -13,7 +13,7 @@ from ..core.orders.order import Order
 from ..core.orders.tables import BalanceTable, Diff, OrderTable
 from ..core.session import account_views
 from ..core.session.account_views import TableOf
-from ..core.wire.channels import check
+from ..core.wire.channels import channel_params
 from ..core.wire.symbols import modern_asset
 from ..errors import AccountNotLive, OrderEnded, ReplyTimeout
 from ..io.connection.connection import Connection
@@ -85,7 +85,7 @@ class _View(Mapping[str, Value], Generic[Value]):
         """How much it holds, for people."""
 
     def _subscribe(self, connection: Connection, deadline: Optional[float]) -> None:
-        wanted = check({"channel": self.channel})
+        wanted = channel_params({"channel": self.channel})
         if not connection.read(lambda session: account_views.is_subscribed(session, wanted)):
             connection.subscriptions.subscribe(wanted, deadline, holder=object(), kind=TABLE)
 

@@ -40,7 +40,7 @@ class BookSync(Freshness):
         self.refused = False
         """The exchange ended the subscription."""
 
-    def take(self, data: BookData, snapshot: bool, now: float) -> Verdict:
+    def apply(self, data: BookData, snapshot: bool, now: float) -> Verdict:
         """Apply one message if it can be applied, and judge it."""
         if not snapshot and self.state is not BookState.LIVE:
             return Verdict.IGNORED

@@ -78,7 +78,7 @@ class Table(Freshness, ABC):
             self.state, self.reason, self.blind = BookState.SYNCING, f"not subscribed: {reason}", False
 
     @abstractmethod
-    def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
+    def apply(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
         """Apply a message. ``asked_at``: when the snapshot's subscription was confirmed."""
 
     @property
@@ -108,8 +108,8 @@ class OrderTable(Table):
         """OrderTable that were acknowledged (then), and of which no report has come yet."""
         self._closed: Dict[str, None] = {}
 
-    def take(self, reports: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
-        """See :meth:`Table.take`."""
+    def apply(self, reports: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
+        """See :meth:`Table.apply`."""
         if not snapshot:
             for report in reports:
                 self._merge(report, now)
@@ -237,7 +237,7 @@ class BalanceTable(Table):
         self.totals: Mapping[str, Decimal] = {}
         """Replaced with every message, never changed: whoever has read it may keep it."""
 
-    def take(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
+    def apply(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
         """Apply a message; each item states a new total."""
         found: Dict[str, Decimal] = {}
         for item in items:

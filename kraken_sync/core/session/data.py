@@ -40,11 +40,11 @@ class DataFrames:
         self._rate = rate
         self._plain: Dict[Key, Received] = {}
 
-    def take(self, envelope: Envelope, frame: bytes, now: float) -> Received:
+    def receive(self, envelope: Envelope, frame: bytes, now: float) -> Received:
         """A frame of any channel. Raises MalformedFrame."""
         channel = envelope.channel
         if channel == "book":
-            return self.take_book(frame, now)
+            return self.receive_book(frame, now)
         if self._private and channel in ("executions", "balances"):
             return self._account_frame(envelope, now)
         if not isinstance(channel, str):
@@ -62,7 +62,7 @@ class DataFrames:
                 notes += gap_over(entry, now)  # data may come before their acknowledgement
         return Received(tuple(keys), notes, hidden=bool(keys) and not shown)
 
-    def take_book(self, frame: bytes, now: float) -> Received:
+    def receive_book(self, frame: bytes, now: float) -> Received:
         """A frame of the book channel. Raises MalformedFrame."""
         message = messages.decode_book(frame)
         snapshot = message.type == "snapshot"
@@ -84,7 +84,7 @@ class DataFrames:
         self._counters.book_messages += 1
         if entry.sync is None:
             return Received((key,), gap_over(entry, now))
-        verdict = entry.sync.take(data, snapshot, now)
+        verdict = entry.sync.apply(data, snapshot, now)
         if verdict is Verdict.VERIFIED:
             self._counters.verified += 1
             if not snapshot:
@@ -141,7 +141,7 @@ class DataFrames:
             return Received((key,), gap_over(entry, now), hidden=entry.internal)
         if envelope.type == "snapshot":
             entry.mute = 0
-            notes = self._take(table, items, True, entry.acked_at or now, now)
+            notes = self._apply(table, items, True, entry.acked_at or now, now)
             table.begin(now)
             table.numbered(envelope.sequence)
             notes = gap_over(entry, now) + notes
@@ -156,14 +156,14 @@ class DataFrames:
         if not table.follows(envelope.sequence):
             reason = f"a message is missing: sequence {envelope.sequence} came instead of {expected}"
             return _resyncing(f"{key}: {reason}", self._resync(entry, table, reason, now))
-        notes = self._take(table, items, False, now, now)
+        notes = self._apply(table, items, False, now, now)
         return Received((key,), notes, wake=True, hidden=entry.internal)
 
-    def _take(
+    def _apply(
         self, table: Table, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float
     ) -> Tuple[Note, ...]:
         before = table.strange
-        table.take(items, snapshot, asked_at, now)
+        table.apply(items, snapshot, asked_at, now)
         if table is self._account.orders and self._rate is not None:
             self._rate.told(items, now)
         odd = table.strange - before

@@ -21,7 +21,7 @@ from ..freshness import BookState
 from ..orders.tables import Table
 from ..timing import Timing
 from ..wire.channels import Channel, Key
-from .states import DUE, TRANSITIONS, Event, State
+from .states import DUE, TRANSITIONS, Cause, State
 
 KEPT_INSTRUMENT_FRAMES = 5000
 KEPT_TRADE_FRAMES = 50
@@ -109,7 +109,7 @@ class Entry:
 
     # -- state -------------------------------------------------------------------------------
 
-    def _move(self, event: Event) -> None:
+    def _move(self, event: Cause) -> None:
         allowed = TRANSITIONS[self.state]
         assert event in allowed, f"{self.key}: {event.value!r} cannot happen while {self.state.value!r}"
         self.state = allowed[event]
@@ -152,19 +152,19 @@ class Entry:
 
     def want_again(self, params: Mapping[str, Any], req_id: Optional[int]) -> None:
         """It is being left, and somebody wants it again."""
-        self._move(Event.WANTED_AGAIN)
+        self._move(Cause.WANTED_AGAIN)
         self.next_params, self.next_id = dict(params), req_id
 
     def renew(self, not_before: float, params: Optional[Mapping[str, Any]] = None) -> None:
         """Unsubscribe and subscribe again, for a fresh snapshot or other parameters."""
         if self.state is State.WANTED:
-            self._move(Event.RENEWED)
+            self._move(Cause.RENEWED)
             self.params = dict(params or self.params)
             self._reset_book()
             return
         if self.state not in _RENEWING:
             self.request_id = None
-        self._move(Event.RENEWED)
+        self._move(Cause.RENEWED)
         self.next_params = dict(params or self.wanted_params)
         self.not_before = not_before
 
@@ -179,7 +179,7 @@ class Entry:
         self.acked_at = self.data_at = None
         if self.state not in (*_LEAVING, *_RENEWING):
             self.request_id = None
-        self._move(Event.DROPPED)
+        self._move(Cause.DROPPED)
         if self.state is State.GONE:
             self.settle(None, leaving=True)
         if self.request_id is None:
@@ -193,19 +193,19 @@ class Entry:
             self.data_at = None
         if self.due_method == "subscribe":
             self.acked_at = None
-        self._move(Event.SENT)
+        self._move(Cause.SENT)
         self.request_id, self.first_id = req_id, None
 
     def acknowledged(self, frame: bytes, now: float) -> None:
         """The exchange has subscribed it."""
-        self._move(Event.ACKNOWLEDGED)
+        self._move(Cause.ACKNOWLEDGED)
         self.request_id, self.acked_at = None, now
         self.failures, self.token_failures, self.was_live = 0, 0, True
         self.settle(frame, leaving=False)
 
     def refused(self, error: str, frame: bytes, now: float) -> None:
         """The exchange has refused it for good."""
-        self._move(Event.REFUSED)
+        self._move(Cause.REFUSED)
         self.request_id = None
         for waiting in self.pending:
             waiting.settle(self.key, None if waiting.leaving else error)
@@ -215,7 +215,7 @@ class Entry:
 
     def retry(self, not_before: Optional[float], trouble: str = "") -> None:
         """The request is to be sent again, not before this moment."""
-        self._move(Event.RETRY)
+        self._move(Cause.RETRY)
         self.request_id = None
         if not_before is not None:
             self.not_before = not_before
@@ -225,12 +225,12 @@ class Entry:
 
     def expired(self, not_before: float) -> None:
         """No answer came in time."""
-        self._move(Event.EXPIRED)
+        self._move(Cause.EXPIRED)
         self.request_id, self.not_before = None, not_before
 
     def unsubscribed(self, frame: bytes) -> None:
         """The exchange has unsubscribed it, or never had it."""
-        self._move(Event.UNSUBSCRIBED)
+        self._move(Cause.UNSUBSCRIBED)
         self.request_id = None
         self.settle(frame, leaving=True)
         if self.state is State.WANTED:
@@ -239,7 +239,7 @@ class Entry:
     def lost(self, since: float, reason: str) -> None:
         """The connection is gone."""
         self.settle(None, leaving=True)
-        self._move(Event.LOST)
+        self._move(Cause.LOST)
         if self.state is State.GONE:
             return
         self.lapse(since, reason)

@@ -217,7 +217,7 @@ class InFlight:
         """The request with this id, whatever a peer sent as one."""
         return self._requests.get(req_id) if isinstance(req_id, int) else None
 
-    def take(self, request: Request, reply: Reply, error: str) -> None:
+    def replied(self, request: Request, reply: Reply, error: str) -> None:
         """One of its replies has come."""
         if not request.replies and not request.abandoned:
             request.refused = bool(error) and not error.startswith(ABOUT_ONE_ORDER)

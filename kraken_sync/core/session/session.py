@@ -175,7 +175,7 @@ class Session:
             self.liveness.frame_at = now
         try:
             if frame.startswith(messages.BOOK_PREFIX):
-                return self.data.take_book(frame, now)
+                return self.data.receive_book(frame, now)
             envelope = messages.decode_envelope(frame)
             if envelope.method is not None:
                 return self._reply(envelope, frame, now)
@@ -299,7 +299,7 @@ class Session:
             return _NOTHING
         if envelope.channel == "status":
             return self._status(envelope)
-        return self.data.take(envelope, frame, now)
+        return self.data.receive(envelope, frame, now)
 
     def _status(self, envelope: Envelope) -> Received:
         data = messages.decode_value(bytes(envelope.data))
@@ -325,7 +325,7 @@ class Session:
         if self.private and error.startswith(TOKEN_REFUSED):
             self._token_refused(request.sent_at if request else self.registry.sent_at(req_id))
         if request is not None:
-            return self._take_reply(request, Reply(frame, envelope), error, now)
+            return self._replied(request, Reply(frame, envelope), error, now)
         success, symbol = envelope.success is True, envelope.symbol
         if success and bytes(envelope.result).startswith(b"{"):
             result = messages.decode_value(bytes(envelope.result))
@@ -339,9 +339,9 @@ class Session:
             return _WAKE
         return self._answered(answers, now)
 
-    def _take_reply(self, request: Request, reply: Reply, error: str, now: float) -> Received:
+    def _replied(self, request: Request, reply: Reply, error: str, now: float) -> Received:
         self.clock.heard(reply.envelope.time_in, request.sent_at, now)
-        self._in_flight.take(request, reply, error)
+        self._in_flight.replied(request, reply, error)
         if isinstance(request, TradingRequest) and request.placed and not error:
             self._placed(request, reply, now)
         if not request.abandoned:

@@ -35,7 +35,7 @@ class State(enum.Enum):
     """The end: the entry is no part of the registry any more."""
 
 
-class Event(enum.Enum):
+class Cause(enum.Enum):
     """What happens to a subscription."""
 
     SENT = "request sent"
@@ -50,61 +50,61 @@ class Event(enum.Enum):
     LOST = "connection lost"
 
 
-TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
+TRANSITIONS: Mapping[State, Mapping[Cause, State]] = {
     State.WANTED: {
-        Event.SENT: State.ASKED,
-        Event.DROPPED: State.GONE,
-        Event.RENEWED: State.WANTED,
-        Event.LOST: State.WANTED,
+        Cause.SENT: State.ASKED,
+        Cause.DROPPED: State.GONE,
+        Cause.RENEWED: State.WANTED,
+        Cause.LOST: State.WANTED,
     },
     State.ASKED: {
-        Event.ACKNOWLEDGED: State.LIVE,
-        Event.REFUSED: State.GONE,
-        Event.RETRY: State.UNSURE,  # an earlier request may have been taken all the same
-        Event.EXPIRED: State.UNSURE,
-        Event.DROPPED: State.LEAVING,
-        Event.RENEWED: State.RENEWING,
-        Event.LOST: State.WANTED,
+        Cause.ACKNOWLEDGED: State.LIVE,
+        Cause.REFUSED: State.GONE,
+        Cause.RETRY: State.UNSURE,  # an earlier request may have been taken all the same
+        Cause.EXPIRED: State.UNSURE,
+        Cause.DROPPED: State.LEAVING,
+        Cause.RENEWED: State.RENEWING,
+        Cause.LOST: State.WANTED,
     },
     State.UNSURE: {
-        Event.SENT: State.ASKED,
-        Event.ACKNOWLEDGED: State.LIVE,  # the answer came late
-        Event.DROPPED: State.LEAVING,
-        Event.RENEWED: State.RENEWING,
-        Event.LOST: State.WANTED,
+        Cause.SENT: State.ASKED,
+        Cause.ACKNOWLEDGED: State.LIVE,  # the answer came late
+        Cause.DROPPED: State.LEAVING,
+        Cause.RENEWED: State.RENEWING,
+        Cause.LOST: State.WANTED,
     },
     State.LIVE: {
-        Event.DROPPED: State.LEAVING,
-        Event.RENEWED: State.RENEWING,
-        Event.LOST: State.WANTED,
+        Cause.DROPPED: State.LEAVING,
+        Cause.RENEWED: State.RENEWING,
+        Cause.LOST: State.WANTED,
     },
     State.LEAVING: {
-        Event.SENT: State.LEAVING_ASKED,
-        Event.DROPPED: State.LEAVING,
-        Event.WANTED_AGAIN: State.RENEWING,
-        Event.LOST: State.GONE,
+        Cause.SENT: State.LEAVING_ASKED,
+        Cause.DROPPED: State.LEAVING,
+        Cause.WANTED_AGAIN: State.RENEWING,
+        Cause.LOST: State.GONE,
     },
     State.LEAVING_ASKED: {
-        Event.UNSUBSCRIBED: State.GONE,
-        Event.RETRY: State.LEAVING,
-        Event.EXPIRED: State.LEAVING,
-        Event.DROPPED: State.LEAVING_ASKED,
-        Event.WANTED_AGAIN: State.RENEWING_ASKED,
-        Event.LOST: State.GONE,
+        Cause.UNSUBSCRIBED: State.GONE,
+        Cause.RETRY: State.LEAVING,
+        Cause.EXPIRED: State.LEAVING,
+        Cause.DROPPED: State.LEAVING_ASKED,
+        Cause.WANTED_AGAIN: State.RENEWING_ASKED,
+        Cause.LOST: State.GONE,
     },
     State.RENEWING: {
-        Event.SENT: State.RENEWING_ASKED,
-        Event.DROPPED: State.LEAVING,
-        Event.RENEWED: State.RENEWING,
-        Event.LOST: State.WANTED,
+        Cause.SENT: State.RENEWING_ASKED,
+        Cause.DROPPED: State.LEAVING,
+        Cause.RENEWED: State.RENEWING,
+        Cause.LOST: State.WANTED,
     },
     State.RENEWING_ASKED: {
-        Event.UNSUBSCRIBED: State.WANTED,
-        Event.RETRY: State.RENEWING,
-        Event.EXPIRED: State.RENEWING,
-        Event.DROPPED: State.LEAVING_ASKED,
-        Event.RENEWED: State.RENEWING_ASKED,
-        Event.LOST: State.WANTED,
+        Cause.UNSUBSCRIBED: State.WANTED,
+        Cause.RETRY: State.RENEWING,
+        Cause.EXPIRED: State.RENEWING,
+        Cause.DROPPED: State.LEAVING_ASKED,
+        Cause.RENEWED: State.RENEWING_ASKED,
+        Cause.LOST: State.WANTED,
     },
     State.GONE: {},
 }

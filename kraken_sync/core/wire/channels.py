@@ -139,7 +139,7 @@ class ChannelParams(NamedTuple):
         return [Key(self.channel.name, symbol, interval) for symbol in self.symbols or (None,)]
 
 
-def check(
+def channel_params(
     params: Mapping[str, Any],
     public: Sequence[str] = PUBLIC,
     private: Sequence[str] = PRIVATE,

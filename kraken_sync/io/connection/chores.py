@@ -36,7 +36,7 @@ class Served(Protocol):
 class Chore(Protocol):
     """Something that is looked after at each visit of the watchdog."""
 
-    def check(self, connection: Served, now: float) -> None:
+    def visit(self, connection: Served, now: float) -> None:
         """The visit. Does not block."""
 
     def stopping(self, connection: Served) -> None:

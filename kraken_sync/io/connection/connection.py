@@ -23,7 +23,7 @@ from ...core.session.requests import Reply, Request, TradingRequest
 from ...core.session.session import Session
 from ...core.timing import Timing
 from ...core.wire import messages
-from ...core.wire.channels import check
+from ...core.wire.channels import channel_params
 from ...core.wire.times import Clock
 from ...errors import ClientClosed, ConnectFailed, ConnectionLost, KrakenError, ReplyTimeout
 from ..dial import Endpoint
@@ -41,7 +41,7 @@ from .tokens import Tokens
 log = logging.getLogger("kraken_sync")
 
 Value = TypeVar("Value")
-_EXECUTIONS = check({"channel": "executions"})
+_EXECUTIONS = channel_params({"channel": "executions"})
 
 
 class Connection:
@@ -244,13 +244,13 @@ class Connection:
 
     # -- the watchdog's visit ----------------------------------------------------------------
 
-    def check(self, now: float, judge: bool) -> None:
+    def visit(self, now: float, judge: bool) -> None:
         """Abort a dead connection, if ``judge``; send what is due. The watchdog's thread only."""
         room = self._room
         if self._tokens is not None:
-            self._tokens.check(self, now)
+            self._tokens.visit(self, now)
         for chore in self._chores:
-            chore.check(self, now)
+            chore.visit(self, now)
         transport = room.transport
         if transport is None or room.closed:
             return

@@ -40,7 +40,7 @@ class Settling:
         self._not_before = 0.0
         self._failures = 0
 
-    def check(self, connection: Served, now: float) -> None:
+    def visit(self, connection: Served, now: float) -> None:
         """The watchdog's visit: have unsettled orders asked for."""
         silence = min(SILENCE, self._timing.ack_timeout)
         unsettled = connection.read(partial(_look, now, silence))

@@ -19,7 +19,7 @@ OnFailure = Optional[Callable[[str], Any]]
 class SwitchAlarm:
     """Watches the dead man's switch of one connection, if there is one."""
 
-    def check(self, connection: Served, now: float) -> None:
+    def visit(self, connection: Served, now: float) -> None:
         """The watchdog's visit."""
         alarm = connection.read(partial(_alarm, now))
         if alarm is not None:

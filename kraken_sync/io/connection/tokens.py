@@ -83,7 +83,7 @@ class Tokens:
             return
         connection.change(partial(_use_if_wanted, self._fetch(deadline)))
 
-    def check(self, connection: Served, now: float) -> None:
+    def visit(self, connection: Served, now: float) -> None:
         """The watchdog's visit: have a refused token replaced."""
         if now >= self._not_before and connection.read(_wants_token):
             self._worker.add(f"token of {connection.name}", partial(self._renew, connection))
