@@ -102,7 +102,7 @@ def with_session(url: str, context: Optional[ssl.SSLContext], count: int) -> flo
     transport.connect(time.monotonic() + 10)
     session.opened(time.monotonic())
     session.receive(STATUS, time.monotonic())
-    session.subscribe_book(channel_params({"channel": "book", "symbol": [SYMBOL], "depth": 10}))
+    session.subscriptions.subscribe_book(channel_params({"channel": "book", "symbol": [SYMBOL], "depth": 10}))
     session.due(time.monotonic(), 0.0, None)
     recv, receive, clock = transport.recv, session.receive, time.monotonic
     started = time.perf_counter()
@@ -135,7 +135,7 @@ def main() -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         url = f"{'ws' if options.plain else 'wss'}://localhost:{listener.getsockname()[1]}/v2"
         server = multiprocessing.get_context("fork").Process(
-            endpoint=serve, args=(listener, files, payload, READERS), daemon=True
+            target=serve, args=(listener, files, payload, READERS), daemon=True
         )
         server.start()
         readers: List[Tuple[str, Callable[..., Any]]] = [

@@ -13,6 +13,7 @@ from .client import SpotWSClient
 from .core.book.sync import BookSync, Verdict
 from .core.freshness import BookState
 from .core.session import book_views
+from .core.session.unreadable import concerned
 from .core.wire.channels import channel_params
 from .core.wire.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_envelope
 from .core.wire.numbers import fixed, scaled
@@ -233,8 +234,17 @@ class SpotOrderBookClient(SpotWSClient):
                 return []
             book = decode_book(frame)
         except MalformedFrame:
+            self._ks_missed(frame)
             return []
         return [data.symbol for data in book.data if self._ks_take(data, book.type == "snapshot")]
+
+    def _ks_missed(self, frame: bytes) -> None:
+        """An unreadable frame: the books that it may have been about wait for a fresh snapshot, as on the
+        connection, which asks for them."""
+        with self._ks_lock:
+            keys = [book_views.book_key(symbol) for symbol in self._ks_kept]
+            for key in keys if (named := concerned(frame, keys)) is None else named:
+                self._ks_kept[key.symbol or ""].sync.leave(BookState.STALE, "a message cannot be read", 0.0)
 
     def _ks_take(self, data: Any, snapshot: bool) -> bool:
         """Apply one message; True if it was verified."""

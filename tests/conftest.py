@@ -19,7 +19,9 @@ from kraken_sync.simulator import Simulator
 
 FAST = Timing(
     connect_timeout=5.0,
-    ping_interval=2.0,
+    ping_interval=0.5,
+    pong_timeout=4.0,
+    stale_after=1.5,
     silence_ping=1.0,
     silence_abort=2.5,
     ack_timeout=0.5,
@@ -32,8 +34,8 @@ FAST = Timing(
     maintenance_retry=0.1,
 )
 """Short limits, which a busy machine with two cores still keeps."""
-PINGING = dataclasses.replace(FAST, ping_interval=0.7)
-"""For tests that wait for several pings."""
+PINGING = dataclasses.replace(FAST, pong_timeout=1.4)
+"""For tests that wait for a ping to stay unanswered."""
 collect_ignore_glob = ["interop/*_peer.py"]  # scripts that the tests run
 
 CANARY_KEY = "CANARYkeyKRAKENSYNCq8w7e6r5t4y3u2i1o0p9"

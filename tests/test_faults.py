@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any, Callable
 
 import pytest
 from conftest import FAST, PINGING, WAIT, eventually
-from helpers import TRADE
+from helpers import TRADE, true_top
 from raw_server import RawServer, drain, frame, greet
 
 from kraken_sync import (
@@ -44,7 +45,7 @@ def test_silence_ends_the_connection(client: SpotWSClient, exchange: Simulator, 
     eventually(lambda: client.state is WSState.RECONNECTING)
     exchange.faults.mute, exchange.faults.refuse_connections = False, 0
 
-    assert FAST.silence_abort - 0.8 <= waited <= FAST.silence_abort + 2
+    assert FAST.stale_after - FAST.ping_interval <= waited <= FAST.stale_after + 2
     book.wait_until(lambda state: state.generation == 2, timeout=WAIT)
     assert "silent for" in client.gaps()[0]["reason"]
     assert exchange.connections == 2
@@ -198,18 +199,77 @@ def test_connection_error_object(new_client: Callable[..., SpotWSClient], exchan
     assert isinstance(caught.value, ConnectionError)
 
 
-def test_malformed_frames_are_dropped(client: SpotWSClient, exchange: Simulator) -> None:
-    """Nonsense is counted and dropped; three within ten seconds end the connection."""
-    stream = client.subscribe(TRADE)
+def test_frames_that_name_nothing_are_gaps_of_everything(client: SpotWSClient, exchange: Simulator) -> None:
+    """Books are fetched anew, streams say that something is missing; three in ten seconds end it."""
+    book, stream = client.book("BTC/USD"), client.subscribe(TRADE)
     exchange.send_text("CloudFlare WebSocket proxy restarting")
+    assert "cannot be read" in stream.get(WAIT)["data"][0]["reason"]
+    book.wait_until(lambda state: state.generation == 2, timeout=WAIT)
     exchange.send_text("[" * 5000)
     exchange.step(300, ["BTC/USD"])
-    assert stream.get(WAIT)["type"] == "update"
+    assert [stream.get(WAIT)["type"] for _ in range(2)] == ["gap", "update"]
     assert client.stats()["malformed"] == 2
-    exchange.send_text('{"channel":"book","type":"update","data":[{"symbol":5}]}')
+    assert client.stats()["reconnects"] == 0
+    exchange.send_text('{"new":1}')
     eventually(lambda: client.stats()["reconnects"] == 1)
 
-    assert "malformed" in eventually(client.gaps)[0]["reason"]
+    assert any("malformed" in gap["reason"] for gap in eventually(client.gaps))
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        lambda frame: frame[: len(frame) // 2],
+        lambda frame: frame.replace('"bids"', '"bidz"'),
+        lambda frame: frame.replace('"price"', '"prise"', 1),
+        lambda frame: re.sub(r'"checksum":(\d+)', r'"checksum":"\1"', frame),
+        lambda frame: re.sub(r'"checksum":\d+', '"checksum":null', frame),
+        lambda frame: re.sub(r',"checksum":\d+', "", frame),
+        lambda frame: frame.replace('"update"', '"updete"'),
+        lambda frame: frame.replace('"book"', '"bopk"'),
+        lambda frame: frame.replace('"data"', '"date"'),
+        lambda frame: frame.replace('"symbol":"BTC/USD"', '"symbol":7'),
+        lambda frame: re.sub(r'"qty":[\d.]+', '"qty":NaN', frame, count=1),
+    ],
+)
+def test_an_unreadable_update_is_never_passed_over(
+    client: SpotWSClient, exchange: Simulator, garbled: Callable[[str], str]
+) -> None:
+    """The update was not applied, so the book is not LIVE until a fresh snapshot; others are not touched."""
+    deep, other = client.book("BTC/USD", 100), client.book("ETH/USD")
+    before, sent = deep.snapshot(), []
+
+    def garble(frame: str) -> str:
+        if not frame.startswith('{"channel":"book","type":"update"') or "BTC/USD" not in frame:
+            return frame
+        sent.append(garbled(frame))
+        assert sent[-1] != frame
+        return sent[-1]
+
+    exchange.faults.garble = garble
+    while not sent:
+        exchange.step(1, ["BTC/USD"])
+    exchange.faults.garble = None
+    fresh = deep.wait_until(lambda state: state.generation > before.generation, timeout=WAIT)
+    assert [[tuple(level) for level in side[:10]] for side in (fresh.bids, fresh.asks)] == true_top(
+        exchange, "BTC/USD"
+    )
+    assert deep.symbol in {gap["symbol"] for gap in client.gaps()}
+    if all(word in sent[0] for word in ('"book"', '"BTC/USD"', '"data"')):
+        assert other.snapshot().generation == 1
+
+
+def test_one_symbol_never_ends_the_connection(client: SpotWSClient, exchange: Simulator) -> None:
+    """However often its frames cannot be read, other books go on."""
+    other = client.book("ETH/USD")
+    client.book("BTC/USD")
+    for _ in range(6):
+        exchange.send_text('{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[]}]}')
+    client.send_message({"method": "ping"})
+    exchange.step(50, ["ETH/USD"])
+
+    assert other.snapshot().generation == 1
+    assert exchange.connections == 1
 
 
 def test_unknown_messages_are_passed_on(client: SpotWSClient, exchange: Simulator) -> None:
@@ -223,7 +283,7 @@ def test_unknown_messages_are_passed_on(client: SpotWSClient, exchange: Simulato
         exchange.send_text(text)
         assert messages.get(WAIT) == json.loads(text)
 
-    assert client.stats()["malformed"] == 0
+    assert client.stats()["malformed"] == 1, "the one that has neither a channel nor a method"
 
 
 def test_slow_reader(client: SpotWSClient, exchange: Simulator, caplog: pytest.LogCaptureFixture) -> None:

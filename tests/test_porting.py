@@ -12,7 +12,15 @@ from typing import Any, Callable, Dict, List, Tuple
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S
 
-from kraken_sync import CredentialsMissing, SpotWSClient, SubscriptionRefused, UnknownChannel, WSState
+from kraken_sync import (
+    CredentialsMissing,
+    OrderOutcomeUnknown,
+    Outcome,
+    SpotWSClient,
+    SubscriptionRefused,
+    UnknownChannel,
+    WSState,
+)
 from kraken_sync.simulator import Simulator
 
 HERE = Path(__file__).parent
@@ -238,6 +246,45 @@ def test_a_subclass_may_have_names_of_its_own(exchange: Simulator) -> None:
         assert "CONNECTED" in repr(bot)
     assert bot.state == "CLOSED"
     assert bot.state is WSState.CLOSED
+
+
+def test_every_name_may_be_taken(exchange: Simulator) -> None:
+    """A bot's own attributes may have any public name of ours that can be set; all goes on inside."""
+
+    class Bot(SpotWSClient):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.taken = set()
+            for name in [name for name in dir(SpotWSClient) if not name.startswith("_")]:
+                try:
+                    setattr(self, name, {"mine": name})
+                    self.taken.add(name)
+                except AttributeError:
+                    pass  # the properties of python-kraken-sdk, which has them read-only, too
+
+    options = {"ws_url": exchange.ws_url, "auth_ws_url": exchange.auth_ws_url, "rest_url": exchange.rest_url}
+    bot = Bot(key=CANARY_KEY, secret=CANARY_SECRET, timing=FAST, **options)
+    ours = SpotWSClient
+    with bot:
+        assert "CONNECTED" in repr(bot)
+        book = ours.book(bot, S)
+        with ours.trades(bot, "XBT/USD", snapshot=True) as trades:
+            assert trades.get(WAIT)["symbol"] == S
+        with ours.dead_mans_switch(bot, 60) as switch:
+            assert switch.left > 50
+        exchange.faults.drop_replies = 1
+        with pytest.raises(OrderOutcomeUnknown) as caught:
+            ours.add_order(bot, **FAR, timeout=0.5)
+        assert ours.reconcile(bot, caught.value).outcome is Outcome.LIVE
+        placed = ours.add_order(bot, **FAR)
+        ours.amend_order(bot, order_id=placed["order_id"], order_qty="0.02")
+        assert ours.cancel_all(bot) == {"count": 2}
+        assert ours.request(bot, "POST", "/0/private/Balance")
+        assert ours.send_message(bot, {"method": "ping"})["method"] == "pong"
+        assert str(book.state) == "LIVE"
+    assert str(book.state) == "CLOSED"
+    assert bot.taken >= {"orders", "book", "start", "close", "subscribe", "request", "on_message", "rest"}
+    assert all(getattr(bot, name) == {"mine": name} for name in bot.taken)
 
 
 def test_no_key_given_is_no_key(exchange: Simulator) -> None:

@@ -63,7 +63,7 @@ def test_lost_ack_does_not_freeze_a_live_book() -> None:
 
 def test_old_spelling_of_the_rate_limit() -> None:
     """``{"Error": "Exceeded msg rate"}`` pauses everything as well."""
-    session = Session(Timing())
+    session = Session(Timing(ping_interval=60.0))
     session.opened(0.0)
     session.receive(b'{"channel":"status","type":"update","data":[{"system":"online"}]}', 0.0)
     session.receive(b'{"Error":"Exceeded msg rate"}', 0.0)

@@ -102,8 +102,8 @@ def test_one_of_several_symbols_ends(client: SpotWSClient, exchange: Simulator) 
         pass
 
 
-def test_malformed_frames_never_reach_the_reader(client: SpotWSClient, exchange: Simulator) -> None:
-    """What cannot be decoded is dropped and counted, in streams as well."""
+def test_frames_that_cannot_be_read_are_gaps(client: SpotWSClient, exchange: Simulator) -> None:
+    """Where a frame cannot be decoded, its readers find a gap, and it is counted."""
     messages = client.messages
     stream = client.subscribe({"channel": "ticker", "symbol": [S]})
     stream.get(WAIT)
@@ -111,8 +111,11 @@ def test_malformed_frames_never_reach_the_reader(client: SpotWSClient, exchange:
     exchange.send_text("CloudFlare WebSocket proxy restarting")
     exchange.send_text('{"channel":"ticker","type":"update","data":[{"symbol":"BTC/USD","last":5.0}]}')
 
-    assert stream.get(WAIT)["data"][0]["last"] == 5.0
-    assert stream.malformed == 1
+    found = [stream.get(WAIT) for _ in range(3)]
+    assert [one["type"] for one in found] == ["gap", "gap", "update"]
+    assert found[2]["data"][0]["last"] == 5.0
+    assert all("cannot be read" in gap["reason"] for gap in stream.gaps)
+    assert stream.malformed == 1, "the other one was no frame of this stream"
     while messages.get(WAIT).get("data", [{}])[0].get("last") != 5.0:
         pass
     assert messages.malformed == 2

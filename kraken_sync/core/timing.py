@@ -18,8 +18,13 @@ class Timing:
     """One attempt: resolving, connecting, TLS, handshake and the ``status`` message, together."""
     send_timeout: float = 5.0
     """One frame must have left within this, else its connection is given up."""
-    ping_interval: float = 5.0
-    """Between two JSON pings; two unanswered ones end the connection."""
+    ping_interval: float = 1.0
+    """Between two JSON pings. A pong proves that what was read before it is no older than its ping, so this
+    is about the largest ``age`` of a live book."""
+    pong_timeout: float = 10.0
+    """A ping that is not answered for this long ends the connection."""
+    stale_after: float = 3.0
+    """Without a fresh proof for this long a book is STALE (or twice ``ping_interval``, if that is longer)."""
     silence_ping: float = 3.0
     """Subscribed and silent for this long: ask with a ping."""
     silence_abort: float = 6.0

@@ -183,7 +183,8 @@ class Stream:
                 return self._decode(entry)
             except MalformedFrame as error:
                 self.malformed += 1
-                log.warning("%s: a frame that cannot be decoded was dropped: %s", self.name, error)
+                log.warning("%s: a frame cannot be read, and is a gap: %s", self.name, error)
+                return self._told(f"a message cannot be read: {error}", time.monotonic(), dropped=1)
 
     @property
     def gaps(self) -> List[Dict[str, Any]]:
@@ -230,23 +231,28 @@ class Stream:
         return self._latest.pop(entry) if isinstance(entry, Key) else entry
 
     def _overflow(self, lost: _Lost) -> Dict[str, Any]:
-        gap = self._lost_frame(lost)
-        self._gaps.extend(gap["data"])
+        gap = self._told("slow reader", lost.since, lost.until, lost.count)
         if self.policy == RAISE:
             raise StreamOverflow(f"{self.name}: {lost.count} messages were lost", dropped=lost.count)
         return gap
 
-    def _lost_frame(self, lost: _Lost) -> Dict[str, Any]:
+    def _told(
+        self, reason: str, since: float, until: Optional[float] = None, dropped: int = 0
+    ) -> Dict[str, Any]:
+        """The gap frame for frames that are missing here, and nowhere else; it enters ``gaps``, too."""
         symbols = {key.symbol for key in self.keys}
         channels = {key.channel for key in self.keys}
-        return gap_frame(
+        gap = gap_frame(
             channels.pop() if len(channels) == 1 else "messages",
             symbols.pop() if len(symbols) == 1 else None,
-            "slow reader",
-            wall_text(lost.since),
-            wall_text(lost.until),
-            lost.count,
+            reason,
+            wall_text(since),
+            wall_text(since if until is None else until),
+            dropped,
         )
+        with self._ready:
+            self._gaps.extend(gap["data"])
+        return gap
 
     def fork(self, error: KrakenError) -> None:
         """In a forked child: nothing can come any more, and the lock may be held for ever."""

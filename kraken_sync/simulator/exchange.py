@@ -92,7 +92,7 @@ class Exchange:
     def _send(self, peer: Peer, text: str, now: float, delay: float = 0.0) -> None:
         if not self.faults.mute:
             peer.sent_at = now
-            peer.send(text, delay)
+            peer.send(text if self.faults.garble is None else self.faults.garble(text), delay)
 
     # -- requests ----------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Callable, List, Optional, Set
 from typing import Counter as CounterType
-from typing import List, Optional, Set
 
 
 class Faults:
@@ -26,6 +26,8 @@ class Faults:
         """Symbol -> how many of its next subscriptions are acknowledged but get no data."""
         self.mute = False
         """Nothing at all is sent, on any connection; the connections stay."""
+        self.garble: Optional[Callable[[str], str]] = None
+        """Every message passes through this before it leaves: what it returns is sent."""
         self.no_status = False
         """The greeting is not sent."""
         self.drop_acks = 0
@@ -93,6 +95,7 @@ _NAMES = (
     "skip_update",
     "no_snapshot",
     "mute",
+    "garble",
     "no_status",
     "drop_acks",
     "ack_delay",

@@ -88,8 +88,10 @@ class Table(Freshness, ABC):
 
     def follows(self, sequence: Any) -> bool:
         """Whether an update is the next one."""
-        if not isinstance(sequence, int) or not self._sequence:
-            return True  # without numbers there is nothing to check
+        if not self._sequence:
+            return True  # the snapshot had no number, so there is nothing to check
+        if not isinstance(sequence, int):
+            return False
         expected, self._sequence = self._sequence + 1, sequence
         return sequence == expected
 

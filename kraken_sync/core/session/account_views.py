@@ -1,6 +1,7 @@
-"""What a session tells of the account, as frozen values. Every function requires holding the session's lock.
+"""Questions about the account that are put to a session, answered as frozen values.
 
-Facades hand these to ``Connection.read()`` and ``Connection.wait()``; they never see the session itself.
+Facades pass these functions to ``Connection.read()`` and ``Connection.wait()``, which run them with the lock
+held. Facades never see the session itself. Every function requires holding the session's lock.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ TableOf = Callable[[Session], Any]
 
 
 def order_table(session: Session) -> OrderTable:
-    """The account's orders."""
+    """Return the table of the account's orders."""
     return session.account.orders
 
 
 def balance_table(session: Session) -> BalanceTable:
-    """The account's balances."""
+    """Return the table of the account's balances."""
     return session.account.balances
 
 
@@ -33,37 +34,37 @@ class TableStatus(NamedTuple):
 
     live: bool
     blind: bool
-    """It was up to date, is still wanted, and is not up to date now."""
+    """The table was up to date, is still wanted, and is not up to date now."""
     state: str
     reason: str
     begun: bool
-    """Whether it ever had a snapshot."""
+    """Whether the table has ever had a snapshot."""
 
 
 def table_status(session: Session, table_of: TableOf) -> TableStatus:
-    """Whether a table is up to date, and why not."""
+    """Return whether a table is up to date, and why not."""
     table: Table = table_of(session)
     return TableStatus(table.live, table.blind, str(table.state), table.reason, bool(table.generation))
 
 
 def is_live(session: Session, table_of: TableOf) -> bool:
-    """Whether a table is up to date."""
+    """Return whether a table is up to date."""
     return bool(table_of(session).live)
 
 
 def diffs(session: Session, table_of: TableOf) -> List[Diff]:
-    """What fresh snapshots have changed, oldest first."""
+    """Return what fresh snapshots have changed, oldest first."""
     return list(table_of(session).diffs)
 
 
 def is_subscribed(session: Session, wanted: ChannelParams) -> bool:
-    """Whether a table's subscription is live."""
+    """Return whether the subscription that feeds a table is acknowledged."""
     entry = session.registry.entries.get(wanted.keys()[0])
     return entry is not None and entry.table is not None and entry.live
 
 
 class TableValue(NamedTuple):
-    """What was read from a table, and what the table was worth at that moment."""
+    """A value that was read from a table, with the status of the table at that moment."""
 
     status: TableStatus
     value: Any
@@ -72,7 +73,10 @@ class TableValue(NamedTuple):
 def read_table(
     session: Session, table_of: TableOf, read: Callable[[Any], Any], stale: bool = False
 ) -> TableValue:
-    """``read(table)``, a function of this library, if the table is up to date (or ``stale`` is set)."""
+    """Return ``read(table)`` if the table is up to date or ``stale`` is set, else None, with the status.
+
+    ``read`` must be a function of this library: it runs with the lock held.
+    """
     now = table_status(session, table_of)
     return TableValue(now, read(table_of(session)) if now.live or stale else None)
 
@@ -81,64 +85,68 @@ def read_table(
 
 
 def all_orders(table: OrderTable) -> Dict[str, Order]:
-    """Every order that is known."""
+    """Return all known orders by ``order_id``."""
     return {name: record.order() for name, record in table.records.items()}
 
 
 def open_orders(table: OrderTable) -> Dict[str, Order]:
-    """The orders that can still trade, oldest first."""
+    """Return the orders that can still trade by ``order_id``, oldest first."""
     return {name: record.order() for name, record in table.records.items() if record.open}
 
 
 def order_named(session: Session, name: Optional[str]) -> Optional[Order]:
-    """The order of this ``order_id`` or ``cl_ord_id``, whatever the table is worth."""
+    """Return the order with this ``order_id`` or ``cl_ord_id``, even while the table is not up to date."""
     record = session.account.orders.find(name) if name is not None else None
     return record.order() if record is not None else None
 
 
 def newer_order(session: Session, name: str, seen: Optional[Order]) -> Optional[Order]:
-    """The order, if the table is up to date and the order is not in the very state ``seen``."""
+    """Return the order if the table is up to date and its state is not the object ``seen``, else None."""
     orders = session.account.orders
     record = orders.find(name) if orders.live else None
     order = record.order() if record is not None else None
+    # A record makes one Order per state and keeps it, so identity tells whether anything has changed.
     return None if order is seen else order
 
 
 Named = Tuple[str, Any]
-"""The kind of an id, such as ``order_id``, and the id."""
+"""The kind of an id, such as ``order_id``, and the id itself."""
 
 
 def statuses(session: Session, names: Sequence[Named]) -> List[Optional[str]]:
-    """The status of each order, None for one that is not known."""
+    """Return the status of each order; None for an order that is not known."""
     orders = session.account.orders
     found = [orders.find(name) for _, name in names]
     return [record.status if record is not None else None for record in found]
 
 
 def all_ended(session: Session, names: Sequence[Named]) -> bool:
-    """Whether the executions say of each order that it is not open any more."""
+    """Return whether the table is up to date and none of the orders can trade any more."""
     return session.account.orders.live and all(one in CLOSED for one in statuses(session, names))
 
 
 def open_with_userref(session: Session, userref: int) -> List[Named]:
-    """The open orders with this ``order_userref``; none while the table is not up to date."""
+    """Return the open orders with this ``order_userref``; none while the table is not up to date."""
     orders = session.account.orders
     found = orders.with_userref(userref) if orders.live else []
     return [("order_id", record.order_id) for record in found if record.open]
 
 
 class Known(NamedTuple):
-    """What is known of one order."""
+    """One known order, with the evidence about it."""
 
     order: Order
     created: str
-    """The exchange's time of its oldest report that is not a fill; empty if there is none."""
+    """The exchange's time of the oldest report that is not a fill (RFC 3339); empty if there is none."""
     silent: bool
-    """It was acknowledged, and no report of it has come yet."""
+    """The order was acknowledged, and no report of it has arrived yet."""
 
 
 def known_orders(session: Session, meant: Callable[[Record], bool]) -> Optional[List[Known]]:
-    """The orders for which ``meant`` (a function of this library) holds; None if the table is not live."""
+    """Return the orders for which ``meant`` is true; None if the table is not up to date.
+
+    ``meant`` must be a function of this library: it runs with the lock held.
+    """
     orders = session.account.orders
     if not orders.live:
         return None
@@ -152,7 +160,10 @@ def known_orders(session: Session, meant: Callable[[Record], bool]) -> Optional[
 def settle_orders(
     session: Session, entries: Mapping[str, Any], asked_at: float, now: float, symbol: Optional[str] = None
 ) -> List[Order]:
-    """Take over what REST says of orders, asked at ``asked_at``; returns their states after that."""
+    """Apply what REST says about orders, and return their states after that.
+
+    ``asked_at`` is when REST was asked (monotonic seconds): executions that came later win over its answer.
+    """
     orders = session.account.orders
     for order_id, entry in entries.items():
         orders.settle(order_id, entry, asked_at, now, symbol)
@@ -163,13 +174,13 @@ def settle_orders(
 
 
 def newer_totals(session: Session, seen: Optional[Mapping[str, Decimal]]) -> Optional[Mapping[str, Decimal]]:
-    """All totals, if the table is up to date and they are not the very ones that were ``seen``."""
+    """Return all totals if the table is up to date and they are another object than ``seen``, else None."""
     balances = session.account.balances
     return balances.totals if balances.live and balances.totals is not seen else None
 
 
 def status_word(status: Optional[str]) -> str:
-    """A status for people; ``unknown`` for an order that is not known."""
+    """Return a status for messages to users; ``unknown`` for an order that is not known."""
     return status if status is not None else UNKNOWN
 
 
@@ -177,10 +188,10 @@ def status_word(status: Optional[str]) -> str:
 
 
 def switch(session: Session) -> Optional[SwitchRenewals]:
-    """The switch that is renewed on this connection, if there is one."""
+    """Return the dead man's switch that is renewed on this connection, if there is one."""
     return session.switch
 
 
 def use_switch(session: Session, renewals: Optional[SwitchRenewals]) -> None:
-    """Renew this switch from now on; None to renew none."""
+    """Renew this dead man's switch from now on; None renews none."""
     session.switch = renewals

@@ -1,6 +1,7 @@
-"""What a session tells of its books, as frozen values. Every function requires holding the session's lock.
+"""Questions about books that are put to a session, answered as frozen values.
 
-Facades hand these to ``Connection.read()`` and ``Connection.wait()``; they never see the session itself.
+Facades pass these functions to ``Connection.read()`` and ``Connection.wait()``, which run them with the lock
+held. Facades never see the session itself. Every function requires holding the session's lock.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from .session import Session
 
 
 class BookStatus(NamedTuple):
-    """Whether a book is verified right now. Times are seconds."""
+    """Whether a book is verified at this moment. Times are in seconds."""
 
     state: BookState
     reason: str
     since: Optional[float]
-    """When it was last proven (monotonic); None while it is LIVE, and before it ever was."""
+    """When the book was last proven current (monotonic); None while it is LIVE, and if it never was."""
     age: float
-    """Since the last proof; infinite if there never was one."""
+    """Seconds since the last proof; infinite if there never was one."""
 
 
 class BookReading(NamedTuple):
-    """One consistent state of a book: levels as integers, best first."""
+    """One consistent state of a book; levels are scaled integers, best first."""
 
     status: BookStatus
     asks: Pairs
@@ -41,20 +42,24 @@ class BookReading(NamedTuple):
 
 
 class View(NamedTuple):
-    """One facade's view of a book: the book it began with, and whether it has left it."""
+    """One facade's view of a book: the book it was made for, and whether it was unsubscribed."""
 
     sync: BookSync
     ended: bool
 
 
 def status(session: Session, view: View, now: float, failure: Optional[Exception] = None) -> BookStatus:
-    """State, reason and age of a book. ``failure`` is why the connection was given up for good."""
+    """Return the state, the reason and the age of a book.
+
+    ``failure`` is why the connection was given up for good, if it was.
+    """
     sync, ended = view
     if sync.live:
         age = session.age(now)
         state, reason = sync.state, sync.reason
-        if not ended and session.silent(now):
-            state, reason = BookState.STALE, f"no message for {age:.1f} s"
+        # Nothing writes STALE into the book while time passes, so every reader compares the times itself.
+        if not ended and session.stale(now):
+            state, reason = BookState.STALE, f"not proven for {age:.1f} s"
         if ended:
             state, reason = BookState.CLOSED, "unsubscribed"
         return BookStatus(state, reason, None, age)
@@ -69,7 +74,7 @@ def status(session: Session, view: View, now: float, failure: Optional[Exception
 def reading(
     session: Session, view: View, levels: int, now: float, failure: Optional[Exception] = None
 ) -> BookReading:
-    """The best ``levels`` of both sides, and what they are worth."""
+    """Return the best ``levels`` of both sides together with the status of the book."""
     sync, book = view.sync, view.sync.book
     asks, bids = book.top(levels)
     return BookReading(
@@ -87,28 +92,30 @@ def reading(
 
 
 Mark = Tuple[int, int]
-"""What identifies a state of a book: generation and version."""
+"""Identifies one state of a book: its generation and its version."""
 
 
 class News(NamedTuple):
-    """What became of several books since somebody last looked."""
+    """What has changed in several books since they were last read."""
 
     fresh: Sequence[int]
-    """The numbers of those that are LIVE and newer than they were."""
+    """The indexes of the books that are LIVE and have changed."""
     over: bool
-    """All of them have ended."""
+    """Whether all of the books have ended."""
     refused: Dict[str, str]
-    """Those that the exchange has ended, by symbol, with its words."""
+    """The exchange's reason for each subscription that it has ended, by symbol."""
 
 
 def news(session: Session, views: Sequence[View], seen: Sequence[Mark], now: float) -> Optional[News]:
-    """What is new of several books, or None if nothing is."""
+    """Return what is new in several books, or None if nothing is."""
     fresh: List[int] = []
     over = True
     for number, view in enumerate(views):
         sync = view.sync
         if over and not (view.ended or sync.state is BookState.CLOSED):
             over = False
+        # Compare first, and ask for the status only of books that have changed: every waiting thread runs
+        # this once per message.
         newer = (sync.generation, sync.book.version) != seen[number]
         if newer and sync.live and status(session, view, now).state is BookState.LIVE:
             fresh.append(number)
@@ -119,56 +126,56 @@ def news(session: Session, views: Sequence[View], seen: Sequence[Mark], now: flo
 
 
 class FirstSnapshot(NamedTuple):
-    """How a book came to its first snapshot of enough depth, or did not."""
+    """Whether a book has had its first snapshot of sufficient depth, and if not, why."""
 
     ready: bool
     state: BookState
     reason: str
     silence: float
-    """Seconds since the last frame of any kind."""
+    """Seconds since anything was proven."""
 
 
 def book_of(session: Session, symbol: str) -> Optional[BookSync]:
-    """The book of ``symbol``, if it is wanted."""
+    """Return the book of ``symbol``, if it is subscribed."""
     return session.subscriptions.book(symbol)
 
 
 def first_snapshot(session: Session, sync: BookSync, depth: int, now: float) -> FirstSnapshot:
-    """Whether a book is live with at least ``depth`` levels, and if not, why."""
+    """Return whether a book is live with at least ``depth`` levels, and if not, why."""
     ready = sync.live and sync.book.depth >= depth
     return FirstSnapshot(ready, sync.state, sync.reason, session.age(now))
 
 
 def decided(session: Session, sync: BookSync, depth: int) -> bool:
-    """Whether a book is live with at least ``depth`` levels, or can never be."""
+    """Return whether a book is live with at least ``depth`` levels, or has ended."""
     return (sync.live and sync.book.depth >= depth) or sync.state is BookState.CLOSED
 
 
 def resyncing(session: Session, symbol: str) -> Optional[str]:
-    """Why the book of ``symbol`` waits for its next resync, or None if it does not."""
+    """Return why the book of ``symbol`` waits for its next resync, or None if it does not."""
     sync = session.subscriptions.book(symbol)
     return sync.reason if sync is not None and sync.state is BookState.RESYNCING else None
 
 
 def live_since(session: Session, symbol: str) -> Optional[int]:
-    """The checksum of the snapshot that a live book began with; None if it is not live."""
+    """Return the checksum of the snapshot that a live book began with; None if the book is not live."""
     sync = session.subscriptions.book(symbol)
     return sync.snapshot_checksum if sync is not None and sync.live else None
 
 
 def resync(session: Session, symbols: Sequence[str], reason: str, now: float) -> None:
-    """Fetch live books anew, for somebody who has lost track of them."""
+    """Fetch live books anew, for a reader that has lost track of them."""
     for symbol in symbols:
         session.data.resync_book(symbol, reason, now)
 
 
 def book_key(symbol: str) -> Key:
-    """The key of a symbol's book."""
+    """Return the key of a symbol's book."""
     return Key("book", symbol)
 
 
 def active_subscriptions(session: Session) -> List[Dict[str, object]]:
-    """The confirmed subscriptions that somebody asked for, one dict of parameters per key."""
+    """Return the confirmed subscriptions that callers asked for, one dict of parameters per key."""
     return [
         {
             "channel": key.channel,

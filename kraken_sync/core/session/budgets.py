@@ -1,10 +1,10 @@
 """How often the exchange may be asked: requests on one connection, and attempts to connect.
 
 Sources: Kraken, "Spot WebSocket introduction"
-(https://docs.kraken.com/exchange/guides/websockets/introduction): about 150 connection attempts per address
-in a rolling ten minutes, then a ban of ten minutes. Kraken, "WebSocket API FAQ"
-(https://support.kraken.com/articles/360022326871-kraken-websocket-api-frequently-asked-questions): a
-message rate per connection without a published number, answered with ``Exceeded msg rate``.
+(https://docs.kraken.com/exchange/guides/websockets/introduction): about 150 connection attempts per IP
+address in a rolling ten minutes; more than that bans the address for ten minutes. Kraken, "WebSocket API FAQ"
+(https://support.kraken.com/articles/360022326871-kraken-websocket-api-frequently-asked-questions): a message
+rate per connection without a published number; too many messages are answered with ``Exceeded msg rate``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Deque
 
 
 class TokenBucket:
-    """At most ``burst`` at once and ``rate`` a second in the long run."""
+    """A limit of ``burst`` requests at once and ``rate`` requests per second on average."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self.rate = rate
@@ -24,7 +24,7 @@ class TokenBucket:
         self._paused_until: float = float("-inf")
 
     def take(self, now: float) -> bool:
-        """Take one if there is one."""
+        """Take one token and return True, or return False if there is none."""
         if now < self._paused_until:
             return False
         if self._filled != float("-inf"):
@@ -36,16 +36,18 @@ class TokenBucket:
         return True
 
     def pause(self, until: float) -> None:
-        """Nothing before ``until``, and no burst after it."""
+        """Refuse everything before ``until`` (monotonic seconds), and allow no burst after it."""
         self._paused_until = max(self._paused_until, until)
+        # A full bucket after the pause would repeat the burst that the exchange has just refused.
         self._tokens = min(self._tokens, 1.0)
         self._filled = max(self._filled, until)
 
 
 class ConnectionBudget:
-    """At most ``attempts`` in any ``window`` seconds; the exchange bans for more.
+    """A limit of ``attempts`` connection attempts in any ``window`` seconds.
 
-    Not thread-safe: the owner serialises.
+    The default stays below the 150 after which the exchange bans an address, as Kraken's own command line
+    tool does, because other programs may share the address. Not thread-safe: the owner serialises.
     """
 
     def __init__(self, attempts: int = 120, window: float = 600.0) -> None:
@@ -64,5 +66,5 @@ class ConnectionBudget:
 
     @property
     def used(self) -> int:
-        """Attempts in the window, as of the last call of :meth:`wait`."""
+        """The number of attempts in the window, as of the last call of :meth:`wait`."""
         return len(self._taken)

@@ -1,7 +1,7 @@
-"""What data frames mean: for books, for the account's tables, for streams.
+"""What data frames mean for books, for the account's tables and for streams.
 
-A frame counts only for what is wanted; a book that does not verify, and a table of which a message is
-missing, are fetched anew.
+Frames count only for subscriptions that are wanted. A book that fails its checksum, and a table that misses a
+message, are fetched again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from ..wire.messages import BookData, Envelope, MalformedFrame
 from .entry import Entry
 from .events import Counters, Gap, Note, Notice, Received
 from .registry import Registry
+from .unreadable import garbled_channel
 
 _NOTHING = Received()
 
 
 class DataFrames:
-    """The data of one connection and its successors. ``now`` is monotonic seconds."""
+    """The data of one connection and of those that replace it. ``now`` is in monotonic seconds."""
 
     def __init__(
         self,
@@ -41,14 +42,16 @@ class DataFrames:
         self._plain: Dict[Key, Received] = {}
 
     def receive(self, envelope: Envelope, frame: bytes, now: float) -> Received:
-        """A frame of any channel. Raises MalformedFrame."""
+        """Process a frame of any channel. Raises MalformedFrame."""
         channel = envelope.channel
         if channel == "book":
             return self.receive_book(frame, now)
+        if not isinstance(channel, str) or garbled_channel(channel, self._registry.entries):
+            raise MalformedFrame(f"its channel is {channel!r:.40}")
         if self._private and channel in ("executions", "balances"):
             return self._account_frame(envelope, now)
-        if not isinstance(channel, str):
-            return _NOTHING
+        if channel in CHANNELS and envelope.type not in ("snapshot", "update"):
+            raise MalformedFrame(f"its type is {envelope.type!r:.40}")
         keys: List[Key] = []
         notes: Tuple[Note, ...] = ()
         shown = False
@@ -63,11 +66,14 @@ class DataFrames:
         return Received(tuple(keys), notes, hidden=bool(keys) and not shown)
 
     def receive_book(self, frame: bytes, now: float) -> Received:
-        """A frame of the book channel. Raises MalformedFrame."""
+        """Process a frame of the ``book`` channel. Raises MalformedFrame."""
         message = messages.decode_book(frame)
         snapshot = message.type == "snapshot"
+        # The documentation promises exactly one element; several are handled, but slowly.
         if len(message.data) == 1:
             return self._book(message.data[0], snapshot, now)
+        if not message.data:
+            raise MalformedFrame("it has no data")
         parts = [self._book(data, snapshot, now) for data in message.data]
         return Received(
             tuple(dict.fromkeys(key for part in parts for key in part.keys)),
@@ -91,6 +97,7 @@ class DataFrames:
                 return self._received(key)
             entry.data_at, entry.mute, entry.was_fed = now, 0, True
             return Received((key,), gap_over(entry, now), wake=True)
+        # Without a verified state the frame is not delivered: a reader of frames builds its own book.
         if verdict is Verdict.MISMATCHED:
             self._counters.mismatched += 1
             delay = self._resync(entry, entry.sync, "checksum mismatch", now)
@@ -99,23 +106,43 @@ class DataFrames:
         return _NOTHING
 
     def _received(self, key: Key) -> Received:
-        """The plain outcome of a verified update, made once for each key."""
+        """Return the outcome of a verified update; one object per key, since this runs for nearly every
+        frame.
+        """
         plain = self._plain.get(key)
         if plain is None:
             plain = self._plain[key] = Received((key,), wake=True)
         return plain
 
     def resync_book(self, symbol: str, reason: str, now: float) -> None:
-        """Fetch a live book anew, for somebody who has lost track of it; readers are told as of a
-        mismatch."""
+        """Fetch a live book again, for a reader that has lost track of it."""
         entry = self._registry.entries.get(Key("book", symbol))
         if entry is None or entry.sync is None or not entry.live:
             return
         self._resync(entry, entry.sync, reason, now)
 
+    def missed(self, keys: List[Key], reason: str, since: float, now: float) -> Tuple[Note, ...]:
+        """Handle a lost message that may belong to any of ``keys``.
+
+        Books and tables are fetched again; for other subscriptions the result tells the gap.
+        """
+        notes: List[Note] = []
+        for key in keys:
+            entry = self._registry.entries.get(key)
+            if entry is None or not entry.takes_data:
+                continue
+            copy = entry.sync or entry.table
+            if copy is not None:
+                self._resync(entry, copy, reason, now)
+            elif entry.was_live or entry.was_fed:
+                notes.append(Gap(key, reason, since, now))  # a new snapshot would not contain it
+        return tuple(notes)
+
     def _resync(self, entry: Entry, standing: Freshness, reason: str, now: float) -> float:
-        """Fetch a snapshot anew; returns in how many seconds."""
+        """Fetch a snapshot again, and return in how many seconds."""
         entry.lapse(now, reason)
+        # The delay grows with each resync, so that data that never verify do not become a resubscribe
+        # storm.
         delay = standing.resync_delay(now)
         standing.leave(BookState.RESYNCING, reason, now)
         self._counters.resyncs += 1
@@ -128,19 +155,16 @@ class DataFrames:
         if entry is None or not entry.takes_data:
             return _NOTHING
         table = entry.table
-        try:
-            items = decode_items(bytes(envelope.data))
-        except MalformedFrame as error:
-            if table is None or not table.live:
-                raise
-            self._counters.malformed += 1
-            reason = f"a message cannot be read: {error}"
-            return _resyncing(f"{key}: {reason}", self._resync(entry, table, reason, now))
+        items = decode_items(bytes(envelope.data))
+        if envelope.type not in ("snapshot", "update"):
+            raise MalformedFrame(f"its type is {envelope.type!r:.40}")
         entry.data_at, entry.was_fed = now, True
         if table is None:
             return Received((key,), gap_over(entry, now), hidden=entry.internal)
         if envelope.type == "snapshot":
             entry.mute = 0
+            # The snapshot is at least as new as the acknowledgement: what was heard of an order before
+            # that is older.
             notes = self._apply(table, items, True, entry.acked_at or now, now)
             table.begin(now)
             table.numbered(envelope.sequence)
@@ -148,8 +172,9 @@ class DataFrames:
             received = Received((key,), notes, wake=True, pump=True, hidden=entry.internal)
             if not entry.extra or entry.params.get("snap_trades"):
                 return received
-            shown = [item for item in items if item.get("exec_type") != "trade"]  # as it was asked for
+            shown = [item for item in items if item.get("exec_type") != "trade"]  # the library added snap_trades
             return received._replace(frame=messages.account_snapshot(key.channel, shown, envelope.sequence))
+        # Readers of frames get it, but the table waits for its snapshot.
         if not table.live:
             return Received((key,), wake=True, hidden=entry.internal)
         expected = table.expected
@@ -170,28 +195,35 @@ class DataFrames:
         return (Notice("WARNING", f"client.{table.name}: {odd} items cannot be understood"),) if odd else ()
 
     def _keys(self, channel: str, envelope: Envelope) -> List[Key]:
-        plain = Key(channel)
-        if plain in self._registry.entries or not bytes(envelope.data).startswith(b"["):
+        """The subscriptions that a frame belongs to. Raises MalformedFrame if that cannot be told."""
+        plain, known = Key(channel), CHANNELS.get(channel)
+        data = bytes(envelope.data)
+        if known is not None and not data:
+            raise MalformedFrame("it has no data")
+        if plain in self._registry.entries or (known is not None and not known.symbols):
             return [plain]
+        if known is None and not data.startswith(b"["):
+            return [plain]  # a channel that is new to us has a form of its own
         try:
-            items = messages.decode_routing(bytes(envelope.data))
+            items = messages.decode_routing(data)
         except MalformedFrame:
-            if channel in CHANNELS:
+            if known is not None:
                 raise
-            return [plain]  # a channel that is new to us may look as it likes
+            return [plain]
         found: Dict[Key, None] = {}
         for item in items:
-            if not isinstance(item.symbol, (str, type(None))) or not isinstance(
-                item.interval, (int, type(None))
-            ):
-                raise MalformedFrame("a symbol or interval of a strange type")
             interval = item.interval if channel == "ohlc" else None
-            found[Key(channel, item.symbol, interval)] = None
+            if known is not None and not (
+                isinstance(item.symbol, str) and (channel != "ohlc" or type(interval) is int)
+            ):
+                raise MalformedFrame("an item without a symbol, or without its interval")
+            if isinstance(item.symbol, (str, type(None))):
+                found[Key(channel, item.symbol, interval)] = None
         return list(found)
 
 
 def gap_over(entry: Entry, now: float) -> Tuple[Note, ...]:
-    """What is to be told when a entry is live again: that something is missing, if it is."""
+    """End the gap of an entry that is live again, and return the note about it."""
     if entry.gap is None:
         return ()
     (since, reason), entry.gap = entry.gap, None

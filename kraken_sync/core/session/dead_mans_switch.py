@@ -1,7 +1,8 @@
 """When to renew the dead man's switch, and when to raise the alarm. Times are monotonic seconds.
 
-Source: Kraken, "cancel_after" page: the exchange cancels all orders of the account ``timeout`` seconds after
-the last ``cancel_all_orders_after``; recommended are 60 s, renewed every 15 to 30 s; 0 disarms.
+Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/cancel_after: the exchange cancels
+all orders of the account ``timeout`` seconds after the last ``cancel_all_orders_after`` request. It
+recommends a timeout of 60 seconds, renewed every 15 to 30 seconds; a timeout of 0 disarms.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from .requests import Request
 
 
 class SwitchRenewals:
-    """The renewals of one switch.
+    """The renewals of one dead man's switch. Not thread-safe, except for :meth:`feed`.
 
     Args:
-        timeout: seconds after which the exchange cancels, if not renewed.
-        stuck_after: stop renewing when :meth:`feed` was not called for so long; None to renew anyway.
-        armed_at: when it was armed by hand, and the owner was alive.
-        on_failure: what the owner wants to be called when renewals fail; only kept here.
+        timeout: seconds after which the exchange cancels all orders, if the switch is not renewed.
+        stuck_after: seconds without a call of :meth:`feed` after which renewing stops; None to always renew.
+        armed_at: when the owner armed the switch.
+        on_failure: the owner's callback for failing renewals; only kept here.
     """
 
     def __init__(
@@ -33,43 +34,49 @@ class SwitchRenewals:
         self.stuck_after = stuck_after
         self.on_failure = on_failure
         self.failure = ""
-        """Why the last renewal failed; empty while all is well."""
+        """Why the last renewal failed; empty if it succeeded."""
         self.alarmed = False
-        """Whether the alarm of this episode was raised."""
+        """Whether the alarm has been raised since the last successful renewal."""
+        # A third of the timeout: with 60 s that is the middle of the recommended 15 to 30 s, and one
+        # renewal may be lost without any harm.
         self._interval = timeout / 3
         self._fed_at = self._asked_at = self._armed_at = armed_at
         self._requests: List[Request] = []
         self._failures = 0
 
     def feed(self, now: float) -> None:
-        """The owner is alive."""
+        """Note that the owner is alive."""
         self._fed_at = now
 
     def stuck(self, now: float) -> bool:
-        """Whether the owner has not been heard of for too long."""
+        """Return whether :meth:`feed` has not been called for more than ``stuck_after`` seconds."""
         return self.stuck_after is not None and now - self._fed_at > self.stuck_after
 
     def due(self, now: float) -> bool:
-        """Whether a renewal should go out now."""
+        """Return whether a renewal should be sent now."""
         if self.stuck(now):
             return False
         wait = self._interval
         if self.failure:
+            # After a failure retry sooner (1 s, 2 s, 4 s and so on), but never later than the usual
+            # interval.
             wait = min(wait, 2.0 ** min(self._failures - 1, 10))
         return now - self._asked_at >= wait
 
     def asked(self, request: Request, now: float) -> None:
-        """A renewal was sent."""
+        """Note that a renewal was sent."""
         self._requests.append(request)
         self._asked_at = now
 
     def armed(self, sent_at: float) -> None:
-        """The exchange confirmed a renewal that was sent at ``sent_at``."""
+        """Note that the exchange confirmed a renewal that was sent at ``sent_at``."""
+        # The exchange counts from when it received the request. Counting from the sending is earlier, so
+        # the alarm errs on the safe side; max(), because confirmations may arrive out of order.
         self._armed_at = max(sent_at, self._armed_at)
         self.failure, self.alarmed, self._failures = "", False, 0
 
     def look(self) -> None:
-        """Take note of the replies to renewals that have come."""
+        """Process the replies to renewals that have arrived."""
         done = [request for request in self._requests if request.done]
         self._requests = [request for request in self._requests if not request.done]
         for request in done:
@@ -80,11 +87,11 @@ class SwitchRenewals:
             self.failure = request.lost or error_text(request.replies[0].envelope.error)
 
     def left(self, now: float) -> float:
-        """Seconds until the exchange cancels everything."""
+        """Return the seconds until the exchange cancels all orders; 0 if that time has passed."""
         return max(0.0, self._armed_at + self.timeout - now)
 
     def alarm(self, now: float) -> Optional[str]:
-        """What is wrong, once per episode: a third of the time before the orders go."""
+        """Return a warning when a third of the timeout is left, once until a renewal succeeds, else None."""
         if self.alarmed or self.left(now) > self._interval:
             return None
         self.alarmed = True

@@ -1,14 +1,14 @@
-"""One subscription: what is wanted of a channel for one symbol, and how far the exchange is with it.
+"""One subscription: what is wanted of a channel for one symbol, and the state of its request.
 
-This file alone changes the state of a subscription, as the table in :mod:`.states` has it: the state says
-which request is due (:attr:`Entry.due_method`), and what happens moves it on.
+Only this module changes the state of a subscription, according to the table in :mod:`.states`. The state says
+which request is due (:attr:`Entry.due_method`); events move it on.
 
 The exchange answers a request for several symbols once per symbol, with the request's ``req_id``. A failure
-that is about no symbol comes as one reply without ``symbol``, and unsubscribing what is not subscribed is
-answered ``Subscription Not Found`` with method ``subscribe``: so replies are matched by ``req_id`` and
-symbol, never by method (:mod:`.registry`).
+that does not concern one symbol is a single reply without ``symbol``. Unsubscribing what is not subscribed is
+answered with ``Subscription Not Found`` and method ``subscribe``. Replies are therefore matched by ``req_id``
+and symbol, never by method (:mod:`.registry`).
 
-Source: Kraken, subscribe sections of the channels' pages, such as
+Source: Kraken, the subscribe sections of the channels' pages, such as
 https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/book, and recorded traffic.
 """
 
@@ -23,10 +23,10 @@ from ..timing import Timing
 from ..wire.channels import Channel, Key
 from .states import DUE, TRANSITIONS, Cause, State
 
-KEPT_INSTRUMENT_FRAMES = 5000
-KEPT_TRADE_FRAMES = 50
+KEPT_INSTRUMENT_FRAMES = 5000  # reference data change rarely; this bounds a connection of many weeks
+KEPT_TRADE_FRAMES = 50  # the exchange's own snapshot has the last 50 trades
 SURE_SNAPSHOTS = ("book", "ticker", "instrument")
-"""Channels whose snapshot always has something in it; no trade and no candle is possible."""
+"""Channels whose snapshot is never empty; a ``trade`` or ``ohlc`` snapshot may be."""
 
 
 _LEAVING = (State.LEAVING, State.LEAVING_ASKED)
@@ -36,38 +36,38 @@ _WAITING = (State.ASKED, State.LEAVING_ASKED, State.RENEWING_ASKED)
 
 
 class PendingAck:
-    """What a caller waits for: one answer for each key. Done when none is missing."""
+    """The answers that one call waits for, one for each key; ``done`` when all of them have arrived."""
 
     def __init__(self, keys: Iterable[Key], *, leaving: bool = False) -> None:
         self.leaving = leaving
-        """Whether it waits for an unsubscribe."""
+        """Whether it waits for an unsubscribe rather than a subscribe."""
         self.waiting: Set[Key] = set(keys)
         self.refused: Dict[Optional[str], str] = {}
-        """Each refused symbol, with the exchange's words."""
+        """The exchange's reason for each refused symbol."""
         self.replies: List[bytes] = []
         self.trouble = ""
-        """The last temporary refusal, while it is being tried again."""
+        """The last temporary refusal, while the request is being repeated."""
 
     @property
     def done(self) -> bool:
-        """Whether every symbol has its answer."""
+        """Whether every key has its answer."""
         return not self.waiting
 
     def settle(self, key: Key, refused: Optional[str] = None) -> None:
-        """One symbol has its answer."""
+        """Note the answer for one key; ``refused`` is the reason if it was refused."""
         self.waiting.discard(key)
         if refused is not None:
             self.refused[key.symbol] = refused
 
     def refuse_all(self, symbol: Optional[str], reason: str) -> PendingAck:
-        """Nothing is asked for at all, because of ``symbol``."""
+        """Refuse the whole call because of ``symbol``; nothing was asked for."""
         self.refused[symbol] = reason
         self.waiting.clear()
         return self
 
 
 class Entry:
-    """What is wanted for one key, and how far it is. Times are monotonic seconds."""
+    """One key: what is wanted for it and how far its request is. Times are in monotonic seconds."""
 
     def __init__(self, key: Key, channel: Channel, params: Mapping[str, Any]) -> None:
         self.key = key
@@ -75,33 +75,34 @@ class Entry:
         self.params = dict(params)
         self.state = State.WANTED
         self.raw = False
-        """Somebody subscribed this as frames, so its parameters are not ours to change."""
+        """A caller subscribed to its frames, so the library must not change its parameters."""
         self.internal = True
-        """Nobody has ever asked for its frames: they are for a table of ours, and shown to nobody."""
+        """No caller has ever asked for its frames: it only feeds a table of the library, and its frames are
+        hidden."""
         self.sync: Optional[BookSync] = None
-        """The book that it keeps up to date."""
+        """The book that it feeds, if it feeds one."""
         self.table: Optional[Table] = None
-        """The table of the account that it keeps up to date."""
+        """The account's table that it feeds, if it feeds one."""
         self.first_id: Optional[int] = None
-        """The caller's own ``req_id``, for the next request only."""
+        """The caller's own ``req_id`` for the next request."""
         self.request_id: Optional[int] = None
-        """The request that waits for its answer."""
+        """The ``req_id`` of the request that waits for its answer."""
         self.next_params: Optional[Dict[str, Any]] = None
-        """While renewing: the parameters to come back with."""
+        """While renewing: the parameters of the coming subscribe."""
         self.next_id: Optional[int] = None
-        """The caller's own ``req_id`` for coming back."""
+        """While renewing: the caller's own ``req_id`` for the coming subscribe."""
         self.not_before = float("-inf")
         self.failures = 0
         self.token_failures = 0
         self.mute = 0
-        """How often in a row it was acknowledged and then sent nothing."""
+        """How often in a row it was acknowledged without any data following."""
         self.acked_at: Optional[float] = None
         self.data_at: Optional[float] = None
         self.was_live = False
         self.was_fed = False
-        """Frames of it have been delivered."""
+        """Whether frames of it have ever been delivered."""
         self.gap: Optional[Tuple[float, str]] = None
-        """Since when, and why, something is missing."""
+        """Since when something is missing, and why."""
         self.pending: List[PendingAck] = []
         self.primer: List[bytes] = []
         """The frames that bring a further reader up to date."""
@@ -121,47 +122,49 @@ class Entry:
 
     @property
     def live(self) -> bool:
-        """Whether the exchange has acknowledged it, and nothing else is wanted."""
+        """Whether the exchange has acknowledged it and no change is wanted."""
         return self.state is State.LIVE
 
     @property
     def leaving(self) -> bool:
-        """Whether nobody wants it any more, and only the exchange's confirmation is missing."""
+        """Whether it is no longer wanted, and only the exchange's confirmation is missing."""
         return self.state in _LEAVING
 
     @property
     def takes_data(self) -> bool:
-        """Whether frames belong to what is wanted, rather than to what is being left."""
+        """Whether incoming frames belong to the wanted subscription rather than to one that is being ended.
+        """
         return self.state in _TAKES_DATA
 
     @property
     def confirmed(self) -> bool:
-        """Whether the exchange sends for it, as far as is known."""
+        """Whether the exchange is expected to send data for it."""
         return self.state is State.LIVE or (self.state in _RENEWING and self.acked_at is not None)
 
     @property
     def wanted_params(self) -> Mapping[str, Any]:
-        """The parameters it has, or is about to have."""
+        """The parameters that it has, or will have after renewing."""
         return self.params if self.next_params is None else self.next_params
 
     def waits_for(self, req_id: int) -> bool:
-        """Whether the answer to this request decides something here."""
+        """Return whether the answer to this request changes the state."""
         return self.request_id == req_id and self.state in _WAITING
 
     # -- what callers do ---------------------------------------------------------------------
 
     def want_again(self, params: Mapping[str, Any], req_id: Optional[int]) -> None:
-        """It is being left, and somebody wants it again."""
+        """Want it again while it is being unsubscribed."""
         self._move(Cause.WANTED_AGAIN)
         self.next_params, self.next_id = dict(params), req_id
 
     def renew(self, not_before: float, params: Optional[Mapping[str, Any]] = None) -> None:
-        """Unsubscribe and subscribe again, for a fresh snapshot or other parameters."""
+        """Unsubscribe and subscribe again, to get a fresh snapshot or other parameters."""
         if self.state is State.WANTED:
             self._move(Cause.RENEWED)
             self.params = dict(params or self.params)
             self._reset_book()
             return
+        # An answer to a subscribe in flight decides nothing any more; one to an unsubscribe still does.
         if self.state not in _RENEWING:
             self.request_id = None
         self._move(Cause.RENEWED)
@@ -169,7 +172,7 @@ class Entry:
         self.not_before = not_before
 
     def drop(self, proven_at: float) -> None:
-        """Nobody wants it any more. Whoever waits for it is told, and its book or table ends."""
+        """Stop wanting it: waiting callers are told, and its book or table ends."""
         for waiting in self.pending:
             if not waiting.leaving:
                 waiting.settle(self.key, "unsubscribed meanwhile")
@@ -177,6 +180,7 @@ class Entry:
         self.close("unsubscribed", proven_at)
         self.gap, self.was_live, self.next_params, self.raw = None, False, None, False
         self.acked_at = self.data_at = None
+        # Before _move(): an unsubscribe already in flight serves this drop as well, so its id is kept.
         if self.state not in (*_LEAVING, *_RENEWING):
             self.request_id = None
         self._move(Cause.DROPPED)
@@ -188,7 +192,8 @@ class Entry:
     # -- what the exchange and the connection do ---------------------------------------------
 
     def sent(self, req_id: int) -> None:
-        """The request that was due has been sent."""
+        """Note that the request that was due has been sent."""
+        # Not in UNSURE: an earlier subscribe may have been taken, and its snapshot may have arrived.
         if self.state is State.WANTED:
             self.data_at = None
         if self.due_method == "subscribe":
@@ -197,14 +202,14 @@ class Entry:
         self.request_id, self.first_id = req_id, None
 
     def acknowledged(self, frame: bytes, now: float) -> None:
-        """The exchange has subscribed it."""
+        """Note that the exchange has accepted the subscribe."""
         self._move(Cause.ACKNOWLEDGED)
         self.request_id, self.acked_at = None, now
         self.failures, self.token_failures, self.was_live = 0, 0, True
         self.settle(frame, leaving=False)
 
     def refused(self, error: str, frame: bytes, now: float) -> None:
-        """The exchange has refused it for good."""
+        """Note that the exchange has refused the subscribe for good."""
         self._move(Cause.REFUSED)
         self.request_id = None
         for waiting in self.pending:
@@ -214,7 +219,7 @@ class Entry:
         self.close(error, now, refused=True)
 
     def retry(self, not_before: Optional[float], trouble: str = "") -> None:
-        """The request is to be sent again, not before this moment."""
+        """Repeat the request, not before this moment; ``trouble`` is the reason to tell waiting callers."""
         self._move(Cause.RETRY)
         self.request_id = None
         if not_before is not None:
@@ -224,12 +229,12 @@ class Entry:
                 waiting.trouble = trouble
 
     def expired(self, not_before: float) -> None:
-        """No answer came in time."""
+        """Note that no answer came in time; repeat the request, not before this moment."""
         self._move(Cause.EXPIRED)
         self.request_id, self.not_before = None, not_before
 
     def unsubscribed(self, frame: bytes) -> None:
-        """The exchange has unsubscribed it, or never had it."""
+        """Note that the exchange has unsubscribed it, or never had it."""
         self._move(Cause.UNSUBSCRIBED)
         self.request_id = None
         self.settle(frame, leaving=True)
@@ -237,7 +242,7 @@ class Entry:
             self._come_back()
 
     def lost(self, since: float, reason: str) -> None:
-        """The connection is gone."""
+        """Note that the connection is gone: what is wanted is due again, what is leaving has left."""
         self.settle(None, leaving=True)
         self._move(Cause.LOST)
         if self.state is State.GONE:
@@ -253,7 +258,7 @@ class Entry:
         self._come_back()
 
     def _come_back(self) -> None:
-        """What was wanted afresh is wanted plainly now."""
+        """Go from renewing to wanted: the next parameters become the current ones."""
         self.params, self.next_params = dict(self.wanted_params), None
         self.first_id, self.next_id = self.next_id or self.first_id, None
         self.primer = []
@@ -262,7 +267,7 @@ class Entry:
     # -- what it keeps up to date ------------------------------------------------------------
 
     def _reset_book(self) -> None:
-        """Have a book for the wanted depth, if this is a book that can be verified."""
+        """Have a book for the wanted depth, if the subscription includes the snapshot that a book needs."""
         if self.key.channel != "book" or not self.params.get("snapshot", True):
             return
         if self.sync is None:
@@ -270,7 +275,7 @@ class Entry:
         self.sync.depth = self.params["depth"]
 
     def close(self, reason: str, proven_at: float, *, refused: bool = False) -> None:
-        """Its readers are told that it is over; a later book of the symbol is another one."""
+        """End its book or table; a later subscription of the symbol gets a new one."""
         if self.sync is not None:
             self.sync.leave(BookState.CLOSED, reason, proven_at)
             self.sync.refused, self.sync = refused, None
@@ -280,16 +285,18 @@ class Entry:
 
     @property
     def extra(self) -> Mapping[str, Any]:
-        """What a table of ours needs beyond what was asked for."""
+        """Parameters that the library adds to those that were asked for."""
+        # The page of executions contradicts itself on the default of snap_trades; the table needs the
+        # fills to see what happened in a gap.
         return {"snap_trades": True} if self.table is not None and self.key.channel == "executions" else {}
 
     def lapse(self, since: float, reason: str) -> None:
-        """From ``since`` on something is missing, until the entry is live again."""
+        """Begin a gap at ``since``, unless one has begun already; it ends when the entry is live again."""
         if self.was_live and self.gap is None:
             self.gap = (since, reason)
 
     def keep(self, frame: bytes, snapshot: bool) -> None:
-        """Remember what a further reader needs to be up to date."""
+        """Keep the frames that a further reader needs to be up to date."""
         if self.key.channel == "instrument":
             if snapshot:
                 self.primer = [frame]
@@ -301,17 +308,18 @@ class Entry:
             self.primer = [frame]
 
     def overdue(self, now: float, timing: Timing) -> bool:
-        """Acknowledged with a snapshot asked for, and nothing has come for too long."""
+        """Return whether a snapshot is missing for too long after the acknowledgement."""
         if self.state is not State.LIVE or self.acked_at is None or self.data_at is not None:
             return False
         if (self.sync is not None and self.sync.live) or (self.table is not None and self.table.live):
             return False  # its snapshot came before the acknowledgement
         if self.table is None and (self.key.channel not in SURE_SNAPSHOTS or not self.params.get("snapshot")):
             return False
+        # Twice as long after each failure, as for a halted pair the snapshot may not come for hours.
         return now - self.acked_at > min(60.0, timing.first_data_timeout * 2.0**self.mute)
 
     def settle(self, frame: Optional[bytes], *, leaving: bool) -> None:
-        """Whoever waits for a subscribe (or, if ``leaving``, for an unsubscribe) has the answer."""
+        """Answer the callers that wait for a subscribe (or, if ``leaving``, for an unsubscribe)."""
         for waiting in self.pending:
             if waiting.leaving is leaving:
                 waiting.settle(self.key)

@@ -1,4 +1,4 @@
-"""What a session tells those who act: what a frame means, what to log, what is missing."""
+"""What a session reports to its owner: what a frame means, what to log, and what is missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from ..wire.channels import Key
 
 
 class Gap(NamedTuple):
-    """Something is missing from a stream. Times are monotonic seconds; ``until`` is its end."""
+    """Something is missing from a stream. Times are monotonic seconds; ``until`` is None if the gap does not
+    end.
+    """
 
     key: Key
     reason: str
@@ -17,14 +19,14 @@ class Gap(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The exchange ended a subscription that was live before."""
+    """The exchange has ended a subscription that was live before."""
 
     key: Key
     error: str
 
 
 class Notice(NamedTuple):
-    """Something to log: ``level`` is a name of the logging module."""
+    """A line to log; ``level`` is a level name of the :mod:`logging` module."""
 
     level: str
     text: str
@@ -34,22 +36,22 @@ Note = Union[Gap, Ended, Notice]
 
 
 class Received(NamedTuple):
-    """What one frame means: the streams it belongs to, what to tell first, who to wake."""
+    """What one frame means: its streams, the notes that precede it, and who must be woken."""
 
     keys: Tuple[Key, ...] = ()
     notes: Tuple[Note, ...] = ()
     wake: bool = False
-    """Somebody may be waiting for this."""
+    """Whether a waiting thread may be waiting for this."""
     pump: bool = False
-    """There may be something to send now."""
+    """Whether there may be something to send now."""
     hidden: bool = False
-    """It is about something that nobody has asked for: who gets everything does not get this."""
+    """Whether nobody subscribed to this frame, so that readers of all frames do not get it either."""
     frame: Optional[bytes] = None
-    """What readers get instead of the frame."""
+    """The frame that readers get instead of the received one, or None."""
 
 
 class Counters:
-    """What happened so far, on all connections of a session."""
+    """What has happened so far on all connections of a session."""
 
     def __init__(self) -> None:
         self.connections = 0

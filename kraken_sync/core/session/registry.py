@@ -1,7 +1,7 @@
-"""The subscriptions of one connection and its successors, by key, and the requests that move them on.
+"""The subscriptions of one connection by key, and the requests that move them on.
 
-:meth:`Registry.due` returns the requests that are missing, :meth:`Registry.answer` applies a reply. The
-states are in :mod:`.entry`.
+:meth:`Registry.due` returns the requests that are due, and :meth:`Registry.answer` applies a reply. The
+states are in :mod:`.states`.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ from .budgets import TokenBucket
 from .entry import Entry, PendingAck
 from .states import State
 
-SYMBOLS_PER_REQUEST = 100
+SYMBOLS_PER_REQUEST = 100  # the exchange publishes no limit; all its pairs then take 15 requests
 KEPT_EXPIRED = 60.0
-"""Seconds for which the answer to a request that nobody counts on any more is still understood."""
+"""Seconds for which the answer to an expired request is still recognised."""
 LONGEST_PAUSE = 30.0
+"""Seconds between two attempts of a request that keeps failing."""
 
 
 class SentRequest:
-    """A request on its way, with the entries that wait for its answer."""
+    """A request that was sent, and the entries that wait for its answer."""
 
     def __init__(self, method: str, sent_at: float, waiting: Dict[Optional[str], Entry]) -> None:
         self.method = method
         self.sent_at = sent_at
         self.waiting = waiting
         self.expired = False
-        """Nobody counts on it any more, but its answer may still come."""
+        """The request has been given up, but its answer may still arrive."""
 
 
 class DueRequest(NamedTuple):
-    """One subscribe or unsubscribe that is due."""
+    """One subscribe or unsubscribe request that is due."""
 
     method: str
     channel: str
@@ -43,7 +44,9 @@ class DueRequest(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a reply did to one entry: it is ``live``, ``gone``, ``refused`` or asked again (``retry``)."""
+    """The effect of a reply on one entry: ``live``, ``gone``, ``refused`` or ``retry`` (it will be asked
+    again).
+    """
 
     entry: Entry
     result: str
@@ -61,7 +64,7 @@ class Registry:
     # -- intent ------------------------------------------------------------------------------
 
     def conflict(self, key: Key, wanted: ChannelParams) -> Optional[str]:
-        """Why ``wanted`` cannot stand beside what is there already, or None."""
+        """Return why ``wanted`` cannot be combined with the existing subscription, or None."""
         entry = self.entries.get(key)
         if entry is None or entry.leaving:
             return None
@@ -78,7 +81,7 @@ class Registry:
     def want(
         self, wanted: ChannelParams, key: Key, pending: Optional[PendingAck], first_id: Optional[int]
     ) -> Entry:
-        """Want ``key``; ``pending`` is told the answer (at once if it is live)."""
+        """Want ``key``; ``pending`` gets the answer, at once if the key is live."""
         entry = self.entries.get(key)
         if entry is None:
             entry = self.entries[key] = Entry(key, wanted.channel, wanted.params)
@@ -93,7 +96,7 @@ class Registry:
         return entry
 
     def unwant(self, key: Key, pending: Optional[PendingAck], proven_at: float) -> None:
-        """Stop wanting ``key``; ``pending`` is told when the exchange has confirmed."""
+        """Stop wanting ``key``; ``pending`` gets the exchange's confirmation."""
         entry = self.entries.get(key)
         if entry is not None:
             entry.drop(proven_at)
@@ -112,7 +115,7 @@ class Registry:
     # -- output ------------------------------------------------------------------------------
 
     def due(self, now: float, bucket: TokenBucket, new_id: Callable[[], int]) -> List[DueRequest]:
-        """The requests that are missing, as many as the bucket allows; they count as sent."""
+        """Return the requests that are due, as many as the bucket allows; they count as sent."""
         groups: Dict[Any, Tuple[Dict[str, Any], List[Entry]]] = {}
         for entry in self.entries.values():
             method = entry.due_method
@@ -126,12 +129,15 @@ class Registry:
             groups.setdefault(group, (params, []))[1].append(entry)
         requests: List[DueRequest] = []
         for (method, channel, _, first_id), (params, entries) in groups.items():
+            # A caller's own req_id must not be sent with two requests, so its symbols are not split.
             size = len(entries) if first_id is not None else SYMBOLS_PER_REQUEST
             for start in range(0, len(entries), size):
                 if not bucket.take(now):
                     return requests
                 chunk = entries[start : start + size]
                 req_id = first_id if first_id is not None else new_id()
+                # Entered before the frame leaves: the answer may be read by another thread before the
+                # send returns.
                 self._sent[req_id] = SentRequest(method, now, {entry.key.symbol: entry for entry in chunk})
                 for entry in chunk:
                     entry.sent(req_id)
@@ -142,14 +148,14 @@ class Registry:
     # -- input -------------------------------------------------------------------------------
 
     def uses(self, req_id: int) -> bool:
-        """Whether a request with this id waits for its answer, or to be sent."""
+        """Return whether a request with this id waits for its answer, or waits to be sent."""
         sent = self._sent.get(req_id)
         if sent is not None and any(entry.request_id == req_id for entry in sent.waiting.values()):
             return True
         return any(req_id in (entry.first_id, entry.next_id) for entry in self.entries.values())
 
     def sent_at(self, req_id: Any) -> Optional[float]:
-        """When the request with this id was sent, if it waits for its answer."""
+        """Return when the request with this id was sent (monotonic seconds), if it waits for its answer."""
         sent = self._sent.get(req_id) if isinstance(req_id, int) else None
         return sent.sent_at if sent is not None else None
 
@@ -162,12 +168,14 @@ class Registry:
         frame: bytes,
         now: float,
     ) -> Optional[List[Answer]]:
-        """Apply one reply; None if no request of ours is waiting for it."""
+        """Apply one reply, and return its effects; None if no request waits for it."""
         sent = self._sent.get(req_id) if isinstance(req_id, int) else None
         if sent is None:
             return None
         if symbol in sent.waiting:
             concerned = [sent.waiting.pop(symbol)]
+        # A failure without a symbol concerns the whole request: a wrong host or a refused token, for
+        # example.
         elif symbol is None:
             concerned = list(sent.waiting.values())
             sent.waiting.clear()
@@ -177,6 +185,8 @@ class Registry:
             del self._sent[req_id]
         answers = []
         for entry in concerned:
+            # The entry may have been asked about again, or renewed, since. A late success still counts: the
+            # exchange has subscribed it and will answer the second request with "Already subscribed".
             late = success and sent.method == "subscribe" and entry.state in (State.UNSURE, State.ASKED)
             if entry.waits_for(req_id) or (late and self.entries.get(entry.key) is entry):
                 answers.append(self._answered(entry, success, error, frame, now))
@@ -186,7 +196,7 @@ class Registry:
         if not success and error.startswith(TOKEN_REFUSED) and entry.channel.private:
             entry.token_failures += 1
             if entry.token_failures <= 1 or not entry.pending:
-                # a fresh token may help; whoever waits is let wait for one of them only
+                # A fresh token may help. A waiting caller gets the error if that one is refused, too.
                 again = entry.token_failures - 2
                 entry.retry(now + min(LONGEST_PAUSE, 2.0**again) if again >= 0 else None)
                 return Answer(entry, "retry", error)
@@ -194,6 +204,7 @@ class Registry:
             entry.failures += 1
             entry.retry(now + min(LONGEST_PAUSE, 2.0 ** (entry.failures - 1)), error)
             return Answer(entry, "retry", error)
+        # Success or not: "Subscription Not Found" also means that it is not subscribed any more.
         if entry.state in (State.LEAVING_ASKED, State.RENEWING_ASKED):
             entry.unsubscribed(frame)
             return Answer(entry, "gone" if self._forget_if_gone(entry) else "retry")
@@ -205,12 +216,13 @@ class Registry:
         return Answer(entry, "refused", error)
 
     def expire(self, now: float) -> None:
-        """Ask again what was not answered in time."""
+        """Make the requests that were not answered in time due again."""
         for req_id, sent in list(self._sent.items()):
             if sent.expired and now - sent.sent_at > KEPT_EXPIRED:
                 del self._sent[req_id]
             if sent.expired or now - sent.sent_at <= self._timing.ack_timeout:
                 continue
+            # Kept rather than deleted: a late answer to a subscribe is still the truth.
             sent.expired = True
             for entry in sent.waiting.values():
                 if entry.waits_for(req_id):
@@ -219,7 +231,7 @@ class Registry:
                     entry.expired(now + pause)
 
     def lost(self, since: float, reason: str) -> None:
-        """The connection is gone: everything wanted is wanted again, everything leaving is gone."""
+        """Note that the connection is gone: what is wanted is due again, what is leaving has left."""
         self._sent.clear()
         for entry in list(self.entries.values()):
             entry.lost(since, reason)

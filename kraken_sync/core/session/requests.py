@@ -1,4 +1,4 @@
-"""Requests that wait for their replies, and the ids of everything that is asked."""
+"""Requests that wait for their replies, and the ids of all requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from ..wire.error_texts import ABOUT_ONE_ORDER
 from ..wire.messages import Envelope, error_text
 
 FIRST_REQ_ID, LAST_REQ_ID = 1 << 30, (1 << 31) - 1
-"""Our own request ids start here, far from those that people choose, and stay within 32 bits."""
+"""The range of the library's own request ids: far from the small numbers that callers choose, and within 32
+bits."""
 
 
 class Reply(NamedTuple):
@@ -20,7 +21,7 @@ class Reply(NamedTuple):
 
     @property
     def error(self) -> Optional[str]:
-        """Its error in the exchange's words; None if it says that all is well."""
+        """The error in the exchange's words; None if the reply is a success."""
         if self.envelope.error is not None:
             return error_text(self.envelope.error)
         return "no reason given" if self.envelope.success is False else None
@@ -30,10 +31,10 @@ class Request:
     """One request, from the call that makes it to its replies.
 
     Args:
-        method: such as ``ping`` or ``add_order``.
+        method: the exchange's name of the method, such as ``ping`` or ``add_order``.
         message: what is sent beside ``method`` and ``req_id``.
-        replies: how many replies there will be.
-        deadline: until when (monotonic seconds) its caller waits; None for ever.
+        replies: how many replies to expect.
+        deadline: until when its caller waits (monotonic seconds); None to wait for ever.
         own_id: the caller's own ``req_id``, or None.
     """
 
@@ -54,19 +55,19 @@ class Request:
         self.expected = replies
         self.replies: List[Reply] = []
         self.refused = False
-        """The request was refused as a whole, so that no further replies come."""
+        """Whether the request was refused as a whole, so that no further replies come."""
         self.lost: Optional[str] = None
         """Why no reply can come any more."""
         self.sent = False
-        """Whether any part of it may have left."""
+        """Whether any byte of it may have been sent. Only the send itself sets this."""
         self.sent_at = 0.0
-        """When (monotonic)."""
+        """When it was sent (monotonic seconds)."""
         self.abandoned = False
-        """Nobody waits for it any more, but what it did is still of interest."""
+        """Whether its caller has given up; what the request did is still of interest."""
 
     @property
     def complete(self) -> bool:
-        """Whether every reply has come."""
+        """Whether every reply has arrived."""
         return self.refused or len(self.replies) >= self.expected
 
     @property
@@ -76,25 +77,26 @@ class Request:
 
     @property
     def refusal(self) -> Optional[str]:
-        """Why the request as a whole was refused, in the exchange's words, if it was."""
+        """The exchange's reason if the request as a whole was refused, else None."""
         if self.expected == 1 or self.refused:
             return self.replies[0].error if self.replies else None
         return None
 
 
 class TradingRequest(Request):
-    """A request for the exchange's trading engine, and what was known when it was sent.
+    """A request for the exchange's trading engine, with what was known when it was sent.
 
     Args:
-        method: such as ``add_order``.
-        params: as they are sent, without the token.
+        method: the exchange's name of the method, such as ``add_order``.
+        params: the parameters as they are sent, without the token.
         replies, deadline, own_id: see :class:`Request`.
-        engine_deadline: seconds after which the engine is to refuse it, counted from the moment of sending by
-            the exchange's clock; None to leave ``params`` as they are.
-        gated: whether it stays here while the exchange would not take it; see :meth:`why_not`.
-        placed: the orders that exist once it is acknowledged, each as its parameters.
-        confirmed: tells, of a session, that its effect can be seen although the reply is missing.
-        our_time: when it was made, by this machine's clock (seconds since the epoch).
+        engine_deadline: seconds after which the engine must refuse the request, counted from sending by the
+            exchange's clock; None to leave ``params`` unchanged.
+        gated: whether the request is held back while the exchange would not take it; see
+            :meth:`Session.why_not`.
+        placed: the orders that exist once the request is acknowledged, each as its parameters.
+        confirmed: tells, given the session, whether the effect can be seen although the reply is missing.
+        our_time: when the request was made, by this machine's clock (seconds since the epoch).
     """
 
     def __init__(
@@ -119,14 +121,14 @@ class TradingRequest(Request):
         self.confirmed = confirmed
         self.our_time = our_time
         self.their_time: Optional[float] = None
-        """The exchange's time when it was sent (seconds since the epoch), if it was known."""
+        """The exchange's time when it was sent (seconds since the epoch), if that was known."""
         self.before: FrozenSet[str] = frozenset()
         """The order ids that were known when it was sent."""
         self.settled: Set[Union[str, int]] = set()
-        """The names of which the outcome is known after all."""
+        """The names among its orders whose outcome has been found out."""
 
     def anew(self) -> TradingRequest:
-        """The same request, not sent yet."""
+        """Return the same request in its unsent state."""
         return TradingRequest(
             self.method,
             self.params,
@@ -142,17 +144,18 @@ class TradingRequest(Request):
 
 
 class RequestHeld(Exception):
-    """A request may not go out now; the text says why. Nothing was sent."""
+    """The request may not be sent now; the text says why. Nothing was sent."""
 
 
 def why_closed(method: str, params: Mapping[str, Any], system: str) -> Optional[str]:
-    """Why the exchange would not take a request in this state of the system, or None if it would.
+    """Return why the exchange would not take a request in this system status, or None if it would.
 
     Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status: ``maintenance`` takes
-    neither orders nor cancels, ``cancel_only`` takes cancels, ``post_only`` takes cancels and post-only
-    limit orders.
+    neither orders nor cancels, ``cancel_only`` takes cancels, ``post_only`` takes cancels and post-only limit
+    orders.
     """
-    if system == "maintenance" and method != "cancel_all_orders_after":  # disarming must be tried
+    if system == "maintenance" and method != "cancel_all_orders_after":
+        # The dead man's switch is excepted: it fires after a maintenance, so disarming must be tried.
         return "the exchange is in maintenance and takes neither orders nor cancels"
     if method not in ADDING:
         return None
@@ -166,14 +169,15 @@ def why_closed(method: str, params: Mapping[str, Any], system: str) -> Optional[
 def _post_only(method: str, params: Mapping[str, Any]) -> bool:
     if method == "batch_add":
         return all(order.get("post_only") for order in params.get("orders", ()))
+    # An amend or edit does not say whether its order is post-only, so the exchange must judge.
     return method in ("amend_order", "edit_order") or bool(params.get("post_only"))
 
 
 class InFlight:
-    """The requests in flight, by id.
+    """The requests in flight by id.
 
     Args:
-        used: tells whether a subscription has an id in use.
+        used: tells whether a subscription uses an id.
     """
 
     def __init__(self, used: Callable[[int], bool]) -> None:
@@ -181,10 +185,12 @@ class InFlight:
         self._used = used
         self._next = FIRST_REQ_ID
         self._shared = False
-        """Whether another one may have an id of ours: a caller chose one, or all have been used once."""
+        """Whether a subscription may use one of our ids: a caller has chosen such an id, or all have been
+        used once."""
 
     def new_id(self) -> int:
-        """An id that nothing in flight has. (No generator: an interrupt inside one would end it for good.)"""
+        """Return an id that nothing in flight has."""
+        # No generator (itertools.count is C, but cannot skip): an interrupt inside one would end it for good.
         while True:
             req_id = self._next
             self._next = req_id + 1
@@ -202,7 +208,7 @@ class InFlight:
             raise ValueError(f"req_id {req_id} is in use by a request that has no answer yet")
 
     def add(self, request: Request, now: float) -> None:
-        """Expect replies to a request that is about to be sent; it gets its id."""
+        """Give a request its id, and expect its replies."""
         if request.own_id is not None:
             self.check_free(request.own_id)
         request.req_id = request.own_id if request.own_id is not None else self.new_id()
@@ -210,23 +216,25 @@ class InFlight:
         self._requests[request.req_id] = request
 
     def drop(self, request: Request) -> None:
-        """Nobody waits for ``request`` any more; a reply that still comes counts as late."""
+        """Stop waiting for ``request``; a later reply counts as late."""
         self._requests.pop(request.req_id, None)
 
     def find(self, req_id: Any) -> Optional[Request]:
-        """The request with this id, whatever a peer sent as one."""
+        """Return the request with this id, if there is one; ``req_id`` may be any JSON value."""
         return self._requests.get(req_id) if isinstance(req_id, int) else None
 
     def replied(self, request: Request, reply: Reply, error: str) -> None:
-        """One of its replies has come."""
+        """Add one reply to its request."""
         if not request.replies and not request.abandoned:
+            # With several orders, an EOrder: failure concerns one of them and the others still get replies;
+            # any other failure of the first reply is the only reply.
             request.refused = bool(error) and not error.startswith(ABOUT_ONE_ORDER)
         request.replies.append(reply)
         if request.complete:
             self.drop(request)
 
     def lost(self, reason: str) -> None:
-        """The connection is gone: no replies come any more."""
+        """Note that the connection is gone, so that no replies come any more."""
         for request in self._requests.values():
             request.lost = reason
         self._requests.clear()

@@ -1,12 +1,12 @@
-"""Everything one connection decides, without touching one.
+"""The decisions about one connection, made without touching a socket.
 
-A :class:`Session` outlives its connections. Intent goes in (``subscriptions``, :meth:`Session.expect`),
-frames go in (:meth:`Session.receive`), the loss of a connection goes in (:meth:`Session.lost`); out come
-the frames to send (:meth:`Session.due`), what a frame means for readers (:class:`Received`) and whether the
-connection is dead (:meth:`Session.verdict`).
+A :class:`Session` outlives its connections. Its input is what callers want (``subscriptions``,
+:meth:`Session.expect`), the frames (:meth:`Session.receive`) and the loss of a connection
+(:meth:`Session.lost`). Its output is the frames to send (:meth:`Session.due`), what a frame means for readers
+(:class:`Received`) and whether the connection is dead (:meth:`Session.verdict`).
 
-Nothing in here waits or sends, and ``now`` (monotonic seconds) always comes from the caller. Not
-thread-safe: the owner's lock serialises every call, and every entry asserts that it is held.
+The session never waits and never sends; ``now`` (monotonic seconds) always comes from the caller. It is not
+thread-safe: the owner's lock serialises all calls, and methods that change it assert that the lock is held.
 """
 
 from __future__ import annotations
@@ -25,35 +25,36 @@ from ..wire.messages import Envelope, MalformedFrame
 from ..wire.secret import HiddenBytes, Secret
 from ..wire.times import ServerClock, time_text
 from .budgets import TokenBucket
-from .data import DataFrames, gap_over
+from .data import DataFrames
 from .dead_mans_switch import SwitchRenewals
-from .events import Counters, Ended, Gap, Note, Notice, Received
+from .events import Counters, Note, Notice, Received
 from .liveness import Liveness
-from .registry import Answer, Registry
+from .registry import Registry
+from .replies import Replies
 from .requests import InFlight, Reply, Request, RequestHeld, TradingRequest, why_closed
 from .subscriptions import Subscriptions
+from .unreadable import concerned
 
-REQUESTS_PER_SECOND = 10
-REQUESTS_AT_ONCE = 10
-MALFORMED_LIMIT = 3
+REQUESTS_PER_SECOND = 10  # the exchange publishes no number; nautilus_trader's adapter uses 10 to 20
+REQUESTS_AT_ONCE = 10  # a burst of 25 subscribes had its first 15 accepted (xchange-stream issue 502)
+MALFORMED_LIMIT = 3  # one or two are dropped: an edge restart sends a line that is not JSON
 MALFORMED_WINDOW = 10.0
-_KEPT_FIELDS = ("symbol", "side", "order_type", "order_qty", "limit_price", "cl_ord_id", "order_userref")
-"""What is known of an order from its own request."""
 
 _NOTHING = Received()
 _WAKE = Received(wake=True)
 
 
 class Session:
-    """The decisions of one connection and of its successors.
+    """The decisions about one connection and about those that replace it.
 
-    A ``private`` one sends requests only while it has a token, and keeps the account's tables.
+    A private session sends requests only while it has a token, and keeps the account's tables.
 
     Args:
         timing: all time limits.
-        private: whether it needs a token.
+        private: whether requests need a token.
         rate: the account's rate counters, for a connection on which orders are sent.
-        lock_held: whether the owner's lock is held by this thread; asserted at every entry.
+        lock_held: tells whether this thread holds the owner's lock; asserted by methods that change the
+            session.
     """
 
     def __init__(
@@ -67,30 +68,31 @@ class Session:
         self.timing = timing
         self.private = private
         self.token: Optional[HiddenBytes] = None
-        """The token as it is sent, or None while there is none."""
+        """The token as JSON text, or None while there is none."""
         self.token_at = float("-inf")
-        """When the token was set."""
+        """When the token was set (monotonic seconds)."""
         self.account = Account()
         self.clock = ServerClock()
         self.switch: Optional[SwitchRenewals] = None
         self.registry = Registry(timing)
         self.counters = Counters()
         self.open = False
-        """Whether requests can go out: connected, and the ``status`` message has come."""
+        """Whether the connection is up and its ``status`` message has arrived."""
         self.system = ""
-        """``online``, ``maintenance``, ``cancel_only`` or ``post_only``, as last told."""
+        """The last system status: ``online``, ``maintenance``, ``cancel_only`` or ``post_only``."""
         self.status: Dict[str, Any] = {}
-        """The last ``status`` message's data."""
+        """The data of the last ``status`` message."""
         self.server_error = ""
-        """The last error the exchange sent about the connection as a whole."""
+        """The last error that concerned the connection as a whole, in the exchange's words."""
         self.liveness: Optional[Liveness] = None
         self._rate = rate
         self._lock_held = lock_held
-        self._last_frame = float("-inf")
+        self._proven_at = float("-inf")
         self._bucket = TokenBucket(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
         self._in_flight = InFlight(self.registry.uses)
         self._malformed: Deque[float] = deque(maxlen=MALFORMED_LIMIT)
         self.data = DataFrames(self.registry, self.account, self.counters, private, rate)
+        self._replies = Replies(self.registry, self._in_flight, self.account, self.clock, self.counters, rate)
         self.subscriptions = Subscriptions(
             self.registry,
             self.account,
@@ -103,11 +105,11 @@ class Session:
     # -- requests ----------------------------------------------------------------------------
 
     def expect(self, request: Request, now: float) -> bytes:
-        """Expect replies to a request that is about to be sent; returns its frame. Requires the lock.
+        """Register a request that is about to be sent, and return its frame. Requires holding the lock.
 
         Raises:
-            RequestHeld: it may not go out now.
-            TypeError, ValueError: its own id cannot be used.
+            RequestHeld: the request may not be sent now.
+            TypeError, ValueError: the caller's own ``req_id`` cannot be used.
         """
         assert self._lock_held()
         if isinstance(request, TradingRequest):
@@ -122,16 +124,16 @@ class Session:
         if held is not None:
             raise RequestHeld(held)
         request.their_time = self.clock.read(now)
-        request.before = frozenset(self.account.orders.records)
-        if request.engine_deadline is not None:
+        request.before = frozenset(self.account.orders.records)  # reconcile() never takes one of these
+        if request.engine_deadline is not None:  # relative until now: waiting must not use the time up
             moment = request.our_time if request.their_time is None else request.their_time
             request.params = {**request.params, "deadline": time_text(moment + request.engine_deadline)}
             request.message = {"params": request.params}
-        if self._rate is not None:
+        if self._rate is not None:  # the exchange charges on receipt, whether it accepts or refuses
             self._rate.charge_request(request.method, request.params, now)
 
     def why_not(self, request: TradingRequest) -> Optional[str]:
-        """Why a gated request may not go out now, or None if it may. Requires holding the lock."""
+        """Return why a gated request may not be sent now, or None if it may. Requires holding the lock."""
         assert self._lock_held()
         if not request.gated:
             return None
@@ -150,15 +152,14 @@ class Session:
         return {**message, "params": {**params, "token": self.token}}
 
     def forget(self, request: Request) -> None:
-        """Nobody waits for ``request`` any more; a reply that still comes counts as late. Requires the
-        lock."""
+        """Stop waiting for ``request``; a later reply counts as late. Requires holding the lock."""
         assert self._lock_held()
         self._in_flight.drop(request)
 
     # -- input -------------------------------------------------------------------------------
 
     def opened(self, now: float) -> None:
-        """A connection is made; the ``status`` message has not come yet. Requires holding the lock."""
+        """Start a connection, whose ``status`` message has not arrived yet. Requires holding the lock."""
         assert self._lock_held()
         self.liveness = Liveness(self.timing, now, ask_now=self.private)  # orders need the exchange's clock
         self.counters.connections += 1
@@ -166,7 +167,7 @@ class Session:
         self._malformed.clear()
 
     def receive(self, frame: bytes, now: float) -> Received:
-        """Take one frame. Never raises for what the peer sent. Requires holding the lock."""
+        """Process one frame. Never raises because of what the exchange sent. Requires holding the lock."""
         assert self._lock_held()
         counters = self.counters
         counters.messages += 1
@@ -174,7 +175,7 @@ class Session:
         if self.liveness is not None:
             self.liveness.frame_at = now
         try:
-            if frame.startswith(messages.BOOK_PREFIX):
+            if frame.startswith(messages.BOOK_PREFIX):  # most frames are these: decode them only once
                 return self.data.receive_book(frame, now)
             envelope = messages.decode_envelope(frame)
             if envelope.method is not None:
@@ -183,32 +184,36 @@ class Session:
                 return self._data(envelope, frame, now)
             if envelope.error is not None or envelope.Error is not None:
                 return self._server_error(envelope, now)
+            raise MalformedFrame("it has neither a channel nor a method")
         except MalformedFrame as error:
-            return self._malformed_frame(frame, str(error), now)
-        return _NOTHING
+            return self._unreadable(frame, str(error), now)
 
     def lost(self, reason: str) -> None:
-        """The connection is gone. Requests fail, wishes stay, books are STALE. Requires holding the lock."""
+        """End the connection: requests fail, subscriptions stay wanted. Requires holding the lock."""
         assert self._lock_held()
-        self._last_frame = self.proven_at
+        self._proven_at = self.proven_at  # first: proven_at reads liveness, which is dropped below
         self.open = False
         self.liveness = None
         self.token = None
         self._in_flight.lost(reason)
-        self.registry.lost(self._last_frame, reason)
+        self.registry.lost(self._proven_at, reason)
 
     def close(self, reason: str) -> None:
-        """There will be no further connection. Requires holding the lock."""
+        """End for good: books and tables become CLOSED. Requires holding the lock."""
         self.lost(reason)
         for entry in self.registry.entries.values():
-            entry.close(reason, self._last_frame)
+            entry.close(reason, self._proven_at)
         for table in (self.account.orders, self.account.balances):
-            table.leave(BookState.CLOSED, reason, self._last_frame)
+            table.leave(BookState.CLOSED, reason, self._proven_at)
 
     # -- output ------------------------------------------------------------------------------
 
     def due(self, now: float, byte_at: float, message_at: Optional[float]) -> List[bytes]:
-        """The frames that should be sent now; they count as sent. Requires holding the lock."""
+        """Return the frames to send now, which count as sent from here on. Requires holding the lock.
+
+        Args:
+            now, byte_at, message_at: see :meth:`Liveness.life_at`.
+        """
         assert self._lock_held()
         if not self.open or self.liveness is None:
             return []
@@ -249,52 +254,60 @@ class Session:
 
     @property
     def ready(self) -> bool:
-        """Whether requests can go out."""
+        """Whether requests can be sent: the connection is up and, if it is private, has a token."""
         return self.open and (self.token is not None or not self.private)
 
     @property
     def wants_token(self) -> bool:
-        """Whether the exchange has refused the token and another one is needed."""
+        """Whether the connection is up and needs a token."""
         return self.private and self.open and self.token is None
 
     def use_token(self, token: Secret, now: float) -> None:
-        """Go on with this token. Requires holding the lock."""
+        """Use this token from now on. Requires holding the lock."""
         assert self._lock_held()
         self.token, self.token_at = messages.encoded_secret(token), now
 
     def _token_refused(self, sent_at: Optional[float]) -> None:
-        if sent_at is None or sent_at >= self.token_at:
+        if sent_at is None or sent_at >= self.token_at:  # not for a request sent with the token before
             self.token = None
 
-    def verdict(self, now: float, byte_at: float, message_at: Optional[float]) -> Optional[str]:
-        """Why the connection must be given up, or None. Requires holding the lock."""
+    def verdict(
+        self, now: float, byte_at: float, message_at: Optional[float], late: bool = False
+    ) -> Optional[str]:
+        """Return why the connection must be given up, or None. Requires holding the lock.
+
+        ``late`` says that this process was held up: nothing is proven until the exchange is heard anew.
+        """
         assert self._lock_held()
         if self.liveness is None:
             return None
+        if late:
+            self.liveness.distrust(now)
         if not self.open:
             waited = now - self.liveness.opened_at
             return "no status message" if waited > self.timing.connect_timeout else None
         if len(self._malformed) == MALFORMED_LIMIT and now - self._malformed[0] < MALFORMED_WINDOW:
             return f"{MALFORMED_LIMIT} malformed frames within {MALFORMED_WINDOW:g} s"
-        life_at = self.liveness.life_at(now, byte_at, message_at)
-        return self.liveness.verdict(now, life_at, self.registry.confirmed)
+        return self.liveness.verdict(now, byte_at, message_at, self.registry.confirmed)
 
-    def silent(self, now: float) -> bool:
-        """Whether the connection is silent for longer than a live one can be."""
-        return self.liveness is None or now - self.liveness.frame_at > self.timing.silence_abort
+    def stale(self, now: float) -> bool:
+        """Return whether the last proof is older than a live connection allows."""
+        return self.liveness is None or self.liveness.stale(now)
 
     @property
     def proven_at(self) -> float:
-        """When the last frame of any kind came, which proves that nothing was left out."""
-        return self._last_frame if self.liveness is None else self.liveness.frame_at
+        """The moment up to which everything was received (monotonic seconds); see :class:`Liveness`."""
+        return self._proven_at if self.liveness is None else self.liveness.proven_at
 
     def age(self, now: float) -> float:
-        """Seconds since the last frame of any kind."""
+        """Return the seconds since :attr:`proven_at`."""
         return now - self.proven_at
 
     # -- frames ------------------------------------------------------------------------------
 
     def _data(self, envelope: Envelope, frame: bytes, now: float) -> Received:
+        if not isinstance(envelope.channel, str):
+            raise MalformedFrame("its channel is no text")
         if envelope.channel == "heartbeat":
             return _NOTHING
         if envelope.channel == "status":
@@ -306,7 +319,7 @@ class Session:
         first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
         before, self.system = self.system, str(first.get("system", ""))
         self.status = first
-        self.open = self.liveness is not None
+        self.open = self.liveness is not None  # status is the first frame of every connection
         notes: Tuple[Note, ...] = ()
         if before and before != self.system:
             notes = (Notice("WARNING", f"the exchange is now {self.system!r} (was {before!r})"),)
@@ -317,79 +330,37 @@ class Session:
         failed = envelope.success is False or envelope.error is not None
         error = messages.error_text(envelope.error) if failed else ""
         if error.startswith(TOO_FAST):
-            self._bucket.pause(now + 1.0)
+            self._slow_down(now)
         if envelope.method in ("pong", "ping") and self.liveness and self.liveness.ponged(req_id, now):
             self.clock.heard(envelope.time_in, now - (self.liveness.rtt or 0.0), now)
             return _WAKE
+        # Requests come before subscriptions: raw messages may carry ids that the registry knows, too.
         request = self._in_flight.find(req_id)
         if self.private and error.startswith(TOKEN_REFUSED):
             self._token_refused(request.sent_at if request else self.registry.sent_at(req_id))
         if request is not None:
-            return self._replied(request, Reply(frame, envelope), error, now)
-        success, symbol = envelope.success is True, envelope.symbol
-        if success and bytes(envelope.result).startswith(b"{"):
-            result = messages.decode_value(bytes(envelope.result))
-            symbol = result.get("symbol")
-            if isinstance(result.get("maxratecount"), int) and self._rate is not None:
-                self._rate.told_threshold(result["maxratecount"])
-        symbol = symbol if isinstance(symbol, str) else None
-        answers = self.registry.answer(req_id, symbol, success, error, frame, now)
-        if answers is None:
-            self.counters.late_replies += 1
-            return _WAKE
-        return self._answered(answers, now)
+            return self._replies.to_request(request, Reply(frame, envelope), error, now)
+        return self._replies.to_subscription(envelope, frame, error, now)
 
-    def _replied(self, request: Request, reply: Reply, error: str, now: float) -> Received:
-        self.clock.heard(reply.envelope.time_in, request.sent_at, now)
-        self._in_flight.replied(request, reply, error)
-        if isinstance(request, TradingRequest) and request.placed and not error:
-            self._placed(request, reply, now)
-        if not request.abandoned:
-            return _WAKE
-        self.counters.late_replies += 1
-        words = f"refused: {error}" if error else "it was carried out"
-        text = f"the reply to {request.method} came after {now - request.sent_at:.1f} s: {words}"
-        return Received(notes=(Notice("WARNING", text),), wake=True)
-
-    def _placed(self, request: TradingRequest, reply: Reply, now: float) -> None:
-        """Orders were acknowledged: they are in the account's table from this moment on."""
-        raw = bytes(reply.envelope.result)
-        result = messages.decode_value(raw) if raw else None
-        results = result if isinstance(result, list) else [result]
-        for params, entry in zip(request.placed, results):
-            order_id = entry.get("order_id") if isinstance(entry, dict) else None
-            if not isinstance(order_id, str) or not order_id or entry.get("error"):
-                continue
-            fields = {name: params[name] for name in _KEPT_FIELDS if name in params}
-            self.account.orders.acknowledged(order_id, fields, now)
-            if self._rate is not None:
-                names = (order_id, params.get("cl_ord_id"))
-                self._rate.placed(str(params.get("symbol", "")), names, now)
-
-    def _answered(self, answers: List[Answer], now: float) -> Received:
-        notes: List[Note] = []
-        for answer in answers:
-            entry = answer.entry
-            if answer.result == "live" and entry.sync is None:
-                notes.extend(gap_over(entry, now))
-            elif answer.result == "refused" and entry.was_live:
-                since = entry.gap[0] if entry.gap is not None else now
-                reason = f"ended by the exchange: {answer.error}"
-                notes += [Gap(entry.key, reason, since, None), Ended(entry.key, answer.error)]
-            elif answer.result == "retry" and answer.error:
-                notes.append(Notice("WARNING", f"{entry.key}: {answer.error}; asking again later"))
-        hidden = bool(answers) and all(
-            answer.entry.internal and answer.entry.sync is None for answer in answers
-        )
-        return Received(notes=tuple(notes), wake=True, pump=True, hidden=hidden)
+    def _slow_down(self, now: float) -> None:
+        self._bucket.pause(now + 1.0)
+        if self.liveness is not None:
+            self.liveness.spare(now)
 
     def _server_error(self, envelope: Envelope, now: float) -> Received:
         self.server_error = messages.error_text(envelope.error or envelope.Error)
-        self._bucket.pause(now + 1.0)
+        self._slow_down(now)
         return Received(notes=(Notice("WARNING", f"the exchange says: {self.server_error:.200}"),))
 
-    def _malformed_frame(self, frame: bytes, why: str, now: float) -> Received:
+    def _unreadable(self, frame: bytes, why: str, now: float) -> Received:
+        """Treat a frame that cannot be read as a gap in what it names, or in everything if it names nothing.
+        """
         self.counters.malformed += 1
-        self._malformed.append(now)
-        text = f"malformed frame dropped ({why:.100}): {frame[:200]!r}"
-        return Received(notes=(Notice("WARNING", text),))
+        entries = self.registry.entries
+        keys = concerned(frame, entries)
+        if keys is None:
+            self._malformed.append(now)  # one subscription alone never ends the connection
+            keys = list(entries)
+        notice = Notice("WARNING", f"a frame cannot be read ({why:.100}): {frame[:200]!r}")
+        notes = self.data.missed(keys, f"a message cannot be read: {why:.100}", self.proven_at, now)
+        return Received(notes=(notice, *notes), wake=True, pump=True)

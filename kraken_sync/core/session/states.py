@@ -1,9 +1,9 @@
-"""The states of a subscription, what happens to it, and what follows: the whole table.
+"""The states of a subscription, the events that change them, and the table of all transitions.
 
-First subscribe, resubscribe after a reconnect, an answer that never came and a resync are one mechanism. What
-:data:`TRANSITIONS` does not have cannot happen; an attempt is a fault of this library and raises
-``AssertionError``. Only :mod:`.entry` changes a state. The picture in ``docs/design.rst`` is made from this
-table, and a test compares the two.
+The first subscribe, the resubscribe after a reconnect, a missing answer and a resync use one mechanism. A
+transition that is not in :data:`TRANSITIONS` is a fault of this library and raises ``AssertionError``. Only
+:mod:`.entry` changes a state. The table in ``docs/design.rst`` is generated from this one, and a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Mapping
 
 
 class State(enum.Enum):
-    """How far a subscription is."""
+    """The state of a subscription."""
 
     WANTED = "wanted"
-    """The exchange has nothing of it; a subscribe is due."""
+    """The exchange does not have it; a subscribe is due."""
     ASKED = "asked"
     """A subscribe was sent and waits for its answer."""
     UNSURE = "unsure"
-    """A subscribe was sent and may have been taken; as no final answer came, it is due again."""
+    """A subscribe was sent and may have been accepted; as no final answer came, a subscribe is due again."""
     LIVE = "live"
     """The exchange has acknowledged it."""
     LEAVING = "leaving"
-    """Nobody wants it any more; an unsubscribe is due."""
+    """It is no longer wanted; an unsubscribe is due."""
     LEAVING_ASKED = "leaving, asked"
-    """Nobody wants it any more; an unsubscribe waits for its answer."""
+    """It is no longer wanted; an unsubscribe waits for its answer."""
     RENEWING = "renewing"
-    """It is wanted afresh (another snapshot, other parameters); first an unsubscribe is due."""
+    """It must be subscribed again, for another snapshot or other parameters; first an unsubscribe is due."""
     RENEWING_ASKED = "renewing, asked"
-    """It is wanted afresh; the unsubscribe waits for its answer."""
+    """It must be subscribed again; the unsubscribe waits for its answer."""
     GONE = "gone"
-    """The end: the entry is no part of the registry any more."""
+    """It has ended and is not in the registry any more."""
 
 
 class Cause(enum.Enum):
-    """What happens to a subscription."""
+    """An event that changes the state of a subscription."""
 
     SENT = "request sent"
     ACKNOWLEDGED = "subscribe acknowledged"
@@ -60,7 +60,7 @@ TRANSITIONS: Mapping[State, Mapping[Cause, State]] = {
     State.ASKED: {
         Cause.ACKNOWLEDGED: State.LIVE,
         Cause.REFUSED: State.GONE,
-        Cause.RETRY: State.UNSURE,  # an earlier request may have been taken all the same
+        Cause.RETRY: State.UNSURE,  # an earlier subscribe may have been accepted all the same
         Cause.EXPIRED: State.UNSURE,
         Cause.DROPPED: State.LEAVING,
         Cause.RENEWED: State.RENEWING,
@@ -78,6 +78,7 @@ TRANSITIONS: Mapping[State, Mapping[Cause, State]] = {
         Cause.RENEWED: State.RENEWING,
         Cause.LOST: State.WANTED,
     },
+    # Left for an unsubscribe even if a subscribe is still unanswered: it may have been accepted.
     State.LEAVING: {
         Cause.SENT: State.LEAVING_ASKED,
         Cause.DROPPED: State.LEAVING,

@@ -1,4 +1,4 @@
-"""What callers want of channels: subscribing, unsubscribing, sharing one subscription, letting it go."""
+"""What callers want of channels: to subscribe, unsubscribe, share a subscription, or release it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..wire.channels import ChannelParams, Key
 from .entry import Entry, PendingAck
 from .registry import Registry
 
-AT_ONCE = float("-inf")
+AT_ONCE = float("-inf")  # a time before every other, for Entry.renew()
 
 
 class Subscriptions:
-    """The intent of callers, written into the registry. Every method requires holding the session's lock.
+    """What callers want, written into the registry. Every method requires holding the session's lock.
 
     Args:
-        registry: the subscriptions there are.
-        account: the tables that private subscriptions keep up to date.
-        private: whether this is a private connection, which keeps those tables.
-        check_free: raises for a caller's ``req_id`` that is in use.
+        registry: the existing subscriptions.
+        account: the tables that private subscriptions feed.
+        private: whether this is a private connection, which feeds those tables.
+        check_free: raises if a caller's ``req_id`` is in use.
         proven_at: when the state of the connection was last proven (monotonic seconds).
-        lock_held: whether the session's lock is held; asserted at every entry.
+        lock_held: tells whether the session's lock is held; asserted by every method.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class Subscriptions:
     ) -> PendingAck:
         """Want everything in ``wanted``, or nothing if something conflicts. Requires holding the lock.
 
-        ``raw`` says that frames with exactly these parameters are wanted. Conflicts are in the result's
-        ``refused``.
+        ``raw`` says that the caller wants the frames, with exactly these parameters. Conflicts are in the
+        result's ``refused``.
         """
         assert self._lock_held()
         if req_id is not None:
@@ -78,9 +78,10 @@ class Subscriptions:
     def _take_over(
         self, entry: Entry, wanted: ChannelParams, pending: PendingAck, req_id: Optional[int]
     ) -> None:
-        """Subscribe anew, as asked, what so far was for a table of ours: its frames were shown to nobody."""
+        """Subscribe again with the caller's parameters what only fed a table so far and was shown to nobody.
+        """
         if entry.sync is not None:
-            return  # a book: its frames are those that everybody gets
+            return  # a book's frames are the same for every subscriber
         if entry.table is not None:
             entry.table.leave(BookState.RESYNCING, "being subscribed anew", self._proven_at())
             if self._account.table(entry.key.channel, wanted.params) is None:
@@ -96,20 +97,24 @@ class Subscriptions:
         entry.renew(AT_ONCE, wanted.params)
 
     def _need_snapshot(self, entry: Entry, pending: PendingAck) -> None:
-        """Subscribe anew what is wanted without a snapshot, for somebody who needs one."""
+        """Subscribe again if the existing subscription has no snapshot, for a caller that needs one."""
         if entry.leaving or entry.wanted_params.get("snapshot"):
             return
         self._wait_for_renewal(entry, pending)
         entry.renew(AT_ONCE, {**entry.wanted_params, "snapshot": True})
 
     def _wait_for_renewal(self, entry: Entry, pending: PendingAck) -> None:
-        if entry.live:  # then want() has answered already
+        if entry.live:  # Registry.want() has settled it, but this caller needs the renewal's answer
             pending.waiting.add(entry.key)
             entry.pending.append(pending)
 
     def subscribe_book(self, wanted: ChannelParams) -> PendingAck:
-        """Want a book of at least the asked depth; a smaller one of ours is replaced. Requires the lock."""
+        """Want a book of at least the given depth; a smaller book of the library is replaced. Requires the
+        lock.
+        """
         assert self._lock_held()
+        # One symbol has one depth per connection: book messages do not name theirs, so two could not be told
+        # apart. Facades cut a deeper book to what was asked for.
         key, depth = wanted.keys()[0], wanted.params["depth"]
         entry = self._registry.entries.get(key)
         if entry is not None and entry.leaving:
@@ -144,7 +149,7 @@ class Subscriptions:
         return self.subscribe(wanted, raw=False)
 
     def unsubscribe(self, keys: List[Key], req_id: Optional[int] = None) -> PendingAck:
-        """Stop wanting ``keys``; all of them must be wanted. Requires holding the lock."""
+        """Stop wanting ``keys``, all of which must be wanted. Requires holding the lock."""
         assert self._lock_held()
         if req_id is not None:
             self._check_free(req_id)
@@ -161,9 +166,12 @@ class Subscriptions:
         return pending
 
     def release(self, key: Key, *, held: bool, frames: bool) -> None:
-        """A holder of ``key`` has gone: whether there are others, and whether they want its frames.
+        """Note that one holder of ``key`` has gone. Requires holding the lock.
 
-        Requires holding the lock.
+        Args:
+            key: what it held.
+            held: whether other holders remain.
+            frames: whether one of them reads its frames.
         """
         assert self._lock_held()
         entry = self._registry.entries.get(key)
@@ -171,25 +179,25 @@ class Subscriptions:
             return
         if not held:
             self._registry.unwant(key, None, self._proven_at())
-        entry.raw = entry.raw and frames  # for a book alone, the depth is ours to choose again
+        entry.raw = entry.raw and frames  # without a reader of frames, the library may change the depth
 
     def abandon(self, pending: PendingAck) -> None:
-        """Nobody waits for ``pending`` any more. Requires holding the lock."""
+        """Remove ``pending`` from all entries, because its caller has given up. Requires holding the lock."""
         assert self._lock_held()
         for entry in self._registry.entries.values():
             if pending in entry.pending:
                 entry.pending.remove(pending)
 
     def book(self, symbol: str) -> Optional[BookSync]:
-        """The book of ``symbol``, if it is wanted. Requires holding the lock."""
+        """Return the book of ``symbol``, if it is wanted. Requires holding the lock."""
         assert self._lock_held()
         entry = self._registry.entries.get(Key("book", symbol))
         return entry.sync if entry is not None else None
 
     def primer(self, key: Key, wanted: ChannelParams) -> List[bytes]:
-        """The frames that bring a further reader of a live subscription up to date, if it wants them.
+        """Return the frames that bring a further reader of a live subscription up to date.
 
-        Requires holding the lock.
+        The list is empty if the reader does not want a snapshot. Requires holding the lock.
         """
         assert self._lock_held()
         entry = self._registry.entries.get(key)
@@ -203,7 +211,7 @@ class Subscriptions:
         return list(entry.primer)
 
     def unheld(self, keys: List[Key], held: Callable[[Key], bool]) -> List[Key]:
-        """Those of ``keys`` that are wanted although nobody holds them. Requires holding the lock."""
+        """Return those of ``keys`` that are wanted although nobody holds them. Requires holding the lock."""
         assert self._lock_held()
         entries = self._registry.entries
         return [key for key in keys if key in entries and not entries[key].leaving and not held(key)]

@@ -8,7 +8,7 @@ Source: Kraken, "Spot WebSocket v2" reference pages (envelopes of method replies
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Literal, Mapping, Optional, Sequence
 
 import msgspec
 
@@ -27,20 +27,23 @@ class WireLevel(msgspec.Struct, gc=False):
     qty: Any
 
 
+_ABSENT: Any = msgspec.UNSET
+
+
 class BookData(msgspec.Struct, gc=False):
     """The single element of ``data`` in a book frame."""
 
     symbol: str
     checksum: int
-    bids: List[WireLevel] = []
-    asks: List[WireLevel] = []
+    bids: List[WireLevel] = _ABSENT
+    asks: List[WireLevel] = _ABSENT
     timestamp: str = ""
 
 
 class BookFrame(msgspec.Struct, gc=False):
     """A whole book frame."""
 
-    type: str
+    type: Literal["snapshot", "update"]
     data: List[BookData]
 
 
@@ -77,15 +80,30 @@ _decode_book = msgspec.json.Decoder(BookFrame, float_hook=str).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_routing = msgspec.json.Decoder(List[Routing]).decode
 _decode_any = msgspec.json.Decoder().decode
+_decode_texts = msgspec.json.Decoder(float_hook=str).decode
 _FAULTS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError)
 
 
 def decode_book(frame: bytes) -> BookFrame:
     """Decode a book frame; numbers stay exact. Raises MalformedFrame."""
     try:
-        return _decode_book(frame)
+        message = _decode_book(frame)
+        for data in message.data:
+            if data.bids is _ABSENT or data.asks is _ABSENT:
+                _complete(data, frame)
+        return message
     except _FAULTS as error:
         raise MalformedFrame(str(error)) from error
+
+
+def _complete(data: BookData, frame: bytes) -> None:
+    """A side is missing. Every recorded frame has both, so another name beside it is this one, garbled."""
+    for item in _decode_texts(frame)["data"]:
+        unknown = set(item) - set(BookData.__struct_fields__)
+        if unknown:
+            raise MalformedFrame(f"a side of the book is missing, and there is {sorted(unknown)[0]!r:.40}")
+    data.bids = [] if data.bids is _ABSENT else data.bids
+    data.asks = [] if data.asks is _ABSENT else data.asks
 
 
 def decode_envelope(frame: bytes) -> Envelope:

@@ -255,7 +255,7 @@ class Connection:
         if transport is None or room.closed:
             return
         with room.lock:
-            verdict = room.session.verdict(now, transport.byte_at, transport.message_at)
+            verdict = room.session.verdict(now, transport.byte_at, transport.message_at, late=not judge)
         if verdict is None:
             self._outbox.send_due()
         elif judge:
