@@ -25,6 +25,7 @@ from .io.connection.connection import Connection
 from .io.dial import Endpoint
 from .io.engine import PRIVATE, PUBLIC, Engine
 from .io.locks import new_rlock
+from .io.logs import log
 from .io.rest import Rest, missing
 from .io.streams import Decode, Stream
 from .io.waiting import deadline_of
@@ -32,6 +33,8 @@ from .io.waiting import deadline_of
 EXIT_TIMEOUT = 1.0
 """Seconds that clients left open may take, together, when the interpreter ends."""
 
+LOG_TIMEOUT = 0.5
+"""Seconds for which closing waits for log records that are still to be handled."""
 Handler = Callable[[Any], Any]
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -159,6 +162,7 @@ class Runtime:
         self.rest.close()
         if engine is not None:
             engine.stop(timeout)
+        log.flush(LOG_TIMEOUT)
 
     def _new_engine(self) -> Engine:
         self.rest.reopen()
@@ -175,9 +179,9 @@ class Runtime:
         engine.origin = self._origin
         if self._messages is not None and not self._messages.ended:
             engine.taps.append(self._messages)
+        engine.start()
         self._running.append(engine)
         _engines.add(engine)
-        engine.start()
         return engine
 
     def guard_fork(self) -> None:
@@ -329,6 +333,7 @@ def _at_exit() -> None:
         engine.signal()
     for engine in engines:
         engine.stop(max(0.0, deadline - time.monotonic()))
+    log.flush(LOG_TIMEOUT)
     for engine in engines:
         if not engine.abandoned:
             _warn(engine.origin)

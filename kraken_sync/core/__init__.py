@@ -1,1 +1,4 @@
-"""Decides. No thread, socket, queue, clock or environment in here: time comes in as ``now``."""
+"""The decisions of this library, free of threads, sockets, queues, clocks and the environment.
+
+The time is always an argument, ``now``.
+"""

@@ -7,15 +7,12 @@ feed, the oldest messages are dropped and a gap frame takes their place, as in a
 from __future__ import annotations
 
 import inspect
-import logging
-import threading
 import traceback
 from typing import Any, Callable, Dict
 
-from ..errors import KrakenError
+from .logs import log
 from .streams import Stream
-
-log = logging.getLogger("kraken_sync")
+from .threads import Died, GuardedThread
 
 Handler = Callable[[Any], Any]
 
@@ -28,18 +25,18 @@ class Dispatcher:
         stream: where the messages come from.
     """
 
-    def __init__(self, callback: Handler, stream: Stream) -> None:
+    def __init__(self, callback: Handler, stream: Stream, died: Died = lambda error: None) -> None:
         self._stream = stream
         self._callback = callback
         self.errors = 0
         """How often the callback has failed."""
         self._seen: Dict[str, int] = {}
         self._stopped = False
-        self._thread = threading.Thread(target=_run, args=(self,), name="kraken-sync-dispatcher", daemon=True)
+        self.thread = GuardedThread("dispatcher", self._run, died)
 
     def start(self) -> None:
         """Start calling."""
-        self._thread.start()
+        self.thread.begin()
 
     def stop(self) -> None:
         """Call nothing more; what has not been delivered yet is dropped."""
@@ -48,14 +45,20 @@ class Dispatcher:
 
     def join(self, timeout: float) -> None:
         """Wait for the running callback, unless this is called from it."""
-        if self._thread is not threading.current_thread() and self._thread.ident is not None:
-            self._thread.join(timeout)
+        self.thread.finish(timeout)
 
-    def _call(self, message: Any) -> None:
-        try:
-            no_coroutine(self._callback(message))
-        except (Exception, SystemExit) as error:
-            self._failed(self._callback, error)
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                message = next(self._stream)
+                if not self._stopped:
+                    no_coroutine(self._callback(message))
+            except StopIteration:
+                return
+            except BaseException as error:  # of a callback or of parse_float: the next message
+                if self._stream.over:
+                    return
+                self._failed(self._callback, error)
 
     def _failed(self, callback: Handler, error: BaseException) -> None:
         self.errors += 1
@@ -69,9 +72,9 @@ class Dispatcher:
                 getattr(callback, "__name__", callback),
                 error,
                 place,
-                exc_info=error,
+                error=error,
             )
-            if not _somebody_logs():
+            if not log.heard:
                 traceback.print_exception(type(error), error, error.__traceback__)
 
 
@@ -80,22 +83,3 @@ def no_coroutine(result: Any) -> None:
     if inspect.iscoroutine(result):
         result.close()
         raise TypeError("the callback gave a coroutine: it must be a plain function, without 'async'")
-
-
-def _somebody_logs() -> bool:
-    """Whether the program has set up logging; without it a bug in a handler would be invisible."""
-    handlers = [*log.handlers, *logging.getLogger().handlers]
-    return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
-
-
-def _run(dispatcher: Dispatcher) -> None:
-    stream = dispatcher._stream
-    while not dispatcher._stopped:
-        try:
-            message = next(stream)
-        except StopIteration:
-            return
-        except KrakenError:
-            return
-        if not dispatcher._stopped:
-            dispatcher._call(message)

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from ..core.orders.rate_limits import TradingRate
 from ..core.timing import Timing
-from ..errors import ClientClosed
+from ..errors import ClientClosed, ConnectionLost
 from .connection.connection import Connection
 from .connection.settling import Settling
 from .connection.switch_alarm import SwitchAlarm
@@ -21,8 +21,10 @@ from .connection.tokens import Tokens
 from .dial import Endpoint
 from .dispatcher import Dispatcher
 from .locks import new_lock
+from .logs import log
 from .rest import Rest
 from .streams import Decode, Stream
+from .threads import GuardedThread
 from .watchdog import Visited, Watchdog
 from .worker import Worker
 
@@ -59,7 +61,7 @@ class Engine:
         self._rest = rest
         self._lock = new_lock("engine")
         self._visited: List[Visited] = [self]
-        self._watchdog = Watchdog(self._visited, timing.tick)
+        self._watchdog = Watchdog(self._visited, timing.tick, self._died)
         self._rate = rate
         self._worker: Optional[Worker] = None
         self.abandoned = False
@@ -73,36 +75,52 @@ class Engine:
         if handler is not None:
             stream = Stream("the callback", decode)
             self.taps.append(stream)
-            self.dispatcher = Dispatcher(handler, stream)
+            self.dispatcher = Dispatcher(handler, stream, self._died)
 
     def start(self) -> None:
-        """Start all threads; the public connection begins to connect, if there is to be one."""
+        """Start all threads; the public connection begins to connect, if there is to be one.
+
+        Raises:
+            ConnectFailed: a thread cannot be started; what was begun is stopped.
+        """
         self.running = True
-        self._watchdog.start()
-        if self.dispatcher is not None:
-            self.dispatcher.start()
-        if PUBLIC in self._endpoints:
-            self.open(PUBLIC)
+        try:
+            self._watchdog.start()
+            if self.dispatcher is not None:
+                self.dispatcher.start()
+            if PUBLIC in self._endpoints:
+                self.open(PUBLIC)
+        except BaseException:
+            self.stop(1.0)
+            raise
 
     def open(self, kind: str) -> Connection:
-        """The connection of this kind; begins to connect if there is none. Does not block."""
+        """The connection of this kind; begins to connect if there is none. Does not block.
+
+        Raises:
+            ConnectFailed: its thread cannot be started; the next call tries again.
+            ClientClosed: the client was closed meanwhile.
+        """
         with self._lock:
             if kind in self.connections:
                 return self.connections[kind]
             if not self.running:
                 raise ClientClosed("the client was closed meanwhile")
-            connection = self.connections[kind] = self._make(kind)
-            self._visited.append(connection)
+            connection = self._make(kind)
             connection.start()
+            # only now, since a connection without a thread would be waited for in vain
+            self.connections[kind] = connection
+            self._visited.append(connection)
         return connection
 
     def _make(self, kind: str) -> Connection:
         endpoint, timing, wake = self._endpoints[kind], self.timing, self._watchdog.wake
         if kind == PUBLIC:
-            return Connection(kind, endpoint, timing, self._context, self.taps, wake)
+            return Connection(kind, endpoint, timing, self._context, self.taps, wake, watched=self._watched)
         if self._worker is None:
-            self._worker = Worker()
-            self._worker.start()
+            worker = Worker(self._died)
+            worker.start()
+            self._worker = worker
         return Connection(
             kind,
             endpoint,
@@ -113,7 +131,12 @@ class Engine:
             tokens=Tokens(self._rest, self._worker, timing),
             chores=(Settling(self._rest, self._worker, timing), SwitchAlarm()),
             rate=self._rate if kind == PRIVATE else None,
+            watched=self._watched,
         )
+
+    def _watched(self) -> bool:
+        """Whether the watchdog lives; the I/O threads ask."""
+        return not self._watchdog.thread.dead or not self.running
 
     @property
     def worked(self) -> bool:
@@ -121,9 +144,31 @@ class Engine:
         return any(connection.worked for connection in self.connections.values())
 
     def visit(self, now: float, judge: bool) -> None:
-        """The watchdog's visit: has the client been dropped?"""
+        """The watchdog's visit: has the client been dropped? Do the other threads live?"""
         if self.abandoned:
             self.stop(1.0)
+            return
+        owners = [self.dispatcher, self._worker, *self.connections.values()]
+        dead = [owner.thread for owner in owners if owner is not None and owner.thread.dead]
+        if self.running and dead and any(one.failure is None for one in self.connections.values()):
+            if any(thread.name.startswith("kraken-sync-io") for thread in dead):
+                dead = [one for one in dead if not self._ended_on_purpose(one)]
+            for thread in dead:
+                self._died(RuntimeError(f"{thread.name} is dead"))
+
+    def _ended_on_purpose(self, thread: GuardedThread) -> bool:
+        """An I/O thread ends when its connection was given up or closed."""
+        return any(
+            one.thread is thread and (one.failure is not None or one.closed)
+            for one in self.connections.values()
+        )
+
+    def _died(self, error: BaseException) -> None:
+        """A thread has died of a fault of this library: nobody may wait for what it did."""
+        log.critical("a fault of kraken_sync itself, a thread has died: %r", error, error=error)
+        lost = ConnectionLost(f"internal error: a thread of this client has died of {error!r}")
+        for connection in list(self.connections.values()):
+            connection.give_up(lost)
 
     def signal(self) -> None:
         """Let everything begin to end. Does not block."""

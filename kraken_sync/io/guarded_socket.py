@@ -146,6 +146,7 @@ class GuardedSocket:
         with self._io, self._ending:
             self._closed = True
             self._sock.close()
+        self._buffer = b""
 
     def _fill(self) -> None:
         while True:

@@ -6,7 +6,6 @@ where they are missing. Frames are kept as they came and decoded when read, in t
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
 from collections import deque
@@ -16,10 +15,9 @@ from ..core.wire.channels import Key
 from ..core.wire.messages import MalformedFrame, gap_frame
 from ..errors import ClientClosed, KrakenError, StreamOverflow
 from .kept_error import fresh_copy
+from .logs import log
 from .waiting import Condition, deadline_of
 from .walltime import wall_text
-
-log = logging.getLogger("kraken_sync")
 
 DROP_OLDEST, CONFLATE, RAISE = "drop_oldest", "conflate", "raise"
 POLICIES = (DROP_OLDEST, CONFLATE, RAISE)
@@ -196,6 +194,11 @@ class Stream:
     def ended(self) -> bool:
         """Whether nothing can come any more (there may be something left to read)."""
         return self._ended
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing can come any more, and everything was read."""
+        return self._ended and not self._entries
 
     def __iter__(self) -> Stream:
         return self

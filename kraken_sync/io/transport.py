@@ -13,6 +13,7 @@ import time
 from functools import partial
 from typing import Any, Callable, List, Optional
 
+from ..core.wire.printable import printable
 from ..errors import ConnectFailed, ConnectionLost
 from .dial import Endpoint, dial
 from .guarded_socket import Broken, GuardedSocket
@@ -115,6 +116,10 @@ class Transport:
         """Free the descriptor; the last act of the reading thread."""
         if self._guard is not None:
             self._guard.dispose()
+        codec, self._codec = self._codec, None
+        if codec is not None:  # what it has read may be large, and must not wait for the collector
+            codec.frame_buffer.recv_buffer = []
+            vars(codec.frame_buffer).pop("recv_length", None)
 
     # -- any thread --------------------------------------------------------------------------
 
@@ -240,6 +245,16 @@ class Transport:
         if codec.getstatus() != 101:  # releases differ in what they do with a redirect
             guard.dispose()
             raise self._bad_status(codec.getstatus(), codec.getheaders() or {})
+        granted = {name.lower(): value for name, value in (codec.getheaders() or {}).items()}
+        for name in ("sec-websocket-extensions", "sec-websocket-protocol"):
+            if granted.get(name):  # nothing of the kind was asked for, so nobody here could read what comes
+                guard.dispose()
+                raise ConnectFailed(
+                    f"{self._endpoint} answered with {name}: {printable(granted[name]):.60}, which was not "
+                    "asked for; is something in between?",
+                    step="handshake",
+                )
+        _limit_frames(codec.frame_buffer)
         self._codec = codec
 
     def _bad_status(self, status: int, headers: dict[str, str]) -> ConnectFailed:
@@ -287,9 +302,21 @@ class Transport:
         guard, _ = self._connected()
         if len(payload) >= 2:
             self.close_code = int.from_bytes(payload[:2], "big")
-        words = payload[2:].decode("utf-8", "replace")
+        words = printable(payload[2:].decode("utf-8", "replace"))
         reason = f"closed by the exchange ({self.close_code or 'no code'}{': ' + words if words else ''})"
         self.exclusively(0.0, partial(self._send_close, payload[:2], 0.1))
         guard.broken = reason  # what the peer said explains more than what followed from it
         guard.abort(reason)
         raise self._lost(Broken(reason))
+
+
+def _limit_frames(buffer: Any) -> None:
+    """Have websocket-client's reader refuse a frame that is too big at its header, before its payload."""
+    measure = buffer.recv_length
+
+    def recv_length() -> None:
+        measure()
+        if (buffer.length or 0) > MAX_MESSAGE:
+            raise Broken(f"a frame of {buffer.length} bytes, which is too big")
+
+    buffer.recv_length = recv_length

@@ -6,14 +6,12 @@ interpreter's lock), the connections get one interval to read what has piled up 
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from typing import Protocol, Sequence
 
+from .logs import log
+from .threads import Died, GuardedThread
 from .waiting import Event
-
-log = logging.getLogger("kraken_sync")
 
 
 class Visited(Protocol):
@@ -26,18 +24,18 @@ class Visited(Protocol):
 class Watchdog:
     """Calls ``visit`` on each connection, at every tick and whenever it is woken."""
 
-    def __init__(self, connections: Sequence[Visited], tick: float) -> None:
+    def __init__(self, connections: Sequence[Visited], tick: float, died: Died = lambda error: None) -> None:
         self._connections = connections
         self._tick = tick
         self._wake = Event()
         self.wake = self._wake.set
         """Has everything checked now. Any thread; does not block."""
         self._stop = Event()
-        self._thread = threading.Thread(target=self._run, name="kraken-sync-watchdog", daemon=True)
+        self.thread = GuardedThread("watchdog", self._run, died)
 
     def start(self) -> None:
         """Start checking."""
-        self._thread.start()
+        self.thread.begin()
 
     def stop(self) -> None:
         """Stop checking; :meth:`join` waits for it."""
@@ -46,8 +44,7 @@ class Watchdog:
 
     def join(self, timeout: float) -> None:
         """Wait for the thread to end."""
-        if self._thread is not threading.current_thread() and self._thread.ident is not None:
-            self._thread.join(timeout)
+        self.thread.finish(timeout)
 
     def _run(self) -> None:
         last, judge_after = time.monotonic(), 0.0
@@ -61,5 +58,5 @@ class Watchdog:
             for connection in self._connections:
                 try:
                     connection.visit(now, now >= judge_after)
-                except Exception:
-                    log.exception("the watchdog failed to check %s", connection)
+                except BaseException as error:
+                    log.error("the watchdog failed to visit %s", connection, error=error)

@@ -5,14 +5,12 @@ Neither the I/O thread nor the watchdog may wait for such things.
 
 from __future__ import annotations
 
-import logging
 import queue
-import threading
 from typing import Callable, Optional, Set
 
 from .locks import new_lock
-
-log = logging.getLogger("kraken_sync")
+from .logs import log
+from .threads import Died, GuardedThread
 
 Job = Callable[[], None]
 
@@ -20,16 +18,16 @@ Job = Callable[[], None]
 class Worker:
     """Runs jobs one after the other; a job that waits already is not added twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, died: Died = lambda error: None) -> None:
         self._waiting: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
         self._lock = new_lock("worker")
         self._running: Set[str] = set()
-        self._thread = threading.Thread(target=self._run, name="kraken-sync-worker", daemon=True)
+        self.thread = GuardedThread("worker", self._run, died)
 
     def start(self) -> None:
         """Start running."""
-        self._thread.start()
+        self.thread.begin()
 
     def add(self, name: str, job: Job) -> None:
         """Run ``job`` soon. Any thread; does not block."""
@@ -45,8 +43,7 @@ class Worker:
 
     def join(self, timeout: float) -> None:
         """Wait for the thread to end."""
-        if self._thread is not threading.current_thread() and self._thread.ident is not None:
-            self._thread.join(timeout)
+        self.thread.finish(timeout)
 
     def _run(self) -> None:
         while True:
@@ -58,8 +55,8 @@ class Worker:
                 self._running.add(name)
             try:
                 job()
-            except BaseException:  # nothing may end this thread
-                log.exception("a fault of kraken_sync itself: %s", name)
+            except BaseException as error:  # nothing may end this thread
+                log.error("a fault of kraken_sync itself: %s", name, error=error)
             finally:
                 with self._lock:
                     self._running.discard(name)

@@ -1,4 +1,4 @@
-"""Channels, streams and books: the part of a client that subscribes."""
+"""The part of a client that subscribes: channels, streams and books."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ Message = Dict[str, Any]
 class MarketData:
     """The subscriptions, streams and books of one client. Any thread.
 
+    Deadlines are in monotonic seconds, timeouts in seconds; None waits for ever. What is raised is documented
+    at the methods of :class:`SpotWSClient` with the same names.
+
     Args:
         runtime: the client's connections.
-        symbols: the exchange's names of symbols.
+        symbols: finds the exchange's names of symbols.
     """
 
     def __init__(self, runtime: Runtime, symbols: SymbolLookup) -> None:
@@ -52,12 +55,15 @@ class MarketData:
         kind: Callable[..., Subscription] = Subscription,
         **extra: Any,
     ) -> Subscription:
-        """A stream of what is wanted; see :meth:`SpotWSClient.subscribe`."""
+        """Subscribe, and return a stream; see :meth:`SpotWSClient.subscribe`. Blocks up to ``deadline``."""
         connection = self.connection_of(wanted, deadline)
         wanted = self.spelled(wanted, deadline)
+        # A lost private message may be a fill, so it must not be dropped silently; a lost price is out of
+        # date anyway.
         policy = policy or (RAISE if wanted.channel.private else DROP_OLDEST)
         stream = kind(self._runtime, connection, wanted, self._runtime.decode, maxlen, policy, **extra)
-        if self._runtime.has_taps:  # whoever gets every frame wants it without the stream
+        # A tap (a callback) gets every frame, so the subscription must go on when the stream is dropped.
+        if self._runtime.has_taps:
             stream.holder = object()
         self._ask(connection, wanted, deadline, stream=stream, holder=stream.holder, req_id=req_id)
         return stream
@@ -71,7 +77,7 @@ class MarketData:
         maxlen: int = 10_000,
         policy: Optional[str] = None,
     ) -> ItemStream:
-        """A stream of single items; see :meth:`SpotWSClient.ticker`."""
+        """Return a stream of single items; see :meth:`SpotWSClient.ticker`. Blocks up to ``timeout``."""
         deadline = deadline_of(timeout)
         stream = self.subscribe(wanted, None, deadline, maxlen, policy, ItemStream, gaps=gaps)
         assert isinstance(stream, ItemStream)
@@ -80,7 +86,7 @@ class MarketData:
     def subscribe_frames(
         self, wanted: ChannelParams, req_id: Optional[int], deadline: Optional[float]
     ) -> List[bytes]:
-        """Subscribe without a stream, until it is unsubscribed; the exchange's replies."""
+        """Subscribe without a stream, until it is unsubscribed, and return the exchange's replies."""
         connection = self.connection_of(wanted, deadline)
         wanted = self.spelled(wanted, deadline)
         return self._ask(connection, wanted, deadline, holder=object(), req_id=req_id).replies
@@ -88,13 +94,13 @@ class MarketData:
     def unsubscribe(
         self, wanted: ChannelParams, req_id: Optional[int], deadline: Optional[float]
     ) -> List[bytes]:
-        """Unsubscribe for everybody; the exchange's replies. See :meth:`SpotWSClient.unsubscribe`."""
+        """Unsubscribe for all holders, and return the replies; see :meth:`SpotWSClient.unsubscribe`."""
         connection = self.connection_of(wanted, deadline)
         wanted = self.spelled(wanted, deadline)
         return connection.subscriptions.unsubscribe(wanted, deadline, req_id).replies
 
     def active(self, kind: str) -> List[Message]:
-        """The confirmed subscriptions of one kind of connection, one dict of parameters per symbol.
+        """Return the confirmed subscriptions of one kind of connection, one dict of parameters per symbol.
 
         Raises:
             ConnectionError: this client has no such connection.
@@ -108,14 +114,14 @@ class MarketData:
         return []
 
     def active_private(self) -> List[Message]:
-        """Those of the private connection, and of level3 if there is one."""
+        """Return the confirmed subscriptions of the private connection, and of level3 if there is one."""
         level3 = self._runtime.connection(LEVEL3) is not None
         return self.active(PRIVATE) + (self.active(LEVEL3) if level3 else [])
 
     # -- books -------------------------------------------------------------------------------
 
     def book(self, pair: str, depth: int, timeout: Optional[float]) -> OrderBook:
-        """A live order book; see :meth:`SpotWSClient.book`."""
+        """Return a live order book; see :meth:`SpotWSClient.book`. Blocks up to ``timeout``."""
         if not isinstance(pair, str):
             raise TypeError(f"pair must be a string such as 'BTC/USD', not {pair!r:.80}")
         deadline, started = deadline_of(timeout), time.monotonic()
@@ -130,7 +136,7 @@ class MarketData:
             reason = connection.read(lambda session: book_views.resyncing(session, symbol))
             if reason is None:
                 raise
-            # the better error for a book that others have, and that waits for its next resync
+            # Somebody else has the book, and its next resync comes too late: that says more than a timeout.
             raise BookNotLive(symbol, "RESYNCING", f"{reason}; waiting for the next resync") from error
         try:
             return self._first_state(connection, symbol, depth, holder, started, deadline)
@@ -147,7 +153,7 @@ class MarketData:
         started: float,
         deadline: Optional[float],
     ) -> OrderBook:
-        """Wait for the first verified snapshot; the book that everybody who asks for it shares."""
+        """Wait for the first verified snapshot, and return the book that all callers share."""
         subscribed = time.monotonic()
         sync = connection.read(lambda session: book_views.book_of(session, symbol))
         if sync is None:
@@ -164,6 +170,7 @@ class MarketData:
                 f"subscribed {now - subscribed:.1f} s ago, last message {found.silence:.1f} s ago). The "
                 "symbol may be halted; the instrument channel tells its status.",
             )
+        # Two threads may come here at once: the second one gives its holder back and shares the first one's.
         with self._lock:
             book = self._books.get((symbol, depth))
             if book is None or not book.shows(sync):
@@ -176,25 +183,25 @@ class MarketData:
     # -- inside ------------------------------------------------------------------------------
 
     def connection_of(self, wanted: ChannelParams, deadline: Optional[float]) -> Connection:
-        """The connection that a subscription belongs to."""
+        """Return the connection that a subscription belongs to; blocks until it is up."""
         name = wanted.channel.name
         if not wanted.channel.private:
             return self._runtime.public(time_left(deadline))
         return self._runtime.private(name, time_left(deadline), LEVEL3 if name == "level3" else PRIVATE)
 
     def spelled(self, wanted: ChannelParams, deadline: Optional[float]) -> ChannelParams:
-        """``wanted`` with the exchange's own names of its symbols."""
+        """Return ``wanted`` with the exchange's own names of its symbols."""
         if wanted.symbols is None or not wanted.channel.checked:
             return wanted
         if wanted.channel.private and PUBLIC not in self._runtime.endpoints:
-            return wanted  # the table of symbols is on the public side
+            return wanted  # the table of symbols comes from the public connection
         connection = self._runtime.public(time_left(deadline))
         return wanted._replace(symbols=self._symbols.spell(connection, wanted.symbols, deadline))
 
     def _ask(
         self, connection: Connection, wanted: ChannelParams, deadline: Optional[float], **how: Any
     ) -> PendingAck:
-        """Subscribe; a refused symbol comes with the names that may have been meant."""
+        """Subscribe; the error for a refused symbol gets the names that may have been meant."""
         try:
             return connection.subscriptions.subscribe(wanted, deadline, **{"kind": FRAMES, **how})
         except SubscriptionRefused as error:
@@ -208,11 +215,13 @@ class MarketData:
             ) from error
 
     def known(self, text: str) -> Optional[str]:
-        """The exchange's name for ``text``, if the table that is there tells."""
+        """Return the exchange's name for ``text`` if the table that is already there has it. Does
+        not block.
+        """
         return self._symbols.known(text)
 
     def search(self, text: str, timeout: Optional[float]) -> List[str]:
-        """The exchange's symbols that have ``text`` in their name; see :meth:`SpotWSClient.symbols`."""
+        """Return the exchange's symbols that contain ``text``; see :meth:`SpotWSClient.symbols`."""
         deadline = deadline_of(timeout)
         if not isinstance(text, str):
             raise TypeError(f"search must be a string such as 'BTC', not {text!r:.80}")

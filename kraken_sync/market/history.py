@@ -1,6 +1,8 @@
-"""What the stream does not tell: history and reference data, over public REST.
+"""History and reference data over public REST, for what the channels do not have.
 
-Source: Kraken, REST market data pages; the WebSocket FAQ, which advises to take history from REST.
+Source: Kraken's REST market data pages; the WebSocket FAQ
+(https://support.kraken.com/articles/360022326871-kraken-websocket-api-frequently-asked-questions) advises to
+take history from REST.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from ..io.waiting import deadline_of
 
 
 class History:
-    """``client.rest``: public REST. Every call blocks up to ``timeout`` seconds and needs no started client.
+    """``client.rest``: public REST. The client need not be started. Any thread.
 
-    Results are the exchange's own ``result``; prices and quantities are texts, so nothing is lost. Symbols
-    may be written as anywhere else (``"BTC/USD"``, ``"XBT/USD"``, ``"XBTUSD"``). Errors are those of
-    :meth:`SpotWSClient.request`.
+    Every method blocks up to ``timeout`` seconds (None: for ever) and raises what
+    :meth:`SpotWSClient.request` raises. Results are the exchange's own ``result``; prices and quantities are
+    texts, so that no digit is lost. Symbols may be written in any spelling (``"BTC/USD"``, ``"XBT/USD"``,
+    ``"XBTUSD"``).
 
     Args:
         request: sends a REST request; see :meth:`kraken_sync.io.rest.Rest.request`.
@@ -29,10 +32,19 @@ class History:
     def ohlc(
         self, pair: str, interval: int = 1, since: Optional[int] = None, *, timeout: Optional[float] = 10.0
     ) -> Dict[str, Any]:
-        """Up to 720 candles: ``{pair: [[time, open, high, low, close, vwap, volume, count], ...], "last":
-        id}``.
+        """Return up to 720 candles.
 
-        The last row is still forming. ``since`` is a ``last`` of an earlier call.
+        The result is ``{pair: [[time, open, high, low, close, vwap, volume, count], ...], "last": id}``. The
+        last row is the current, unfinished candle.
+
+        Args:
+            pair: the symbol.
+            interval: minutes: 1, 5, 15, 30, 60, 240, 1440, 10080 or 21600.
+            since: the ``last`` of an earlier call, for the candles after it.
+            timeout: see :class:`History`.
+
+        Raises:
+            ValueError: the exchange does not offer this interval.
         """
         if interval not in INTERVALS:
             raise ValueError(f"interval={interval!r} is not offered by Kraken. Choose one of {INTERVALS}.")
@@ -46,35 +58,52 @@ class History:
         *,
         timeout: Optional[float] = 10.0,
     ) -> Dict[str, Any]:
-        """Up to 1000 trades: ``{pair: [[price, volume, time, "b"/"s", "m"/"l", misc, id], ...], "last":
-        ns}``."""
+        """Return up to 1000 trades.
+
+        The result is ``{pair: [[price, volume, time, "b"/"s", "m"/"l", misc, id], ...], "last": ns}``.
+
+        Args:
+            pair: the symbol.
+            since: the ``last`` of an earlier call (nanoseconds since the epoch), for the trades after it.
+            count: the largest number of trades, 1 to 1000.
+            timeout: see :class:`History`.
+        """
         return self._get("Trades", timeout, pair=pair, since=since, count=count)
 
     def depth(self, pair: str, count: int = 100, *, timeout: Optional[float] = 10.0) -> Dict[str, Any]:
-        """A book of 1 to 500 levels a side: ``{pair: {"asks": [[price, volume, time], ...], "bids": ...}}``.
+        """Return a book of 1 to 500 levels a side, which has no checksum; ``client.book()`` is a verified
+        book.
 
-        It has no checksum; a verified book is ``client.book()``.
+        The result is ``{pair: {"asks": [[price, volume, time], ...], "bids": ...}}``.
         """
         return self._get("Depth", timeout, pair=pair, count=count)
 
     def spread(
         self, pair: str, since: Optional[int] = None, *, timeout: Optional[float] = 10.0
     ) -> Dict[str, Any]:
-        """About 200 best prices: ``{pair: [[time, bid, ask], ...], "last": id}``."""
+        """Return about 200 of the last best prices as ``{pair: [[time, bid, ask], ...], "last": id}``.
+
+        ``since`` is the ``last`` of an earlier call.
+        """
         return self._get("Spread", timeout, pair=pair, since=since)
 
     def asset_pairs(
         self, pair: Union[str, Sequence[str], None] = None, *, timeout: Optional[float] = 10.0
     ) -> Dict[str, Any]:
-        """All pairs, or these, by their REST name; ``wsname`` is the name of the older WebSocket API."""
+        """Return all pairs, or those in ``pair``, by their REST name.
+
+        ``wsname`` in an entry is the name of the pair in the older WebSocket API.
+        """
         return self._get("AssetPairs", timeout, pair=pair)
 
     def time(self, *, timeout: Optional[float] = 10.0) -> Dict[str, Any]:
-        """The exchange's time: ``unixtime`` (seconds) and ``rfc1123``."""
+        """Return the exchange's time: ``unixtime`` (seconds since the epoch) and ``rfc1123``."""
         return self._get("Time", timeout)
 
     def system_status(self, *, timeout: Optional[float] = 10.0) -> Dict[str, Any]:
-        """``status`` (``online``, ``maintenance``, ``cancel_only``, ``post_only``) and ``timestamp``."""
+        """Return ``status`` (``online``, ``maintenance``, ``cancel_only`` or ``post_only``) and
+        ``timestamp``.
+        """
         return self._get("SystemStatus", timeout)
 
     def _get(

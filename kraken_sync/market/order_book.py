@@ -1,4 +1,4 @@
-"""The live order book that users hold."""
+"""The live order book."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ..io.walltime import wall_seconds
 
 
 class BookReader(ABC):
-    """The readers of a book. Each call reads one consistent state, from any thread."""
+    """The readers of a book. Each call reads one consistent state. Any thread."""
 
     @abstractmethod
     def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:
-        """One consistent state, at most ``levels`` a side."""
+        """Return one consistent state, with at most ``levels`` a side."""
 
     @property
     def bids(self) -> Tuple[Level, ...]:
@@ -51,7 +51,7 @@ class BookReader(ABC):
 
     @property
     def mid(self) -> Optional[Decimal]:
-        """Half way between best bid and best ask, exactly; None if a side is empty."""
+        """The exact mean of best bid and best ask, in quote currency; None if a side is empty."""
         return self.snapshot(1).mid
 
     @property
@@ -61,7 +61,7 @@ class BookReader(ABC):
 
     @property
     def updated(self) -> Optional[datetime]:
-        """When the last change was received (UTC, this machine's clock)."""
+        """When the last change was received, by this machine's clock (UTC)."""
         return self.snapshot(1).updated
 
     @property
@@ -75,36 +75,39 @@ class BookReader(ABC):
         return self.snapshot(1).timestamp
 
     def vwap(self, side: str, qty: Number) -> Optional[Decimal]:
-        """See :meth:`BookSnapshot.vwap`."""
+        """Return the average price of taking ``qty`` at once; see :meth:`BookSnapshot.vwap`."""
         return self.snapshot().vwap(side, qty)
 
     def imbalance(self, levels: int = 10) -> Optional[Decimal]:
-        """See :meth:`BookSnapshot.imbalance`."""
+        """Return the imbalance of the best ``levels`` of each side; see :meth:`BookSnapshot.imbalance`."""
         return self.snapshot().imbalance(levels)
 
     def to_frame(self) -> Any:
-        """See :meth:`BookSnapshot.to_frame`."""
+        """Return a pandas DataFrame; see :meth:`BookSnapshot.to_frame`."""
         return self.snapshot().to_frame()
 
 
 class StaleBook(BookReader):
-    """Reads the last known state of a book, whatever it is worth. See ``OrderBook.stale``."""
+    """The readers of a book's last known state, whether or not it is LIVE. See ``OrderBook.stale``."""
 
     def __init__(self, book: OrderBook) -> None:
         self._book = book
 
     def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:
-        """The last known state; its ``state`` and ``age`` tell what it is worth. Never raises."""
+        """Return the last known state, whose ``state`` and ``age`` tell whether it is current.
+
+        Does not raise because of the book's state. Any thread; does not block.
+        """
         return self._book._read(levels, live_only=False)
 
     @property
     def state(self) -> BookState:
-        """See :attr:`OrderBook.state`."""
+        """The book's state; see :attr:`OrderBook.state`."""
         return self._book.state
 
     @property
     def age(self) -> float:
-        """See :attr:`OrderBook.age`."""
+        """Seconds since the last proof; see :attr:`OrderBook.age`."""
         return self._book.age
 
     def __repr__(self) -> str:
@@ -112,12 +115,14 @@ class StaleBook(BookReader):
 
 
 class OrderBook(BookReader):
-    """A live order book. Every message of the exchange for it is proven by the exchange's checksum.
+    """A live order book. Every message of the exchange for it is verified by the exchange's checksum.
 
-    Get one from ``client.book()``. All members may be used from any thread; each reader sees one
-    consistent state, and raises :class:`BookNotLive` while the book is not ``LIVE``.
+    ``client.book()`` returns one. All members may be used from any thread. Each reader returns one consistent
+    state, and raises :class:`BookNotLive` while the book is not ``LIVE``.
 
-    Cost: reading the best level takes the lock for about a microsecond, ``snapshot()`` copies the levels.
+    Reading the best level holds the lock for about a microsecond; ``snapshot()`` copies all levels.
+
+    Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/book.
     """
 
     def __init__(
@@ -131,8 +136,8 @@ class OrderBook(BookReader):
     ) -> None:
         self.symbol = symbol
         self.depth = depth
-        """The most levels a side that this view shows."""
-        self._owner = owner  # what the client runs on goes on while its book is read
+        """The largest number of levels a side that this book shows."""
+        self._owner = owner  # a reference, so that the client's threads go on while its book is read
         self._connection = connection
         self._holder = holder
         self._view = View(sync, ended=False)
@@ -140,44 +145,46 @@ class OrderBook(BookReader):
     # -- reading -----------------------------------------------------------------------------
 
     def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:
-        """One consistent, immutable state, at most ``levels`` a side (default: the depth).
+        """Return one consistent, immutable state, with at most ``levels`` a side (default: ``depth``).
+
+        Does not block.
 
         Raises:
-            BookNotLive: the book is not verified right now.
+            BookNotLive: the book is not verified at this moment.
+            ValueError: ``levels`` is not an int of 1 or more.
         """
         return self._read(levels, live_only=True)
 
     @property
     def stale(self) -> StaleBook:
-        """The same readers without the promise: the last known state, never an exception."""
+        """The same readers for the last known state; they do not raise while the book is not LIVE."""
         return StaleBook(self)
 
     @property
     def state(self) -> BookState:
-        """``SYNCING``, ``LIVE``, ``STALE``, ``RESYNCING`` or ``CLOSED``."""
+        """``SYNCING``, ``LIVE``, ``STALE``, ``RESYNCING`` or ``CLOSED``. Does not block."""
         return self._status().state
 
     @property
     def age(self) -> float:
-        """Seconds since the exchange last proved the book current.
+        """Seconds since the book was last proven current; infinite if it never was. Does not block.
 
-        That was a frame of the book, or any other frame of its connection: the exchange sends a heartbeat
-        every second in which nothing else is sent, so silence on one symbol means no change.
+        A proof is a ping whose pong has been read: messages come in order, so every change that the exchange
+        sent before the ping reached it has been read, too. A quiet symbol therefore does not age.
         """
         return self._status().age
 
     def changes(self, timeout: Optional[float] = None) -> Iterator[BookSnapshot]:
-        """Iterate over verified states, each newer than the one before, the first at once.
+        """Iterate over verified states, each newer than the one before; the first comes at once.
 
-        What changes while you work is conflated into the next state. While the book is not live this
-        waits; the ``generation`` of the states tells that there was a gap. Ends when the book is
-        unsubscribed or the client closed.
+        Changes between two states are combined. While the book is not LIVE the iterator waits; a different
+        ``generation`` tells that there was a gap. It ends when the book is unsubscribed or the client closed.
 
         Args:
-            timeout: seconds to wait for each state, None for ever.
+            timeout: seconds to wait for each state, None to wait for ever.
 
         Raises:
-            ReplyTimeout: nothing new and verified came in time.
+            ReplyTimeout: no new verified state came in time.
             BookNotLive: the exchange ended the subscription.
         """
         changes = Changes([self])
@@ -198,11 +205,12 @@ class OrderBook(BookReader):
         """Block until ``predicate(snapshot)`` is true, and return that snapshot.
 
         Args:
-            predicate: called in this thread with verified states, each newer than the one before.
-            timeout: seconds, None for ever.
+            predicate: called in this thread, without any lock, with verified states, each newer than the one
+                before.
+            timeout: seconds, None to wait for ever.
 
         Raises:
-            ReplyTimeout: it was not true in time.
+            ReplyTimeout: the predicate was not true in time.
             BookNotLive, ClientClosed: it cannot become true any more.
         """
         if not callable(predicate):
@@ -224,10 +232,10 @@ class OrderBook(BookReader):
                 )
 
     def unsubscribe(self) -> None:
-        """End this book, and the exchange's subscription if nobody else uses it. Does not block.
+        """End this book, and the exchange's subscription if nothing else uses it. Any thread; does not block.
 
-        ``client.book()`` gives everybody who asks for one symbol and depth the same object, so this ends
-        it for all of them.
+        ``client.book()`` returns the same object to all callers that ask for one symbol and depth, so this
+        ends the book for all of them.
         """
         self._view = self._view._replace(ended=True)
         self._connection.subscriptions.release([book_key(self.symbol)], None, self._holder)
@@ -238,7 +246,7 @@ class OrderBook(BookReader):
     # -- inside ------------------------------------------------------------------------------
 
     def shows(self, sync: BookSync) -> bool:
-        """Whether this is a view of this very book, and was not unsubscribed."""
+        """Return whether this is a view of this book, and was not unsubscribed."""
         return self._view == View(sync, ended=False)
 
     def _status(self) -> BookStatus:
@@ -249,6 +257,7 @@ class OrderBook(BookReader):
 
     def _read(self, levels: Optional[int], *, live_only: bool) -> BookSnapshot:
         depth = self.depth if levels is None else min(check_levels(levels), self.depth)
+        # Read before the lock is taken: unsubscribe() replaces the view without it.
         view, failure, now = self._view, self._connection.failure, time.monotonic()
         if isinstance(failure, ForkedClient):
             raise ForkedClient
@@ -285,7 +294,9 @@ class Changes:
         self._seen: List[Mark] = [(-1, -1) for _ in books]
 
     def wait(self, timeout: Optional[float]) -> Optional[List[Tuple[OrderBook, BookSnapshot]]]:
-        """The books that are new, with their states: none after ``timeout``; None when all have ended.
+        """Return the books that have changed, with their states.
+
+        The list is empty after ``timeout`` seconds; the result is None when all books have ended.
 
         Raises:
             BookNotLive: the exchange ended a subscription.
@@ -314,6 +325,6 @@ class Changes:
         try:
             state = book.snapshot()
         except BookNotLive:
-            return None  # it stopped being live this very moment; wait for the next state
+            return None  # it stopped being LIVE since _news() ran; wait for the next state
         self._seen[number] = (state.generation, state.version)
         return book, state

@@ -1,8 +1,7 @@
-"""What ``subscribe()`` and its shorthands return: a stream to iterate."""
+"""The streams that ``subscribe()`` and its shorthands return."""
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from types import TracebackType
 from typing import Any, Deque, Optional, Type
@@ -12,20 +11,19 @@ from ..io.connection.connection import Connection
 from ..io.streams import Decode, Stream
 from ..io.waiting import deadline_of, time_left
 
-log = logging.getLogger("kraken_sync")
-
 
 class Subscription(Stream):
-    """The frames of a subscription, as dicts, from the acknowledgement on.
+    """A stream of the frames of a subscription, as dicts, from the acknowledgement on.
 
-    Iterate it, or call :meth:`get`. It is bounded: a reader that is too slow finds a gap frame
-    (``"type": "gap"``) where frames were dropped, and after every reconnect one that says what is missing
-    from when to when. Any thread may read; each frame goes to one reader. It buffers only while somebody
-    holds it, and it ends when it is unsubscribed or the client is closed.
+    Iterate over it, or call :meth:`get`. The buffer is bounded: where frames were dropped because the reader
+    was too slow, the stream has a gap frame (``"type": "gap"``). After every reconnect there is one, too,
+    that tells the time in which messages are missing. Any thread may read; each frame goes to one reader.
+    Frames are buffered only while the stream is referenced. The stream ends when it is unsubscribed or the
+    client is closed.
 
     Attributes:
-        dropped: frames lost so far because they were not read in time.
-        gaps: what was missing so far, as a list of dicts.
+        dropped: the number of frames dropped so far because they were not read in time.
+        gaps: the gaps so far, as a list of dicts.
     """
 
     def __init__(
@@ -39,12 +37,13 @@ class Subscription(Stream):
     ) -> None:
         keys = wanted.keys()
         symbols = ", ".join(wanted.symbols or ())
+        """The symbols, as the exchange spells them; empty for a channel without symbols."""
         super().__init__(f"{wanted.channel.name} {symbols:.80}".strip(), decode, maxlen, policy, keys)
-        self._owner = owner  # what the client runs on goes on while its stream is read
+        self._owner = owner  # a reference, so that the client's threads go on while its stream is read
         self._connection = connection
         self._wanted = wanted
         self.holder: object = None
-        """What holds the subscription when this stream was dropped without unsubscribing."""
+        """What holds the subscription when the stream has been dropped without unsubscribing, or None."""
 
     @property
     def channel(self) -> str:
@@ -57,7 +56,9 @@ class Subscription(Stream):
         return self._wanted.symbols or ()
 
     def unsubscribe(self) -> None:
-        """End this stream, and the exchange's subscription if nobody else uses it. Does not block."""
+        """End this stream, and the exchange's subscription if nothing else uses it. Any thread; does not
+        block.
+        """
         self.end()
         self._connection.subscriptions.release(self._wanted.keys(), self, self.holder)
 
@@ -74,9 +75,9 @@ class Subscription(Stream):
 
 
 class ItemStream(Subscription):
-    """As a :class:`Subscription`, but yields the items of ``data`` one by one.
+    """A :class:`Subscription` that yields the items of ``data`` one by one.
 
-    Gap frames are kept out of the loop (see ``gaps``) unless asked for.
+    Gap frames are yielded only if that was asked for; ``gaps`` has them in any case.
     """
 
     def __init__(self, *args: Any, gaps: bool, **kwargs: Any) -> None:
@@ -85,7 +86,7 @@ class ItemStream(Subscription):
         self._items: Deque[Any] = deque()
 
     def get(self, timeout: Optional[float] = None) -> Any:
-        """The next item. Blocks and raises as :meth:`Subscription.get`."""
+        """Return the next item. Blocks and raises as :meth:`Subscription.get`."""
         deadline = deadline_of(timeout)
         while True:
             try:
@@ -97,7 +98,7 @@ class ItemStream(Subscription):
             if message.get("type") == "gap":
                 if self._with_gaps:
                     return message
-            elif isinstance(data, dict):  # instrument: an object of two lists
+            elif isinstance(data, dict):  # instrument: an object with the lists assets and pairs
                 self._items.extend(data.get("pairs", ()))
             else:
                 self._items.extend(data or ())

@@ -1,12 +1,14 @@
-"""Finds the exchange's name for what a user typed.
+"""Finds the exchange's name of a symbol from what a user typed.
 
-The table of symbols is the snapshot of the ``instrument`` channel, on the same connection; it is fetched only
-when a spelling needs it, and kept. Orders, which may be sent without a public connection, take it from REST.
+The table of symbols is the snapshot of the ``instrument`` channel, taken on the same connection. It is
+fetched only when a spelling needs it, and then kept. Orders, which may be sent without a public connection,
+take the table from REST.
+
+Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/instrument.
 """
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
 from decimal import Decimal
@@ -21,14 +23,14 @@ from ..core.wire.symbols import SymbolTable, modern_pair, spelled
 from ..errors import ClientClosed, KrakenError, SubscriptionRefused, UnknownSymbol, did_you_mean
 from ..io.connection.connection import Connection
 from ..io.connection.subscriptions import LOOKUP
+from ..io.logs import log
 from ..io.streams import Stream
 from ..io.waiting import Turn, sooner, time_left
 
-log = logging.getLogger("kraken_sync")
-
 TABLE_TIMEOUT = 5.0
-"""Seconds to wait for the table; without it a symbol goes to the exchange as it was typed."""
+"""Seconds to wait for the table; without it a symbol is sent to the exchange as it was typed."""
 TABLE_LIFETIME = 3600.0
+"""Seconds after which a table is fetched again before an order or an unknown symbol is judged by it."""
 
 
 class _Pair(msgspec.Struct):
@@ -61,15 +63,15 @@ class SymbolLookup:
         self._fetched = 0.0
         self._fetching = Turn()
         self._known: Dict[str, str] = {}
-        """What was found for a spelling; forgotten with the table."""
+        """The symbols found for earlier spellings; cleared with every new table."""
 
     def spell(
         self, connection: Connection, symbols: Sequence[str], deadline: Optional[float]
     ) -> Tuple[str, ...]:
-        """The exchange's names for ``symbols``, without repetition.
+        """Return the exchange's names for ``symbols``, without repetitions. May block for the table.
 
         Raises:
-            UnknownSymbol: with the nearest names; nothing was subscribed.
+            UnknownSymbol: a symbol is not traded; the error has the nearest names. Nothing was subscribed.
         """
         found, unknown = [], []
         for text in symbols:
@@ -92,7 +94,7 @@ class SymbolLookup:
         if symbol is None:
             table = self.table(connection, deadline, fresh=known is not None)
             if table is None:
-                return text  # no table to be had: let the exchange judge
+                return text  # there is no table, so the exchange must judge
             symbol = table.find(text)
             if symbol is None:
                 raise _unknown(text, table)
@@ -104,7 +106,7 @@ class SymbolLookup:
     def hints(
         self, connection: Connection, error: SubscriptionRefused, deadline: Optional[float]
     ) -> List[str]:
-        """Sentences that help with the symbols the exchange does not support."""
+        """Return sentences that help with the symbols that the exchange does not support. May block."""
         unknown = [
             symbol
             for symbol, words in error.refused.items()
@@ -124,7 +126,11 @@ class SymbolLookup:
     def table(
         self, connection: Connection, deadline: Optional[float], *, fresh: bool = False
     ) -> Optional[SymbolTable]:
-        """The table, fetched if there is none (or an old one, if ``fresh``); None if it cannot be had."""
+        """Return the table, which is fetched if there is none, or if it is old and ``fresh`` is set.
+
+        Blocks up to ``deadline`` (monotonic seconds); None if the table could not be fetched.
+        """
+        # One thread fetches; the others wait for their turn and then find the table.
         return self._fetching.run(deadline, lambda: self._table_now(connection, deadline, fresh))
 
     def _table_now(
@@ -142,10 +148,10 @@ class SymbolLookup:
         asset_pairs: Callable[[Optional[float]], Mapping[str, Mapping[str, Any]]],
         deadline: float,
     ) -> None:
-        """Have a table that is not old: over the public connection if that is up, else by ``asset_pairs``.
+        """Have a table that is not old: from the public connection if that is up, else from ``asset_pairs``.
 
         Raises:
-            KrakenError: neither has it.
+            KrakenError: neither could be asked.
         """
         if public is not None and public.open:
             self.table(public, deadline, fresh=True)
@@ -161,19 +167,21 @@ class SymbolLookup:
         self.learn(found)
 
     def known(self, text: str) -> Optional[str]:
-        """The exchange's name for ``text``, if the table that is there tells."""
+        """Return the exchange's name for ``text`` if the current table has it. Does not block."""
         return self._table.find(text) if self._table is not None else None
 
     def learn(self, rules: Dict[str, PairRules]) -> None:
-        """Know these pairs, and no others."""
+        """Replace the table by these pairs."""
         self._rules, self._table, self._fetched = rules, SymbolTable(rules), time.monotonic()
         self._known.clear()
 
     def rules(self, symbol: str) -> Optional[PairRules]:
-        """What an order of exactly this symbol must keep; None while there is no table.
+        """Return the rules for orders of exactly this symbol; None while there is no table.
+
+        Other spellings are not accepted, because this is for orders.
 
         Raises:
-            UnknownSymbol: there is no such symbol. Nothing is guessed: this is for orders.
+            UnknownSymbol: there is no such symbol.
         """
         if self._table is None:
             return None
@@ -184,7 +192,7 @@ class SymbolLookup:
 
     @property
     def age(self) -> float:
-        """Seconds since the table was fetched."""
+        """Seconds since the table was fetched; infinite if there is none."""
         return time.monotonic() - self._fetched if self._table is not None else float("inf")
 
 

@@ -22,10 +22,10 @@ from ..io.waiting import deadline_of, time_left
 from ..io.walltime import wall_text
 
 TABLE_TIMEOUT = 10.0
-"""Seconds for which the first read waits for the first snapshot."""
+"""Seconds for which the first read waits for the connection, and again for the first snapshot."""
 Value = TypeVar("Value")
 Connect = Callable[[Optional[float]], Connection]
-"""The private connection, opened within a timeout."""
+"""Returns the private connection, opened within a timeout in seconds."""
 
 
 class _View(Mapping[str, Value], Generic[Value]):
@@ -44,25 +44,32 @@ class _View(Mapping[str, Value], Generic[Value]):
 
     @property
     def state(self) -> str:
-        """``SYNCING``, ``LIVE``, ``STALE``, ``RESYNCING`` or ``CLOSED``. Does not block once it has begun."""
+        """``SYNCING``, ``LIVE``, ``STALE``, ``RESYNCING`` or ``CLOSED``.
+
+        Opens the private connection if there is none, which blocks up to 10 seconds; never blocks after that.
+        """
         return self._status().state
 
     @property
     def diffs(self) -> List[Dict[str, Any]]:
         """What fresh snapshots have changed after something was missed, oldest first.
 
-        Each is a dict of ``reason``, ``since``, ``until`` and the ids (or assets) that ``appeared``,
-        ``changed``, or were ``missing`` from the snapshot.
+        Each is a dict of ``reason``, ``since`` and ``until`` (RFC 3339, UTC, by this machine's clock) and the
+        ids (or assets) that ``appeared``, have ``changed``, or were ``missing`` from the snapshot. Blocks as
+        :attr:`state` does.
         """
         found = self._connect(TABLE_TIMEOUT).read(partial(account_views.diffs, table_of=self._table))
         return [_diff(diff) for diff in found]
 
     def wait_live(self, timeout: Optional[float] = TABLE_TIMEOUT) -> None:
-        """Block until it is up to date, subscribing if nobody has.
+        """Block until the table is up to date, subscribing if that has not been done.
+
+        Args:
+            timeout: seconds, None to wait for ever.
 
         Raises:
-            PermissionRefused: the API key may not see it.
-            AccountNotLive: not in time.
+            PermissionRefused: the API key lacks the permission to see it.
+            AccountNotLive: it was not up to date in time.
         """
         deadline = deadline_of(timeout)
         connection = self._connect(timeout)
@@ -77,12 +84,13 @@ class _View(Mapping[str, Value], Generic[Value]):
             status, summary = self._connect(0.0).read(read)
             return f"<{self.name} {status.state if status.begun else 'not read yet'}: {summary}>"
         except Exception:
+            # A repr must not raise: debuggers and notebooks call it in every state.
             return f"<{self.name}: no connection>"
 
     @staticmethod
     @abstractmethod
     def _summary(table: Any) -> str:
-        """How much it holds, for people."""
+        """Return the size of the table in words, for the repr."""
 
     def _subscribe(self, connection: Connection, deadline: Optional[float]) -> None:
         wanted = channel_params({"channel": self.channel})
@@ -90,11 +98,16 @@ class _View(Mapping[str, Value], Generic[Value]):
             connection.subscriptions.subscribe(wanted, deadline, holder=object(), kind=TABLE)
 
     def _read(self, read: Callable[[Any], Any]) -> Any:
-        """``read(table)``, a function of this module, once the table is up to date (at once, if stale)."""
+        """Return ``read(table)`` once the table is up to date, or at once for a stale view.
+
+        ``read`` must be a function of this module: it runs with the session's lock held.
+        """
         question = partial(account_views.read_table, table_of=self._table, read=read, stale=self._stale)
         status, value = self._connect(TABLE_TIMEOUT).read(question)
         if self._stale or status.live:
             return value
+        # A table that was up to date raises at once, since a trading loop must not wait. One that never
+        # was is being read for the first time, and is waited for.
         if status.blind:
             raise AccountNotLive(self.name, status.state, status.reason)
         self.wait_live()
@@ -102,13 +115,18 @@ class _View(Mapping[str, Value], Generic[Value]):
 
 
 class Orders(_View[Order]):
-    """The account's orders: open ones, and up to 10 000 that have ended since.
+    """The account's orders: the open ones, and up to 10 000 that have ended since.
 
-    A mapping of ``order_id`` to :class:`Order`; a ``cl_ord_id`` finds its latest order, too. Built from the
-    snapshot and the updates of the ``executions`` channel, whose numbering is checked: if a message is
-    missing, reading raises :class:`AccountNotLive` until a fresh snapshot, and ``diffs`` tells what that has
-    changed. An order whose acknowledgement has come is in it at once. The first read subscribes, and blocks
-    up to 10 seconds.
+    A mapping of ``order_id`` to :class:`Order`; a ``cl_ord_id`` is accepted as a key, too, and finds its
+    latest order. It is built from the snapshot and the updates of the ``executions`` channel, whose numbering
+    is checked: if a message is missing, reading raises :class:`AccountNotLive` until a fresh snapshot
+    arrives, and ``diffs`` tells what that snapshot changed. An order is in it as soon as its acknowledgement
+    has arrived.
+
+    Any thread may read it. The first read opens the private connection and subscribes; it blocks up to 10
+    seconds for each. Later reads do not block.
+
+    Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/executions.
     """
 
     name = "orders"
@@ -127,20 +145,23 @@ class Orders(_View[Order]):
 
     @property
     def open(self) -> Dict[str, Order]:
-        """The orders that can still trade, oldest first."""
+        """The orders that can still trade by ``order_id``, oldest first."""
         found: Dict[str, Order] = self._read(account_views.open_orders)
         return found
 
     def wait_until(
         self, name: Union[str, Order], predicate: Callable[[Order], bool], timeout: Optional[float] = None
     ) -> Order:
-        """Block until ``predicate(order)`` is true of the order with this ``order_id`` or ``cl_ord_id``.
+        """Block until ``predicate(order)`` is true, and return that state of the order.
 
-        It is called in this thread, with no lock held, with the newest state of the order, and again whenever
-        the order has changed; what changes while it runs is conflated into the next state.
+        Args:
+            name: the ``order_id`` or ``cl_ord_id``, or an earlier state of the order. It need not exist yet.
+            predicate: called in this thread, without any lock, with the newest state of the order, and again
+                when the order has changed; changes during a call are combined into the next state.
+            timeout: seconds, None to wait for ever.
 
         Raises:
-            ReplyTimeout: not in time (seconds; None for ever).
+            ReplyTimeout: the predicate was not true in time.
         """
         deadline, started = deadline_of(timeout), time.monotonic()
         wanted = name.order_id if isinstance(name, Order) else name
@@ -162,11 +183,15 @@ class Orders(_View[Order]):
         raise ReplyTimeout(f"order {wanted} {state} after {waited:.1f} s", waited=waited)
 
     def wait_open(self, name: Union[str, Order], timeout: Optional[float] = 10.0) -> Order:
-        """Block until the order is live (``new`` or later).
+        """Block until the order is live (``new`` or later), and return its state.
+
+        Args:
+            name: the ``order_id`` or ``cl_ord_id``, or an earlier state of the order.
+            timeout: seconds, None to wait for ever.
 
         Raises:
-            OrderEnded: it ended without a fill.
-            ReplyTimeout: not in time.
+            OrderEnded: the order has ended without a fill.
+            ReplyTimeout: the order was not live in time.
         """
         order = self.wait_until(name, lambda one: one.status not in ("pending_new", "unknown", ""), timeout)
         if order.is_done and not order.filled:
@@ -174,11 +199,15 @@ class Orders(_View[Order]):
         return order
 
     def wait_filled(self, name: Union[str, Order], timeout: Optional[float] = None) -> Order:
-        """Block until the order is completely filled.
+        """Block until the order is completely filled, and return its last state.
+
+        Args:
+            name: the ``order_id`` or ``cl_ord_id``, or an earlier state of the order.
+            timeout: seconds, None to wait for ever.
 
         Raises:
-            OrderEnded: it was canceled or has expired.
-            ReplyTimeout: not in time.
+            OrderEnded: the order was canceled or has expired.
+            ReplyTimeout: the order was not filled in time.
         """
         order = self.wait_done(name, timeout)
         if order.status != "filled":
@@ -192,8 +221,12 @@ class Orders(_View[Order]):
     def wait_done(self, name: Union[str, Order], timeout: Optional[float] = None) -> Order:
         """Block until the order is filled, canceled or expired, and return its last state.
 
+        Args:
+            name: the ``order_id`` or ``cl_ord_id``, or an earlier state of the order.
+            timeout: seconds, None to wait for ever.
+
         Raises:
-            ReplyTimeout: not in time.
+            ReplyTimeout: the order had not ended in time.
         """
         return self.wait_until(name, lambda one: one.is_done, timeout)
 
@@ -219,8 +252,13 @@ class Orders(_View[Order]):
 class Balance(_View[Decimal]):
     """The account's balances: a mapping of asset (``"BTC"``, ``"USD"``) to its total, an exact decimal.
 
-    Totals are what the exchange says: what open orders have reserved is still in them; see ``held``. Built
+    Totals are the exchange's: what open orders have reserved is included; see ``held``. The mapping is built
     from the ``balances`` channel, whose numbering is checked as that of :class:`Orders`.
+
+    Any thread may read it. The first read opens the private connection and subscribes; it blocks up to 10
+    seconds for each. Later reads do not block.
+
+    Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/balances.
     """
 
     name = "balance"
@@ -248,14 +286,14 @@ class Balance(_View[Decimal]):
 
     @property
     def total(self) -> Dict[str, Decimal]:
-        """All totals, as one consistent dict."""
+        """All totals as one consistent dict."""
         return dict(self._totals())
 
     @property
     def held(self) -> Dict[str, Decimal]:
-        """What open orders have reserved, by asset. Asks REST (``BalanceEx``): blocks up to 10 seconds.
+        """What open orders have reserved, by asset; assets without any are left out.
 
-        The channel does not tell it. Assets of which nothing is reserved are left out.
+        The channel does not tell it, so this asks REST (``BalanceEx``) and blocks up to 10 seconds.
         """
         result = self._request(TABLE_TIMEOUT)
         held = {
@@ -266,13 +304,16 @@ class Balance(_View[Decimal]):
     def wait_until(
         self, predicate: Callable[[Mapping[str, Decimal]], bool], timeout: Optional[float] = None
     ) -> Dict[str, Decimal]:
-        """Block until ``predicate(totals)`` is true, and return them.
+        """Block until ``predicate(totals)`` is true, and return these totals.
 
-        It is called in this thread, with no lock held, with the newest totals (a read-only mapping), and
-        again whenever one has changed; what changes while it runs is conflated into the next state.
+        Args:
+            predicate: called in this thread, without any lock, with the newest totals (a read-only mapping),
+                and again when one has changed; changes during a call are combined into the next state.
+            timeout: seconds, None to wait for ever.
 
         Raises:
-            ReplyTimeout: not in time (seconds; None for ever).
+            AccountNotLive: the balances were not up to date in time.
+            ReplyTimeout: the predicate was not true in time.
         """
         deadline = deadline_of(timeout)
         self.wait_live(time_left(deadline))

@@ -1,4 +1,4 @@
-"""Cancels, which may be repeated, and whose effect can be seen in the executions."""
+"""The canceling methods. A cancel may be repeated, and its effect can be seen in the executions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .unresolved import Unknown
 
 Json = Dict[str, Any]
 SEEN_WITHIN = 2.0
-"""Seconds to wait for the executions to show what a cancel did."""
+"""Seconds to wait until the executions show the effect of a cancel."""
 
 
 class Cancels:
@@ -27,7 +27,7 @@ class Cancels:
 
     Args:
         sender: sends the requests.
-        orders: the account's orders, for what an ``order_userref`` names.
+        orders: the account's orders, to find those with an ``order_userref``.
     """
 
     def __init__(self, sender: OrderSender, orders: Orders) -> None:
@@ -35,7 +35,18 @@ class Cancels:
         self._orders = orders
 
     def cancel_order(self, params: Mapping[str, Any], deadline: Optional[float], *, one: bool) -> Any:
-        """See :meth:`SpotWSClient.cancel_order`; ``params`` are checked, ``one`` is for a single id."""
+        """Cancel orders; see :meth:`SpotWSClient.cancel_order`. Blocks up to ``deadline`` (monotonic
+        seconds).
+
+        Args:
+            params: the checked parameters.
+            deadline: until when to wait; None to wait for ever.
+            one: whether the caller gave a single id, so that the result is a dict rather than a list.
+
+        Raises:
+            OrderRejected: the exchange refused the request, or the single order could not be canceled.
+            OrderNotSent, OrderOutcomeUnknown: see :class:`OrderSender`.
+        """
         connection = self._sender.connection("cancel_order", deadline)
         userrefs = params.get("order_userref", [])
         names: List[Named] = [
@@ -45,6 +56,8 @@ class Cancels:
         replies = len(names)
         for userref in userrefs:
             found = self._with_userref(connection, userref, deadline)
+            # One reply per canceled order, and how many orders have the userref only the exchange knows: this
+            # is a guess from the executions, which therefore decide in the end (confirmed, below).
             replies += max(1, len(found))
             names += found
         gone = partial(account_views.all_ended, names=names)
@@ -58,6 +71,7 @@ class Cancels:
         )
         if request is None or (lost is not None and connection.read(gone)):
             return self._as_seen(connection, names, single)
+        # "Unknown order" is the exchange's word for an order that has ended, by the first try for example.
         if lost is not None and (request.refusal or "").startswith(UNKNOWN_ORDER):
             return self._after_repeat(connection, names, single, lost, deadline)
         result = self._as_replied(connection, request, names, userrefs, params, single, deadline)
@@ -71,30 +85,32 @@ class Cancels:
         lost: Unknown,
         deadline: Optional[float],
     ) -> Any:
-        """The order is not open any more: was that the first try? The executions tell."""
+        """Find out from the executions whether an order that is not open any more was canceled."""
         if self._wait_gone(connection, names, sooner(deadline, SEEN_WITHIN)):
             return self._as_seen(connection, names, single)
         self._sender.unresolved.add(lost)
         raise lost.error
 
     def _with_userref(self, connection: Connection, userref: int, deadline: Optional[float]) -> List[Named]:
-        """The open orders with this userref, as far as the executions tell."""
+        """Return the open orders with this userref, as far as the executions tell."""
+        # Half of the time at most: a cancel that waits for the executions must still have time to be
+        # sent.
         left = time_left(deadline)
         self._have_executions(None if left is None else sooner(deadline, left / 2))
         return connection.read(lambda session: account_views.open_with_userref(session, userref))
 
     def _have_executions(self, deadline: Optional[float]) -> None:
-        """Wait for the account's orders; without them a cancel goes out all the same."""
+        """Wait for the account's orders; without them a cancel is sent all the same."""
         try:
             self._orders.wait_live(time_left(deadline))
         except KrakenError:
-            pass  # they cannot be seen, or not now
+            pass  # the API key may lack the permission to see orders, and still be allowed to cancel
 
     def _statuses(self, connection: Connection, names: Sequence[Named]) -> List[Optional[str]]:
         return connection.read(lambda session: account_views.statuses(session, names))
 
     def _corrected(self, connection: Connection, result: Any) -> Any:
-        """After a second try: what it calls unknown may have been canceled by the first."""
+        """Remove errors from a repeated cancel's result for orders that the first attempt has canceled."""
         for entry in result if isinstance(result, list) else ():
             kind = next(iter(entry), "")
             (status,) = self._statuses(connection, [(kind, entry.get(kind))])
@@ -103,8 +119,11 @@ class Cancels:
         return result
 
     def _as_seen(self, connection: Connection, names: Sequence[Named], single: bool) -> Any:
-        """The answer that the executions give. Raises OrderRejected for a single order that was not
-        canceled."""
+        """Return the result that the executions give.
+
+        Raises:
+            OrderRejected: a single order was not canceled.
+        """
         entries: List[Json] = []
         for (kind, name), status in zip(names, self._statuses(connection, names)):
             word = status_word(status)
@@ -124,7 +143,7 @@ class Cancels:
         single: bool,
         deadline: Optional[float],
     ) -> Any:
-        """The answer that the replies give. Raises OrderRejected."""
+        """Return the result that the replies give. Raises OrderRejected."""
         error = request.refusal
         if error is not None:
             raise rejected("cancel_order", error, dict([names[0]]) if single else params, request.req_id)
@@ -146,7 +165,16 @@ class Cancels:
         return bool(gone)
 
     def batch_cancel(self, params: Mapping[str, Any], deadline: Optional[float]) -> List[Json]:
-        """See :meth:`SpotWSClient.batch_cancel`; ``params`` are checked."""
+        """Cancel 2 to 50 orders; see :meth:`SpotWSClient.batch_cancel`. Blocks up to ``deadline``.
+
+        Args:
+            params: the checked parameters.
+            deadline: until when to wait (monotonic seconds); None to wait for ever.
+
+        Raises:
+            OrderRejected: the exchange refused the request.
+            OrderNotSent, OrderOutcomeUnknown: see :class:`OrderSender`.
+        """
         connection = self._sender.connection("batch_cancel", deadline)
         names: List[Named] = [("order_id", name) for name in params.get("orders", [])]
         names += [("cl_ord_id", name) for name in params.get("cl_ord_id", [])]
@@ -154,6 +182,8 @@ class Cancels:
         request, _ = self._sender.send_repeatable("batch_cancel", params, deadline, done=gone)
         if request is not None and request.replies:
             self._sender.result(request, params)
+        # The reply has a count only, so what became of each order is read from the executions. Waiting for
+        # an order that they do not know would last until the deadline.
         self._have_executions(sooner(deadline, SEEN_WITHIN))
         known = [name for name, status in zip(names, self._statuses(connection, names)) if status is not None]
         if connection.read(lambda session: account_views.is_live(session, account_views.order_table)):
@@ -163,7 +193,7 @@ class Cancels:
 
 
 def _matched(names: Sequence[Named], replies: Sequence[Json]) -> List[Json]:
-    """One entry per order. Replies name the order they are about, if they succeeded."""
+    """Return one entry per order. A reply names its order only if it succeeded."""
     done = [reply["result"] for reply in replies if isinstance(reply.get("result"), dict)]
     errors = [str(reply.get("error")) for reply in replies if reply.get("success") is not True]
     entries: List[Json] = []
@@ -171,5 +201,6 @@ def _matched(names: Sequence[Named], replies: Sequence[Json]) -> List[Json]:
         if any(result.get(kind) == name for result in done):
             entries.append({kind: name})
         else:
+            # A failed reply does not say which order it is about: any of the errors may be this order's.
             entries.append({kind: name, "error": errors.pop(0) if errors else "no reply names it"})
     return entries

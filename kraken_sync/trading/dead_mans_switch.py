@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any, Callable, Optional
 
@@ -10,26 +9,42 @@ from ..core.session import account_views
 from ..core.session.dead_mans_switch import SwitchRenewals
 from ..errors import OrderOutcomeUnknown
 from ..io.connection.connection import Connection
+from ..io.logs import log
 from ..io.waiting import deadline_of
 from ..runtime import Runtime
 from .sender import OrderSender
 
-log = logging.getLogger("kraken_sync")
-
 ARM_TIMEOUT = 10.0
-"""Seconds for arming or disarming it, a lost reply included."""
+"""Seconds for arming or disarming, including a repetition after a lost reply."""
 
 
 class DeadMansSwitch:
-    """Armed while its ``with`` block runs: if this program dies, the exchange cancels all orders of the
-    account.
+    """The exchange's dead man's switch, armed while a ``with`` block runs.
 
-    The watchdog renews it, also across reconnects. If renewals fail, or the owner is stuck, a CRITICAL log
-    line says so when a third of the time is left, and ``on_failure`` is called with the same words. Leaving
-    the block disarms it; leaving it by an exception does not, so that the exchange cancels what the failed
-    program left behind.
+    If this program dies, or cannot reach the exchange for ``timeout`` seconds, the exchange cancels all
+    orders of the account. The watchdog's thread renews the switch, also across reconnects. If renewals fail,
+    or the owner is stuck, this is logged as CRITICAL when a third of the time is left, and ``on_failure`` is
+    called with the same text.
 
-    The exchange also fires it when its engine returns from maintenance: leave the block before a planned one.
+    Leaving the block disarms the switch. Leaving it by an exception does not, so that the exchange cancels
+    what the failed program left behind. Entering and leaving block up to 10 seconds each.
+
+    The exchange also cancels all orders when its engine returns from maintenance with the switch armed: leave
+    the block before a planned maintenance.
+
+    Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/cancel_after.
+
+    Args:
+        runtime: the client's connections.
+        sender: sends the requests for arming and disarming.
+        timeout: whole seconds without a renewal after which the exchange cancels, 3 to 86399.
+        stuck_after: seconds without a call of :meth:`feed` after which renewing stops; None to always renew.
+        on_failure: called with a text, on a thread of its own, when the switch is not being renewed.
+
+    Raises:
+        ValueError: ``timeout`` or ``stuck_after`` is out of range; or, on entering, the client has an armed
+            switch already.
+        OrderRejected, OrderNotSent, OrderOutcomeUnknown: arming or disarming failed.
     """
 
     def __init__(
@@ -53,18 +68,20 @@ class DeadMansSwitch:
         self._switch: Optional[SwitchRenewals] = None
 
     def feed(self) -> None:
-        """Say that the owner is alive; needed with ``stuck_after`` only. Any thread."""
+        """Note that the owner is alive; needed only with ``stuck_after``. Any thread; does not block."""
         if self._switch is not None:
             self._switch.feed(time.monotonic())
 
     @property
     def left(self) -> float:
-        """Seconds until the exchange cancels everything, if it is not renewed."""
+        """Seconds until the exchange cancels all orders, if the switch is not renewed; 0 if it is
+        not armed.
+        """
         return 0.0 if self._switch is None else self._switch.left(time.monotonic())
 
     @property
     def failure(self) -> str:
-        """Why the last renewal failed; empty while all is well."""
+        """Why the last renewal failed; empty if it succeeded."""
         if self._switch is None or self._connection is None:
             return "not armed"
         return "the client was closed" if self._connection.closed else self._switch.failure
@@ -80,7 +97,7 @@ class DeadMansSwitch:
         return self
 
     def _arm(self) -> float:
-        """Arm it; returns when the request was sent."""
+        """Arm the switch, and return when the request was sent (monotonic seconds)."""
         params = {"timeout": self._timeout}
         try:
             request, _ = self._sender.send_repeatable(
@@ -100,6 +117,7 @@ class DeadMansSwitch:
         connection, switch = self._connection, self._switch
         if connection is None or switch is None:
             return
+        # Stop renewing first: a renewal that is sent after the disarming would arm the switch again.
         connection.change(lambda session: account_views.use_switch(session, None))
         left = switch.left(time.monotonic())
         self._switch = None

@@ -1,17 +1,16 @@
-"""The trading methods: three outcomes, three errors.
+"""The methods that place and change orders.
 
-A request for the exchange's trading engine ends as its reply, as :class:`OrderRejected`, as
-:class:`OrderNotSent` (certainly nothing reached the exchange) or as :class:`OrderOutcomeUnknown`. No order
+A request for the exchange's trading engine ends with its reply, with :class:`OrderRejected`, with
+:class:`OrderNotSent` (it certainly did not reach the exchange) or with :class:`OrderOutcomeUnknown`. No order
 is ever sent twice.
 
 Source: Kraken, the pages of the trading methods, such as
-https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/add_order; "Spot Client Order Identifiers";
-https://docs.kraken.com/exchange/guides/general/errors.
+https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/add_order; the guide "Spot Client Order
+Identifiers"; https://docs.kraken.com/exchange/guides/general/errors.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from typing import Any, Dict, List, Mapping, Optional, Sequence
@@ -23,6 +22,7 @@ from ..core.session import account_views
 from ..core.session.requests import TradingRequest
 from ..errors import KrakenError
 from ..io.engine import PRIVATE, PUBLIC
+from ..io.logs import log
 from ..io.waiting import deadline_of, sooner
 from ..market.history import History
 from ..market.symbols import TABLE_LIFETIME, SymbolLookup
@@ -30,20 +30,22 @@ from ..runtime import Runtime
 from .outcomes import rejected
 from .sender import Json, OrderSender
 
-log = logging.getLogger("kraken_sync")
-
 Params = Dict[str, Any]
 RULES_TIMEOUT = 3.0
-"""Seconds for which an order waits for the table of pairs at most; without it the exchange judges alone."""
+"""Seconds for which an order waits for the table of pairs at most; without the table only the exchange checks
+it."""
 
 
 class TradingDesk:
     """Places and changes the orders of one client. Any thread.
 
+    The methods block up to ``timeout`` seconds (None: for ever) and raise what the methods of
+    :class:`SpotWSClient` with the same names document.
+
     Args:
         runtime: the client's connections.
         sender: sends the requests.
-        symbols: what orders of a pair must keep.
+        symbols: the rules of the pairs.
     """
 
     def __init__(self, runtime: Runtime, sender: OrderSender, symbols: SymbolLookup) -> None:
@@ -52,15 +54,18 @@ class TradingDesk:
         self._symbols = symbols
 
     def add_order(self, given: Params, timeout: Optional[float]) -> Json:
-        """See :meth:`SpotWSClient.add_order`; ``given`` are its parameters, None for those not given."""
+        """Place an order; ``given`` are the parameters of :meth:`SpotWSClient.add_order`, with None for
+        absent ones.
+        """
         params, deadline = prepared("add_order", given), deadline_of(timeout)
         if "cl_ord_id" not in params and "order_userref" not in params:
+            # A name of its own is what an order can be found by if the reply is lost.
             params["cl_ord_id"] = str(uuid.uuid4())
         self._check_numbers(params["symbol"], [params], deadline)
         return self._place("add_order", params, deadline)
 
     def amend_order(self, given: Params, timeout: Optional[float]) -> Json:
-        """See :meth:`SpotWSClient.amend_order`."""
+        """Amend an order in place; see :meth:`SpotWSClient.amend_order`."""
         params, deadline = prepared("amend_order", given), deadline_of(timeout)
         known = self._known(named_order(params))
         pair = params.get("symbol") or (known.symbol if known is not None else None)
@@ -71,7 +76,7 @@ class TradingDesk:
         return self._sender.result(request, params)
 
     def edit_order(self, given: Params, timeout: Optional[float]) -> Json:
-        """See :meth:`SpotWSClient.edit_order`."""
+        """Cancel and replace an order; see :meth:`SpotWSClient.edit_order`."""
         params, deadline = prepared("edit_order", given), deadline_of(timeout)
         known = self._known(params["order_id"])
         if known is not None and known.cl_ord_id is not None:
@@ -84,16 +89,17 @@ class TradingDesk:
         return self._place("edit_order", params, deadline)
 
     def _place(self, method: str, params: Params, deadline: Optional[float]) -> Json:
-        """The ``result`` for a placed order, with the ids that were sent. Raises OrderRejected."""
+        """Send the request, and return its ``result`` with the ids that were sent. Raises OrderRejected."""
         placed = () if params.get("validate") else (params,)
         request = self._sender.send(self._sender.request(method, params, deadline, placed=placed))
         result = self._sender.result(request, params)
         if not isinstance(result.get("order_id"), str) and not params.get("validate"):
+            # A success without an order_id cannot be trusted either way.
             raise self._sender.outcome_unknown(request, f"the reply names no order: {result!r:.200}")
         return {**_ids(params), **result}
 
     def batch_add(self, given: Params, timeout: Optional[float]) -> List[Json]:
-        """See :meth:`SpotWSClient.batch_add`."""
+        """Place 2 to 15 orders of one pair; see :meth:`SpotWSClient.batch_add`."""
         params, deadline = prepared("batch_add", given), deadline_of(timeout)
         orders: List[Params] = params["orders"]
         for order in orders:
@@ -110,17 +116,19 @@ class TradingDesk:
         ]
 
     def _entries(self, request: TradingRequest, params: Params) -> List[Any]:
-        """What a batch's reply says of each order. It may have failed for one and succeeded for others."""
+        """Return the entry of each order in a batch's reply, which may have both successes and failures."""
         result = self._sender.messages(request)[0].get("result")
         if isinstance(result, list) and len(result) == len(params["orders"]):
             return result
         error = request.refusal
+        # A failed validation rejects the whole batch; an order that fails in the engine rejects itself
+        # only.
         if error is not None and not result:
             raise rejected("batch_add", error, params, request.req_id)
         raise self._sender.outcome_unknown(request, f"the reply does not name every order: {result!r:.200}")
 
     def send_plain(self, method: str, message: Mapping[str, Any], deadline: Optional[float]) -> Any:
-        """A trading method of :meth:`SpotWSClient.send_message`: its parameters go out as they are."""
+        """Send a trading method of :meth:`SpotWSClient.send_message`, with its parameters unchanged."""
         params = dict(message.get("params") or {})
         count = sum(
             len(params[name]) for name in ("order_id", "cl_ord_id") if isinstance(params.get(name), list)
@@ -145,7 +153,7 @@ class TradingDesk:
     # -- what is checked before sending ------------------------------------------------------
 
     def _known(self, name: Optional[str]) -> Optional[Order]:
-        """The order of this id, as far as it is known here."""
+        """Return the order with this id as far as it is known here; does not open a connection."""
         connection = self._runtime.connection(PRIVATE)
         if name is None or connection is None:
             return None
@@ -155,6 +163,7 @@ class TradingDesk:
     def _check_numbers(
         self, symbol: str, orders: Sequence[Mapping[str, Any]], deadline: Optional[float]
     ) -> None:
+        """Check the numbers of orders against the rules of their pair. Raises ValueError."""
         rules = self._rules(symbol, deadline)
         for index, order in enumerate(orders if rules is not None else ()):
             assert rules is not None
@@ -166,7 +175,7 @@ class TradingDesk:
                 raise ValueError(f"orders[{index}]: {error}") from None
 
     def _rules(self, symbol: str, deadline: Optional[float]) -> Optional[PairRules]:
-        """The pair's rules; None if they cannot be had, and the exchange must judge.
+        """Return the pair's rules; None if they could not be fetched, so that only the exchange checks.
 
         Raises:
             UnknownSymbol: the exchange has no such pair.

@@ -1,4 +1,6 @@
-"""The order gate: no order leaves while its owner is blind or the exchange would not take it."""
+"""The order gate: it stops orders while the client's data are not up to date or the exchange takes
+no orders.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +15,26 @@ from ..market.order_book import OrderBook
 
 POLICIES = ("refuse", "hold", "open")
 LOOK = 0.02
-"""Seconds between two looks while an order is held."""
+"""Seconds between two checks while an order is held; books of other connections wake nobody here."""
 
 
 class GateShut(OrderNotSent):
-    """The gate was shut at the last moment; seen only inside this package."""
+    """The gate was shut when the request was about to be sent; not seen outside of this package."""
 
 
 class OrderGate:
-    """Holds or refuses orders, amends and edits while the feed is down or the exchange takes none.
+    """Refuses or holds orders, amends and edits while the data are not up to date or the exchange takes none.
 
-    It is shut while there is no private connection, while ``client.orders`` is not up to date after having
-    been so, while the exchange is in ``maintenance``, ``cancel_only`` or (but for post-only orders)
-    ``post_only``, and while any book given to :meth:`require` is not LIVE. Cancels pass, except in
-    ``maintenance``, which takes none.
+    It is shut while there is no private connection; while ``client.orders`` is not up to date after having
+    been so; while the system status is ``maintenance``, ``cancel_only`` or (except for post-only orders)
+    ``post_only``; and while any book given to :meth:`require` is not LIVE. Cancels pass, except in
+    ``maintenance``, in which the exchange takes none. Any thread may use it.
+
+    Source for the system status: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status.
 
     Attributes:
         policy: ``refuse`` (default) raises :class:`OrderNotSent` at once; ``hold`` waits until the gate
-            opens, within the call's timeout; ``open`` lets everything through.
+            opens, within the call's timeout; ``open`` lets everything pass.
     """
 
     _policy = ""
@@ -51,15 +55,20 @@ class OrderGate:
         self._policy = policy
 
     def require(self, *books: OrderBook) -> None:
-        """Be shut while any of these is not LIVE, too."""
+        """Keep the gate shut while any of these books is not LIVE.
+
+        Raises:
+            TypeError: one of them is not an order book of this library.
+        """
         for book in books:
             if not isinstance(book, OrderBook):
                 raise TypeError(f"require() takes order books, not {book!r:.80}")
             if book not in self._books:
+                # A new list each time: the sender's threads iterate over the old one without a lock.
                 self._books = [*self._books, book]
 
     def forget(self, *books: OrderBook) -> None:
-        """Do not look at these any more."""
+        """Stop requiring these books."""
         self._books = [book for book in self._books if book not in books]
 
     def __repr__(self) -> str:
@@ -68,7 +77,7 @@ class OrderGate:
     # -- for the sender ----------------------------------------------------------------------
 
     def check_books(self, request: TradingRequest) -> None:
-        """Raise GateShut if a required book is not LIVE at this very moment."""
+        """Raise GateShut if a required book is not LIVE at this moment."""
         if request.gated and request.method in ADDING:
             for book in self._books:
                 state = str(book.state)
@@ -76,10 +85,10 @@ class OrderGate:
                     raise GateShut(request.method, f"the book {book.symbol} is {state}")
 
     def pass_through(self, request: TradingRequest, connection: Connection) -> None:
-        """Return when the request may go out.
+        """Block until the request may be sent, or raise, according to the policy.
 
         Raises:
-            OrderNotSent: it may not, or not before its deadline.
+            OrderNotSent: it may not be sent, or not before its deadline.
         """
         method, deadline = request.method, request.deadline
         while True:

@@ -1,4 +1,4 @@
-"""What became of a request for the exchange's trading engine, in the words that callers get."""
+"""The outcomes of requests for the exchange's trading engine, as callers get them."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ class Outcome(str, enum.Enum):
     """The order can still trade."""
     FILLED = "filled"
     CANCELED = "canceled"
-    """The order was canceled or has expired, perhaps after a part was filled."""
+    """The order was canceled or has expired, possibly after a part was filled."""
     NEVER_ARRIVED = "never arrived"
-    """There is no such order, and there cannot be one any more: its deadline has passed, or it was
+    """There is no such order and there cannot be one any more: its deadline has passed, or it was
     rejected."""
     STILL_UNKNOWN = "still unknown"
-    """The exchange could not be asked, or the order's deadline is still ahead."""
+    """The exchange could not be asked, or the order's deadline has not passed yet."""
 
 
 @dataclass(frozen=True)
 class Reconciled:
-    """The answer of :meth:`SpotWSClient.reconcile`."""
+    """The result of :meth:`SpotWSClient.reconcile`."""
 
     outcome: Outcome
     order: Optional[Order]
-    """Its state, if there is such an order."""
+    """The order's state, if there is such an order."""
     reason: str
-    """How this is known, or why nothing is."""
+    """The evidence for the outcome, or why there is none."""
 
 
 def rejected(
     method: str, error: str, params: Mapping[str, Any], req_id: Optional[int] = None
 ) -> OrderRejected:
-    """The error for a refusal in the exchange's words."""
+    """Return the error for a refusal in the exchange's words."""
     hint = ""
     if error.startswith(PERMISSION_DENIED):
         hint = f"The API key needs the permission {permission_for(method)!r}"
@@ -56,7 +56,7 @@ def rejected(
 
 
 def outcome_unknown(request: TradingRequest, reason: str) -> OrderOutcomeUnknown:
-    """The error for a request that was sent, and of which nothing is known."""
+    """Return the error for a request that may have reached the exchange and has no clear reply."""
     names = names_of(request.params)
     return OrderOutcomeUnknown(
         request.method,

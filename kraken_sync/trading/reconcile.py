@@ -1,9 +1,11 @@
-"""Finding out what became of a request whose reply was lost.
+"""Finds out what became of a request whose reply was lost.
 
-The executions are looked at (their snapshot has the open orders and the last 50 fills), then REST, and the
-reply if it came late. That there never was such an order is said only when the engine cannot take it any
-more: its deadline has passed on the exchange's clock, whose reading may be wrong by as much as it is known
-to be, and the exchange was asked after that. Orders that had the same name before are never taken for the
+The sources are the executions (their snapshot has the open orders and the last 50 fills), then REST, and the
+reply if it came late.
+
+That an order never arrived is said only when three things are certain: its deadline has passed on the
+exchange's clock, even if the reading of that clock is wrong by as much as it can be; the exchange was asked
+after that; and neither source knows the order. An order that had the same name before is never taken for the
 lost one.
 """
 
@@ -37,12 +39,13 @@ from .sender import OrderSender
 from .unresolved import Name, Unknown
 
 MARGIN = 1.0
-"""Seconds after the deadline before a missing order counts as missing."""
+"""Seconds after the deadline before an order that is not found counts as never arrived."""
 PAUSE = 0.25
+"""Seconds between two attempts."""
 MUCH_DOUBT = 0.25
-"""Seconds by which the reading of the exchange's clock may be wrong before it is read again."""
+"""If the reading of the exchange's clock may be wrong by more seconds than this, it is renewed."""
 EARLIER = 2.0
-"""An order this many seconds older than its request is another one of the same name."""
+"""An order that was created more than this many seconds before the request was sent is another order."""
 ADDS = ("add_order", "batch_add")
 
 
@@ -51,9 +54,10 @@ class Reconciler:
 
     Args:
         runtime: the client's connections.
-        sender: knows the requests whose outcome is unknown.
-        order: what is to be found.
-        deadline: when the order could be taken at the latest, for an order that this client did not send.
+        sender: has the requests whose outcome is unknown.
+        order: the error of the request, or a name of the order.
+        deadline: the last moment at which the engine could take the order (RFC 3339 or seconds since the
+            epoch), for an order that this client did not send.
     """
 
     def __init__(
@@ -81,7 +85,9 @@ class Reconciler:
         self._last_question = False
 
     def run(self, timeout: Optional[float]) -> Reconciled:
-        """Ask until it is known, or the time is over."""
+        """Ask until the outcome is known or ``timeout`` seconds are over (None: until it is
+        known). Blocks.
+        """
         until = deadline_of(timeout)
         while True:
             found = self._attempt(until)
@@ -104,6 +110,8 @@ class Reconciler:
             asked_rest = found is None and time.monotonic() >= self._rest_not_before
             if asked_rest:
                 found = self._over_rest(connection, until)
+                # OpenOrders and ClosedOrders count against the REST counter of the API key: ask less and
+                # less often.
                 self._rest_pause = min(30.0, 2 * self._rest_pause)
                 self._rest_not_before = time.monotonic() + self._rest_pause
         except RateLimited as error:
@@ -125,9 +133,11 @@ class Reconciler:
         if self._deadline is None:
             self._why = "there is no such order so far, and no deadline after which there cannot be one"
             return None
+        # REST was last asked when the engine could still take the order. One more question, which must
+        # come after the deadline, decides.
         if passed and not asked_rest:
             if not self._last_question:
-                self._last_question, self._rest_not_before = True, 0.0  # the one that counts
+                self._last_question, self._rest_not_before = True, 0.0
             return None
         if passed:
             return Reconciled(
@@ -139,7 +149,7 @@ class Reconciler:
         return None
 
     def _deadline_passed(self, connection: Connection, until: Optional[float]) -> Tuple[bool, str]:
-        """Whether the engine cannot take the request any more, certainly, by the exchange's clock."""
+        """Return whether the engine certainly cannot take the request any more, and how far that is away."""
         clock = self._sender.server_time(connection, until, MUCH_DOUBT)
         if self._deadline is None:
             return False, "it has no deadline"
@@ -150,7 +160,8 @@ class Reconciler:
     def _judged(
         self, found: Reconciled, connection: Connection, passed: bool, how_far: str
     ) -> Optional[Reconciled]:
-        """For an amend or an edit: has it had its effect, and if not, can it still have it?"""
+        """For an amend or an edit: return the outcome if it has had its effect or cannot have it any more."""
+        # An edit cancels its order and places another one, with a new order_id that only the lost reply told.
         if self._method == "edit_order" and found.outcome is Outcome.CANCELED and self._unknown is not None:
             return self._replacement(connection, self._unknown, found) or (
                 Reconciled(
@@ -169,6 +180,7 @@ class Reconciler:
         return None
 
     def _has_effect(self, found: Reconciled) -> bool:
+        """Return whether the order now is what the amend asked for; False if that cannot be told."""
         if self._unknown is None or found.order is None or self._method != "amend_order":
             return False
         seen = {"order_qty": found.order.qty, "limit_price": found.order.limit_price}
@@ -182,7 +194,7 @@ class Reconciler:
     def _replacement(
         self, connection: Connection, unknown: Unknown, found: Reconciled
     ) -> Optional[Reconciled]:
-        """The one order that came since and is what the edit asked for."""
+        """Return the outcome of the one order that came since and is what the edit asked for, else None."""
         wanted, old = unknown.request.params, found.order
         if old is None:
             return None
@@ -199,7 +211,7 @@ class Reconciler:
             return (
                 record.order_id not in unknown.request.before
                 and all(record.fields.get(name) == value for name, value in fits.items())
-                and not record.fields.get("cl_ord_id")
+                and not record.fields.get("cl_ord_id")  # the exchange does not edit orders that have one
                 and record.order().order_userref == userref
                 and not self._earlier(parse_time(record.created))
             )
@@ -209,7 +221,7 @@ class Reconciler:
         return self._told(orders, "the executions") if len(orders) == 1 else None
 
     def _late_reply(self) -> Optional[str]:
-        """What a reply that came after all says: the order's id is noted, an error is returned."""
+        """Use a reply that came late: note the order's id, or return the error if it was rejected."""
         unknown = self._unknown
         if unknown is None or not unknown.request.replies:
             return None
@@ -223,6 +235,7 @@ class Reconciler:
                     return None
                 if order_id is None and "error" in entry:
                     return str(entry["error"])
+        # For an amend or edit the order exists whatever the reply says, so a refusal does not decide.
         error = reply.error
         if error is None or error.startswith(AMBIGUOUS) or self._method not in ADDS:
             return None
@@ -235,11 +248,13 @@ class Reconciler:
             return named or fields.get("order_userref") == self._name
 
         found = connection.read(lambda session: account_views.known_orders(session, meant))
+        # An acknowledged order without a report may have ended in a gap: its pending_new is no evidence.
         orders = [known.order for known in found or [] if not known.silent and not self._doubtful(known)]
         return self._told(orders, "the executions")
 
     def _over_rest(self, connection: Connection, until: Optional[float]) -> Optional[Reconciled]:
         entries: Dict[str, Any] = {}
+        # Before the first request: reports that come while REST is asked are newer than its answer.
         asked_at = time.monotonic()
         ids = [name for name in self._names if isinstance(name, str) and _order_id(name)]
         if ids:
@@ -267,11 +282,11 @@ class Reconciler:
             return self._runtime.rest.query_orders(ids, until)
         except KrakenError as error:
             if "EOrder:" in str(error) or "EGeneral:Invalid arguments" in str(error):
-                return {}  # no order has this id
+                return {}  # the name only looks like an order id: no order has it
             raise
 
     def _meant(self, order_id: str, entry: Any) -> bool:
-        """Whether REST's answer is really about the order; it may ignore a filter that it does not know."""
+        """Return whether REST's entry is about the order; REST may ignore a filter that it does not know."""
         if not isinstance(entry, dict):
             return False
         opened = entry.get("opentm")
@@ -282,14 +297,16 @@ class Reconciler:
         return _plain(str(entry.get("cl_ord_id") or "")) == _plain(str(self._name))
 
     def _another(self, order_id: str, created: Optional[float]) -> bool:
-        """Whether an order that has the name was there before the lost one."""
+        """Return whether an order with the name existed before the lost one was sent."""
         unknown = self._unknown
         if unknown is None or self._method not in ADDS or order_id in self._names:
             return False
         return order_id in unknown.request.before or self._earlier(created)
 
     def _doubtful(self, known: Known) -> bool:
-        """Whether it is another order of this name, or nothing tells how old it is: then REST must."""
+        """Return whether it is another order of this name, or its age is not known, so that REST
+        must tell.
+        """
         order_id = known.order.order_id
         if self._unknown is not None and not known.created and order_id not in self._names:
             return True
@@ -300,7 +317,8 @@ class Reconciler:
         return sent_at is not None and created is not None and created < sent_at - EARLIER
 
     def _told(self, orders: List[Order], where: str) -> Optional[Reconciled]:
-        """The outcome that an order's state means."""
+        """Return the outcome that an order's state means, or None if it means none."""
+        # An order_userref need not be unique, so several orders may be meant; a cl_ord_id finds the latest.
         if len(orders) > 1 and isinstance(self._name, int):
             ids = ", ".join(order.order_id for order in orders[:5])
             reason = f"{len(orders)} orders have this order_userref since then: {ids}"
@@ -316,7 +334,12 @@ class Reconciler:
 
 
 def name_of(order: Union[Name, OrderOutcomeUnknown]) -> Name:
-    """The name by which an order is looked for."""
+    """Return the name by which an order is looked for.
+
+    Raises:
+        TypeError: it is neither an OrderOutcomeUnknown nor an id.
+        ValueError: the error is about several orders, or about none in particular.
+    """
     if not isinstance(order, OrderOutcomeUnknown):
         if isinstance(order, bool) or not isinstance(order, (str, int)):
             raise TypeError(f"reconcile() takes an OrderOutcomeUnknown or an id, not {order!r:.80}")
@@ -329,9 +352,10 @@ def name_of(order: Union[Name, OrderOutcomeUnknown]) -> Name:
 
 
 def _order_id(name: str) -> bool:
-    """Whether a name has the form of the exchange's order ids, so that REST may be asked for it as one."""
+    """Return whether a name has the form of the exchange's order ids: REST refuses a query for any other."""
     return [len(part) for part in name.split("-")] == [6, 5, 6]
 
 
 def _plain(name: str) -> str:
+    # The exchange accepts a UUID with or without dashes, and may write it the other way.
     return name.replace("-", "").lower() if len(name) in (32, 36) else name

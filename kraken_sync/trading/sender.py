@@ -1,13 +1,12 @@
-"""Sends what is for the exchange's trading engine, and says what became of it.
+"""Sends requests for the exchange's trading engine and determines their outcome.
 
-A request ends as its reply, as :class:`OrderNotSent` (certainly nothing reached the exchange) or as
-:class:`OrderOutcomeUnknown`. Nothing is sent twice, but for a request that was refused for its token, and for
-what does the same twice as once (cancels, the dead man's switch).
+A request ends with its reply, with :class:`OrderNotSent` (it certainly did not reach the exchange) or with
+:class:`OrderOutcomeUnknown`. Nothing is sent twice, with two exceptions: a request that was refused because
+of its token, and requests whose repetition has no further effect (cancels, the dead man's switch).
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -25,30 +24,30 @@ from ..errors import (
     ReplyTimeout,
 )
 from ..io.connection.connection import Connection
+from ..io.logs import log
 from ..io.waiting import time_left
 from ..runtime import Runtime
 from .order_gate import GateShut, OrderGate
 from .outcomes import outcome_unknown, rejected
 from .unresolved import Unknown, Unresolved
 
-log = logging.getLogger("kraken_sync")
-
 Json = Dict[str, Any]
 ORDER_DEADLINE = 5.0
-"""Seconds after which the engine refuses an order that says nothing else; the exchange's own default."""
+"""Seconds after which the engine refuses an order without a ``deadline``, as by the exchange's own default
+(https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/add_order)."""
 PATIENCE = 5.0
-"""Seconds after which what may be repeated is repeated, for a caller without a deadline."""
+"""Seconds after which a repeatable request is repeated, for a caller without a deadline."""
 PAUSE = 0.05
-"""Seconds before what may be repeated, and could not be sent, is tried again."""
+"""Seconds before a repeatable request that could not be sent is tried again."""
 
 
 class OrderSender:
-    """How the trading requests of one client leave, and what is remembered of them. Any thread.
+    """Sends the trading requests of one client, and keeps those whose outcome is unknown. Any thread.
 
     Args:
         runtime: the client's connections.
-        gate: holds back orders.
-        unresolved: the requests whose outcome is unknown.
+        gate: may hold back orders.
+        unresolved: where requests with an unknown outcome are kept.
     """
 
     def __init__(self, runtime: Runtime, gate: OrderGate, unresolved: Unresolved) -> None:
@@ -66,9 +65,19 @@ class OrderSender:
         placed: Sequence[Mapping[str, Any]] = (),
         confirmed: Optional[Callable[[Any], bool]] = None,
     ) -> TradingRequest:
-        """A request with a deadline of the engine, if it adds or changes orders; not sent yet."""
+        """Return an unsent request; one that adds or changes orders gets a deadline for the engine.
+
+        Args:
+            method: the exchange's name of the method.
+            params: the checked parameters.
+            deadline: until when the caller waits (monotonic seconds); None to wait for ever.
+            replies: how many replies to expect.
+            placed, confirmed: see :class:`TradingRequest`.
+        """
         engine_deadline = None
         if method in ADDING:
+            # Always explicit, although the exchange has a default: only with a deadline that is known
+            # here can reconcile() ever say that an order never arrived.
             given = params.get("deadline", ORDER_DEADLINE)
             engine_deadline = None if isinstance(given, str) else float(given)
         return TradingRequest(
@@ -83,10 +92,10 @@ class OrderSender:
         )
 
     def connection(self, method: str, deadline: Optional[float]) -> Connection:
-        """The private connection, keeping the account's orders from now on.
+        """Return the private connection, which keeps the account's orders from now on. Blocks until it is up.
 
         Raises:
-            OrderNotSent: there is none.
+            OrderNotSent: there is no connection within ``deadline`` (monotonic seconds).
         """
         try:
             connection = self._runtime.private(method, time_left(deadline))
@@ -96,17 +105,22 @@ class OrderSender:
         return connection
 
     def send(self, request: TradingRequest) -> TradingRequest:
-        """Send a request and wait for its replies; the request that was answered.
+        """Send a request, wait for its replies, and return the request that was answered.
+
+        Blocks up to the request's ``deadline``. The result may be a copy of ``request``, if that was refused
+        for its token and sent again.
 
         Raises:
-            OrderNotSent, OrderOutcomeUnknown: see the module.
+            OrderNotSent: nothing of it reached the exchange.
+            OrderOutcomeUnknown: some of it may have reached the exchange, and there was no clear reply.
         """
         connection = self.connection(request.method, request.deadline)
         self._let_through(request, connection)
         error = request.refusal
         if error is None or not error.startswith(TOKEN_REFUSED):
             return request
-        # the token had died, so nothing was done: have a new one, and ask once more
+        # Tokens sometimes end before their time, after an upgrade of the exchange's gateway for example. The
+        # refusal proves that the engine has not seen the request, so it can be sent again.
         try:
             connection.renew_token(request.deadline)
         except KrakenError as failure:
@@ -116,13 +130,15 @@ class OrderSender:
         return request
 
     def _let_through(self, request: TradingRequest, connection: Connection) -> None:
-        """Send it when the order gate is open; it is asked again at the last moment."""
+        """Send the request once the order gate is open."""
         policy = self._gate.policy
         request.gated = policy != "open"
         while True:
             if request.gated:
                 self._gate.pass_through(request, connection)
             try:
+                # The gate may have shut since: it is asked again under the locks, when the bytes are
+                # about to leave.
                 self._send_once(request, connection)
                 return
             except (GateShut, RequestHeld) as shut:
@@ -132,6 +148,8 @@ class OrderSender:
 
     def _send_once(self, request: TradingRequest, connection: Connection) -> None:
         method = request.method
+        # BaseException, because a Ctrl-C may come at any moment, and whether an order exists must be known
+        # then as well. Only request.sent tells whether a byte may have left.
         try:
             if request.engine_deadline is not None:
                 self._have_clock(connection, request.deadline)
@@ -145,8 +163,10 @@ class OrderSender:
             unknown = self.outcome_unknown(request, str(error) or type(error).__name__)
             if isinstance(error, KrakenError):
                 raise unknown from error
-            log.warning("%s", unknown)  # a Ctrl-C, say: the id must not be lost with it
+            log.warning("%s", unknown)  # not raised, since the Ctrl-C is: the log keeps the order's id
             raise
+        # Whoever waited may have been woken by the effect (confirmed), by the reply, by the loss of the
+        # connection or by the deadline; several may be true. A clear reply decides before anything else.
         refused = request.refusal
         if request.complete and not (refused or "").startswith(AMBIGUOUS):
             return
@@ -162,7 +182,7 @@ class OrderSender:
         raise self.outcome_unknown(request, reason)
 
     def _have_clock(self, connection: Connection, deadline: Optional[float]) -> None:
-        """Have the exchange's clock read once, for the engine's deadline."""
+        """Have the exchange's clock read, which the engine's deadline is counted by."""
         try:
             self.server_time(connection, deadline)
         except (ConnectionLost, ReplyTimeout) as error:
@@ -171,8 +191,16 @@ class OrderSender:
     def server_time(
         self, connection: Connection, deadline: Optional[float], doubt: float = float("inf")
     ) -> Clock:
-        """The exchange's clock, as its last replies had it; it is asked if it may be wrong by more than
-        ``doubt`` seconds."""
+        """Return a reading of the exchange's clock; blocks for one ping if there is none that is good enough.
+
+        Args:
+            connection: the connection to ask on.
+            deadline: until when to wait (monotonic seconds).
+            doubt: by how many seconds the reading may be wrong without being renewed.
+
+        Raises:
+            ConnectionLost, ReplyTimeout: the exchange could not be asked.
+        """
         clock = connection.clock()
         if clock.moment is None or clock.doubt > doubt:
             connection.request({"method": "ping"}, deadline)
@@ -180,7 +208,9 @@ class OrderSender:
         return clock if clock.moment is not None else clock._replace(moment=time.time())
 
     def outcome_unknown(self, request: TradingRequest, reason: str) -> OrderOutcomeUnknown:
-        """Remember the request, and return the error for it."""
+        """Keep the request as unresolved, and return the error for it."""
+        # It stays in flight, so that a late reply is still recognised, entered into client.orders and
+        # logged.
         request.abandoned = True
         error = outcome_unknown(request, reason)
         self.unresolved.add(Unknown(error, request))
@@ -198,22 +228,29 @@ class OrderSender:
         confirmed: Optional[Callable[[Any], bool]] = None,
         done: Optional[Callable[[Any], bool]] = None,
     ) -> Tuple[Optional[TradingRequest], Optional[Unknown]]:
-        """Send what has the same effect twice as once: if the reply is lost, it is asked again.
+        """Send a request whose repetition has no further effect; if its reply is lost, send it once more.
 
-        ``confirmed(session)`` ends the first attempt; ``done(session)`` tells, after it, that the second one
-        is not needed.
+        Args:
+            method, params, deadline, replies: see :meth:`request`.
+            confirmed: tells, given the session, that the effect of the first attempt can be seen.
+            done: tells, given the session, that the second attempt is not needed or has had its effect.
 
         Returns:
-            The request that was answered (None if none was, but it is done), and the first one if its
-            reply was lost.
+            The request that was answered (None if none was, but the effect can be seen), and the first
+            attempt if its reply was lost.
+
+        Raises:
+            OrderNotSent: no attempt reached the exchange.
+            OrderOutcomeUnknown: no reply to either attempt.
         """
         while True:
             now = time.monotonic()
+            # The first attempt gets half of the time, so that there is some left for the second.
             halfway = now + PATIENCE if deadline is None else (now + deadline) / 2
             request = self.request(method, params, halfway, replies, confirmed=confirmed)
             try:
                 return self.send(request), None
-            except OrderNotSent as error:  # that was no attempt yet
+            except OrderNotSent as error:  # nothing was sent, so this was no attempt
                 lacks_line = isinstance(error.__cause__, (ConnectFailed, ConnectionLost, ReplyTimeout))
                 if not lacks_line or (deadline is not None and deadline - time.monotonic() < PAUSE):
                     raise
@@ -229,15 +266,20 @@ class OrderSender:
             try:
                 answered = self.send(self.request(method, params, deadline, replies, confirmed=done))
             except OrderNotSent:
+                # The second attempt is not the news: the first one may have had its effect.
                 raise lost from None
             except OrderOutcomeUnknown:
-                self.unresolved.resolve(first)  # the second one stands for both
+                self.unresolved.resolve(first)  # one entry is enough; the second attempt is the one kept
                 raise
         self.unresolved.resolve(first)
         return answered, first
 
     def for_all(self, method: str, params: Mapping[str, Any], deadline: Optional[float]) -> Json:
-        """The ``result`` of what is for all orders, and which a later one stands for as well."""
+        """Send a method that concerns all orders, and return its ``result``.
+
+        Its success also resolves earlier calls of the method whose outcome was unknown. Raises as
+        :meth:`send_repeatable`, and OrderRejected.
+        """
         request, _ = self.send_repeatable(method, params, deadline)
         assert request is not None
         result = self.result(request, params)
@@ -247,7 +289,7 @@ class OrderSender:
     # -- replies -----------------------------------------------------------------------------
 
     def result(self, request: TradingRequest, params: Mapping[str, Any]) -> Json:
-        """The one reply's ``result``. Raises OrderRejected."""
+        """Return the ``result`` of a request's only reply. Raises OrderRejected."""
         error = request.refusal
         if error is not None:
             raise rejected(request.method, error, params, request.req_id)
@@ -255,9 +297,10 @@ class OrderSender:
         result = message.get("result")
         if isinstance(result, dict):
             return result
-        # batch_cancel was once answered without one
+        # The page of batch_cancel documents result.count; the recorded reply (2024-05) has no result, but
+        # orders_cancelled at the top.
         return {"count": message["orders_cancelled"]} if "orders_cancelled" in message else {}
 
     def messages(self, request: TradingRequest) -> List[Json]:
-        """The replies as users see them."""
+        """Return the replies as users see them."""
         return [self._runtime.decode(reply.frame) for reply in request.replies]

@@ -1,4 +1,4 @@
-"""The requests whose outcome is unknown: the only place where they are kept."""
+"""The requests whose outcome is unknown; this is the only place where they are kept."""
 
 from __future__ import annotations
 
@@ -9,47 +9,48 @@ from ..errors import OrderOutcomeUnknown
 from ..io.locks import new_lock
 
 KEPT = 10_000
-"""How many are remembered; the oldest are forgotten first."""
+"""The largest number of requests that are kept; the oldest are dropped first."""
 
 Name = Union[str, int]
 
 
 class Unknown(NamedTuple):
-    """A request whose outcome is unknown, and the error that said so."""
+    """A request whose outcome is unknown, and the error that was raised for it."""
 
     error: OrderOutcomeUnknown
     request: TradingRequest
 
 
 class Unresolved:
-    """The requests of one client whose outcome is unknown, oldest first. Any thread; never blocks for
-    long."""
+    """The requests of one client whose outcome is unknown, oldest first. Any thread; does not wait."""
 
     def __init__(self) -> None:
         self._lock = new_lock("unresolved")
         self._unknown: List[Unknown] = []
 
     def errors(self) -> List[OrderOutcomeUnknown]:
-        """The errors that were raised for them, oldest first."""
+        """Return the errors that were raised for them, oldest first."""
         with self._lock:
             return [one.error for one in self._unknown]
 
     def add(self, unknown: Unknown) -> None:
-        """Nothing is known of this request."""
+        """Keep a request whose outcome is unknown."""
         with self._lock:
             self._unknown.append(unknown)
             del self._unknown[:-KEPT]
 
     def resolve(self, unknown: Unknown) -> None:
-        """The outcome of this request is known after all."""
+        """Drop a request whose outcome has become known."""
         self._keep(lambda one: one.error is not unknown.error)
 
     def resolve_method(self, method: str) -> None:
-        """A later call of this method succeeded, which stands for all earlier ones."""
+        """Drop all requests of a method, because a later call of it succeeded and replaces their effect."""
         self._keep(lambda one: one.error.method != method)
 
     def settle(self, unknown: Unknown, name: Name) -> None:
-        """The outcome is known for one of the names that a request was about."""
+        """Note that the outcome is known for one of a request's names; drop the request after the
+        last one.
+        """
         with self._lock:
             unknown.request.settled.add(name)
             known = unknown.request.settled.issuperset(unknown.error.names)
@@ -57,11 +58,12 @@ class Unresolved:
             self.resolve(unknown)
 
     def find(self, order: Union[Name, OrderOutcomeUnknown], name: Name) -> Optional[Unknown]:
-        """What is remembered of this very request, or of the first one with this name."""
+        """Return the entry of this error, or of the first request with this name, or None."""
         with self._lock:
             unknown = list(self._unknown)
         if not isinstance(order, OrderOutcomeUnknown):
             return next((one for one in unknown if name in one.error.names), None)
+        # An error may have been copied or pickled since, so identity is not enough.
         same = (order.names, order.sent_at)
         for one in unknown:
             if one.error is order or (one.error.names, one.error.sent_at) == same:

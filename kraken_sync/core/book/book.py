@@ -1,12 +1,12 @@
-"""One order book, exact and verified.
+"""One order book with exact numbers, verified by the exchange's checksum.
 
-A book holds integers: price and quantity, each as a count of its smallest unit, in two SortedDicts
-that both run from the best price to the worst. :meth:`Book.apply` takes one message of the exchange
-and says whether the checksum proves the result. Nothing in here waits, locks or knows the time; the
-owner does.
+A book holds integers: price and quantity, each as a count of its smallest unit, in two SortedDicts that both
+run from the best price to the worst. :meth:`Book.apply` applies one message of the exchange and returns
+whether the checksum matches the result. A book has no lock and no clock; its owner has.
 
-Source: Kraken, "book" page and "Spot WebSocket v2 book checksum" guide: apply all entries of a
-message in their order (a price may repeat), quantity 0 removes, cut to the depth, then compare.
+Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/book and Kraken's guide "Spot
+WebSocket v2 book checksum": apply all entries of a message in their order (a price may repeat), remove levels
+of quantity 0, cut both sides to the depth, then compare.
 """
 
 from __future__ import annotations
@@ -24,16 +24,20 @@ from .checksum import book_checksum, side_text
 
 Pairs = Tuple[Tuple[int, int], ...]
 Tokens = Dict[int, str]
-"""Each level's share of the checksum text, by price."""
+"""The checksum text of each level, by price."""
 
 
 class Book:
-    """The levels of one symbol, at most ``depth`` a side.
+    """The levels of one symbol, at most ``depth`` a side. Not thread-safe: the owner serialises.
 
-    Not thread-safe: the owner serialises. ``decimals`` fixes the digits of price and quantity where
-    a text may have lost its trailing zeros; without it the text itself gives them.
+    Changing one level costs O(log depth); computing the checksum costs 20 levels, independent of the depth.
 
-    Costs: a level costs O(log depth), a checksum 20 levels, whatever the depth.
+    Args:
+        symbol: the exchange's name of the pair.
+        depth: the largest number of levels a side.
+        decimals: the digits after the point of price and quantity, for texts that may have lost their
+            trailing zeros; None to take them from the texts.
+        version: the number of messages applied so far.
     """
 
     __slots__ = (
@@ -63,25 +67,28 @@ class Book:
         self.bids: SortedDict[int, int] = SortedDict(neg)
         self.price_decimals, self.qty_decimals = decimals or (0, 0)
         self.checksum: Optional[int] = None
-        """As the exchange gave it with the last message."""
+        """The exchange's checksum in the last message."""
         self.computed = 0
-        """As computed from the levels after the last message."""
+        """The checksum computed from the levels after the last message."""
         self.timestamp = ""
-        """The exchange's time of the last message, if it had one."""
+        """The exchange's time of the last message (RFC 3339, UTC); empty if it had none."""
         self.version = version
-        """Rises with every message."""
+        """The number of messages applied."""
         self._decimals = decimals
         self._ask_tokens: Tokens = {}
         self._bid_tokens: Tokens = {}
+        # A message usually changes one side. CRC32 can be continued, and asks come first in the text, so the
+        # CRC of the asks and the text of the bids are kept.
         self._asks_crc = 0
         self._bids_text = b""
 
     def apply(self, data: BookData, snapshot: bool) -> bool:
-        """Apply one message; True if the exchange's checksum matches the result.
+        """Apply one message, and return whether the exchange's checksum matches the result.
+
+        After False and after an exception the levels are undefined until the next snapshot.
 
         Raises:
-            ValueError: if a number of the message is none, or is absurd. The book is then undefined
-                until the next snapshot, as it is after a False.
+            ValueError: a number of the message is not a number, is negative, or has too many digits.
         """
         if snapshot:
             self._clear(data)
@@ -99,11 +106,11 @@ class Book:
         return self.computed == data.checksum
 
     def top(self, levels: int) -> Tuple[Pairs, Pairs]:
-        """The best ``levels`` asks and bids, best first, as (price, qty) integers."""
+        """Return the best ``levels`` asks and bids, best first, as (price, qty) integers."""
         return _head(self.asks, levels), _head(self.bids, levels)
 
     def snapshot_frame(self) -> bytes:
-        """The book as a snapshot in the exchange's own form."""
+        """Return the book as a snapshot frame in the exchange's own form."""
         sides = []
         for side in (self.bids, self.asks):
             sides.append(
@@ -122,6 +129,7 @@ class Book:
         for side in (self.asks, self.bids, self._ask_tokens, self._bid_tokens):
             side.clear()
         self._asks_crc, self._bids_text = 0, b""
+        # Decimals are not taken over from the state before: the exchange changes the precision of pairs.
         levels = data.asks + data.bids
         price, qty = self._decimals or (0, 0)
         self.price_decimals = max([price, *(decimals_of(level.price) for level in levels)])
@@ -132,11 +140,13 @@ class Book:
         price_point, qty_point = -self.price_decimals - 1, -self.qty_decimals - 1
         for level in levels:
             price_text, qty_text = level.price, level.qty
+            # The fast way: nearly every number has exactly the known digits, and removing the point gives
+            # the integer. Everything else raises and takes the slow way.
             try:
                 if price_text[price_point] != "." or qty_text[qty_point] != ".":
                     raise ValueError
                 price, qty = int(price_text.replace(".", "")), int(qty_text.replace(".", ""))
-            except (TypeError, ValueError, LookupError, AttributeError):  # an int, other digits, nonsense
+            except (TypeError, ValueError, LookupError, AttributeError):
                 price, qty = self._unusual(level)
                 price_point, qty_point = -self.price_decimals - 1, -self.qty_decimals - 1
             if price < 0 or qty < 0:
@@ -144,8 +154,11 @@ class Book:
             if qty:
                 side[price] = qty
                 tokens[price] = f"{price}{qty}"
+            # A removal of an unknown price is harmless; it may have been cut off before.
             elif price in side:
                 del side[price], tokens[price]
+        # After all entries, as the guide has it. The exchange sends no removal for levels that an insert has
+        # pushed out of the depth.
         while len(side) > self.depth:
             del tokens[side.popitem()[0]]
 
@@ -157,7 +170,7 @@ class Book:
         return price, qty
 
     def _rescale(self, price_decimals: int, qty_decimals: int) -> None:
-        """Count in smaller units: the exchange has begun to write more digits."""
+        """Count in smaller units, because the exchange has begun to write more digits."""
         price_factor = 10 ** (price_decimals - self.price_decimals)
         qty_factor = 10 ** (qty_decimals - self.qty_decimals)
         for side, tokens in ((self.asks, self._ask_tokens), (self.bids, self._bid_tokens)):
@@ -171,7 +184,7 @@ class Book:
         self._bids_text = side_text(self.bids, self._bid_tokens)
 
     def _check(self) -> None:
-        """Assert every invariant; for tests."""
+        """Assert every invariant, for tests."""
         for side, tokens in ((self.asks, self._ask_tokens), (self.bids, self._bid_tokens)):
             assert len(side) <= self.depth
             assert all(price >= 0 and qty > 0 for price, qty in side.items())
@@ -182,7 +195,7 @@ class Book:
 
 
 def smallest_depth(data: BookData, offered: Iterable[int]) -> int:
-    """The smallest offered depth that holds a snapshot, for recordings without an ack."""
+    """Return the smallest offered depth that holds a snapshot, for recordings without an acknowledgement."""
     longer = max(len(data.asks), len(data.bids))
     depths: List[int] = sorted(offered)
     return next((depth for depth in depths if depth >= longer), depths[-1])

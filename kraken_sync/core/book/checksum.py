@@ -1,9 +1,9 @@
-"""The exchange's CRC32 over the ten best levels of each side.
+"""The exchange's CRC32 checksum over the ten best levels of each side.
 
-Source: Kraken, "Spot WebSocket v2 book checksum" guide. Asks from low to high come first, then bids
-from high to low. A level contributes its price and its quantity, each at the instrument's full
-precision, without the point and without leading zeros. That token is exactly ``str()`` of the value
-as an integer number of its smallest unit, which is what books hold.
+Source: Kraken's guide "Spot WebSocket v2 book checksum". Asks from low to high come first, then bids from
+high to low. A level contributes its price and its quantity, each at the instrument's full precision, without
+the point and without leading zeros. That is exactly ``str()`` of the value as an integer count of its
+smallest unit, which is what books hold.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from itertools import islice
 from typing import Mapping
 
 LEVELS = 10
+"""Levels of each side in the checksum, at every depth; a shorter side contributes what it has."""
 
 
 def side_text(side: Mapping[int, int], tokens: Mapping[int, str]) -> bytes:
-    """The checksum text of one side, whose iteration goes from the best price to the worst.
+    """Return the checksum text of one side.
 
-    ``tokens`` holds the text of each level, price then quantity, so that it is made only once.
+    Args:
+        side: the levels, whose iteration runs from the best price to the worst.
+        tokens: the text of each level, price then quantity, so that it is made only once.
 
     >>> side_text({452852: 100000, 452864: 7}, {452852: "452852100000", 452864: "4528647"})
     b'4528521000004528647'
@@ -27,7 +30,7 @@ def side_text(side: Mapping[int, int], tokens: Mapping[int, str]) -> bytes:
 
 
 def book_checksum(asks: Mapping[int, int], bids: Mapping[int, int]) -> int:
-    """The unsigned 32-bit checksum of two sides that run from best to worst; 0 for empty ones.
+    """Return the unsigned 32-bit checksum of two sides that run from best to worst; 0 for an empty book.
 
     >>> book_checksum({}, {100: 100000000})
     681636827

@@ -1,4 +1,4 @@
-"""What readers of a book get: one consistent, immutable state, in exact decimals."""
+"""Immutable states of an order book, in exact decimals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from .book import Pairs
 
 
 class Level(NamedTuple):
-    """A price level. ``price`` in quote currency, ``qty`` the total there in base currency."""
+    """One price level: ``price`` in quote currency, and ``qty``, the total quantity there, in base
+    currency.
+    """
 
     price: Decimal
     qty: Decimal
@@ -20,28 +22,29 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class BookSnapshot:
-    """One state of an order book. Immutable, so it may be kept and passed between threads.
+    """One state of an order book. Immutable, so it can be kept and passed between threads.
 
-    The exchange's CRC32 of this very state matched, unless it was read through ``book.stale``.
+    The exchange's checksum of exactly this state matched, unless the snapshot was read through
+    ``book.stale``.
     """
 
     symbol: str
     depth: int
     """The largest number of levels a side."""
     state: str
-    """The book's state when this was read: ``LIVE``, or what ``book.stale`` found."""
+    """The state of the book when this was read: ``LIVE``, or any state if read through ``book.stale``."""
     checksum: Optional[int]
     """The exchange's checksum of this state."""
     timestamp: str
     """The exchange's time of the last change (RFC 3339, UTC); empty if it gave none."""
     updated: Optional[datetime]
-    """When that change was received (UTC), by this machine's clock."""
+    """When the last change was received, by this machine's clock (UTC)."""
     age: float
-    """Seconds since the exchange last proved this state current, when it was read."""
+    """Seconds between the exchange's last proof that this state was current and the read."""
     version: int
-    """Rises with every message of the exchange for this book."""
+    """Increases with every message of the exchange for this book."""
     generation: int
-    """Rises with every fresh start from a snapshot: between two generations there was a gap."""
+    """Increases with every fresh snapshot: between two generations there was a gap."""
     price_decimals: int
     qty_decimals: int
     _asks: Pairs
@@ -69,9 +72,10 @@ class BookSnapshot:
 
     @property
     def mid(self) -> Optional[Decimal]:
-        """Half way between best bid and best ask, exactly; None if a side is empty."""
+        """The exact mean of best bid and best ask, in quote currency; None if a side is empty."""
         if not (self._asks and self._bids):
             return None
+        # Half a unit is five tenths of it, so one more decimal keeps the mean exact.
         return to_decimal((self._asks[0][0] + self._bids[0][0]) * 5, self.price_decimals + 1)
 
     @property
@@ -80,24 +84,30 @@ class BookSnapshot:
         if not (self._asks and self._bids):
             return None
         difference = self._asks[0][0] - self._bids[0][0]
+        # For a book that is not LIVE, which may be crossed.
         sign = "-" if difference < 0 else ""
         return Decimal(sign + fixed(abs(difference), self.price_decimals))
 
     def vwap(self, side: str, qty: Number) -> Optional[Decimal]:
-        """The average price of taking ``qty`` (base currency) from the book at once.
+        """Return the average price of taking ``qty`` from the book at once.
 
         Args:
             side: ``"buy"`` takes asks, ``"sell"`` takes bids.
-            qty: how much, more than 0.
+            qty: the quantity in base currency, more than 0.
 
         Returns:
-            The price in quote currency, or None if the book does not hold that much.
+            The price in quote currency, rounded to 28 digits, or None if the book does not hold that
+            quantity.
+
+        Raises:
+            ValueError, TypeError: ``side`` or ``qty`` is not valid.
         """
         if side not in ("buy", "sell"):
             raise ValueError(f"side must be 'buy' or 'sell', not {side!r}")
         wanted = decimal_of("qty", qty)
         if wanted <= 0:
             raise ValueError(f"qty must be more than 0, not {qty!r}")
+        # The caller's decimal context may have any precision; 60 digits hold every product exactly.
         with localcontext() as context:
             context.prec = 60
             left, cost = wanted, Decimal(0)
@@ -113,9 +123,12 @@ class BookSnapshot:
             return cost / wanted
 
     def imbalance(self, levels: int = 10) -> Optional[Decimal]:
-        """(bids - asks) / (bids + asks) of the quantities in the best ``levels`` of each side.
+        """Return (bids - asks) / (bids + asks) of the quantities in the best ``levels`` of each side.
 
-        From -1 (only asks) to 1 (only bids); None for an empty book.
+        The result is between -1 (only asks) and 1 (only bids); None for an empty book.
+
+        Raises:
+            ValueError: ``levels`` is not an int of 1 or more.
         """
         check_levels(levels)
         bids = sum(qty for _, qty in self._bids[:levels])
@@ -123,7 +136,12 @@ class BookSnapshot:
         return Decimal(bids - asks) / Decimal(bids + asks) if bids + asks else None
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame: columns ``side``, ``price``, ``qty`` (Decimals), best levels first."""
+        """Return a pandas DataFrame with the columns ``side``, ``price`` and ``qty`` (Decimals), best levels
+        first.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
         try:
             import pandas
         except ImportError:
@@ -146,14 +164,14 @@ class BookSnapshot:
 
 
 def check_levels(levels: int) -> int:
-    """``levels``, if it is a number of levels. Raises ValueError."""
+    """Return ``levels`` if it is a valid number of levels. Raises ValueError."""
     if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
         raise ValueError(f"levels must be an int of 1 or more, not {levels!r:.80}")
     return levels
 
 
 def describe(snapshot: BookSnapshot) -> str:
-    """A book in one line."""
+    """Return one line that describes a book."""
     sides = []
     for name, level in (("bid", snapshot.best_bid), ("ask", snapshot.best_ask)):
         sides.append(f"{name} {level.price:f} x {level.qty:f}" if level else f"{name}s: empty")

@@ -1,8 +1,8 @@
-"""Keeps one book in step with the exchange, and says what it is worth.
+"""A book with its state: it applies messages, verifies them, and knows whether the result can be used.
 
-SYNCING until the first verified snapshot, LIVE while every message verifies, RESYNCING from a mismatch to
-the next verified snapshot, STALE while the connection is down. Updates that come without a verified
-snapshot before them are ignored: they belong to a state nobody has.
+A book is SYNCING until the first verified snapshot, LIVE while every message verifies, RESYNCING from a
+mismatch to the next verified snapshot, and STALE while the connection is down. Updates that do not follow a
+verified snapshot are ignored: they change a state that this side does not have.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .book import Book
 
 
 class Verdict(enum.Enum):
-    """What became of one book message."""
+    """The result of applying one book message."""
 
     VERIFIED = "verified"
     MISMATCHED = "mismatched"
@@ -24,26 +24,27 @@ class Verdict(enum.Enum):
 
 
 class BookSync(Freshness):
-    """A book and its state. ``now`` is monotonic seconds."""
+    """A book and its state. ``now`` is in monotonic seconds. Not thread-safe: the owner serialises."""
 
     def __init__(self, symbol: str, depth: int) -> None:
         super().__init__("waiting for the first snapshot")
         self.book = Book(symbol, depth)
         self.depth = depth
-        """The depth that the next snapshot will have."""
+        """The depth of the next snapshot."""
         self.updated: Optional[float] = None
-        """When the last verified message was applied."""
+        """When the last verified message was applied (monotonic seconds)."""
         self.snapshot_checksum: Optional[int] = None
-        """Of the last verified snapshot."""
+        """The checksum of the last verified snapshot."""
         self.error = ""
-        """What a mismatch looked like, in words."""
+        """The description of the last mismatch."""
         self.refused = False
-        """The exchange ended the subscription."""
+        """Whether the exchange ended the subscription."""
 
     def apply(self, data: BookData, snapshot: bool, now: float) -> Verdict:
-        """Apply one message if it can be applied, and judge it."""
+        """Apply one message if the state allows it, and return the result."""
         if not snapshot and self.state is not BookState.LIVE:
             return Verdict.IGNORED
+        # The version continues, so that readers see that the new book is another state.
         if snapshot and self.book.depth != self.depth:
             self.book = Book(self.book.symbol, self.depth, version=self.book.version)
         try:

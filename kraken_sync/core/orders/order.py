@@ -1,4 +1,4 @@
-"""An order as users see it."""
+"""An order as users see it, and the groups of its statuses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Order:
-    """One state of an order. Immutable; ask ``client.orders`` again for the next one.
+    """One state of an order. Immutable; read ``client.orders`` again for a newer state.
 
-    What has no field here, such as a stop order's trigger, is in ``raw``, as the exchange names it.
+    Prices are in quote currency, quantities in base currency. What has no attribute here, such as a stop
+    order's trigger, is in ``raw``, under the exchange's name.
+
+    Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/executions.
     """
 
     order_id: str
@@ -25,38 +28,39 @@ class Order:
     side: str
     order_type: str
     status: str
-    """``pending_new``, ``new``, ``partially_filled``, ``filled``, ``canceled``, ``expired``, or ``unknown``
-    while the exchange is being asked what became of it."""
+    """``pending_new``, ``new``, ``partially_filled``, ``filled``, ``canceled`` or ``expired``, or ``unknown``
+    while the exchange is being asked what became of the order."""
     qty: Optional[Decimal]
-    """In base currency; None if the exchange has not said it."""
+    """The ordered quantity in base currency; None if the exchange has not told it."""
     filled: Decimal
+    """The filled quantity in base currency."""
     limit_price: Optional[Decimal]
     average_price: Optional[Decimal]
-    """Of what is filled; None if nothing is."""
+    """The average price of the filled quantity; None if nothing is filled."""
     fee: Decimal
-    """All fees so far; see ``fees`` if they are in more than one asset."""
+    """The sum of all fees so far; see ``fees`` if they are in more than one asset."""
     fees: Tuple[Tuple[str, Decimal], ...]
-    """Asset and amount."""
+    """The fees so far as pairs of asset and amount."""
     reason: str
-    """Why it ended, in the exchange's words."""
+    """Why the order ended, in the exchange's words; empty if it has not ended or no reason was given."""
     created: str
-    """The exchange's time of its oldest report that is not a fill (RFC 3339, UTC); empty if there is none."""
+    """The exchange's time of the oldest report that is not a fill (RFC 3339, UTC); empty if there is none."""
     updated: str
-    """Of the last one."""
+    """The exchange's time of the last report (RFC 3339, UTC); empty if it had none."""
     raw: Mapping[str, Any] = field(repr=False, compare=False)
-    """Every field that was ever reported, the latest values, numbers as Decimal."""
+    """Every field that was ever reported, with its latest value; numbers are Decimals."""
 
     @property
     def remaining(self) -> Optional[Decimal]:
-        """What is not filled, in base currency."""
+        """The quantity that is not filled, in base currency; None if ``qty`` is not known."""
         return None if self.qty is None else max(Decimal(0), self.qty - self.filled)
 
     @property
     def is_open(self) -> bool:
-        """Whether it can still trade."""
+        """Whether the order can still trade."""
         return self.status in OPEN
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing can happen to it any more."""
+        """Whether the order has ended: filled, canceled or expired."""
         return self.status in CLOSED

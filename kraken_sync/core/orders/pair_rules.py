@@ -1,7 +1,8 @@
-"""A pair's grid and minimums, and the nearest value that keeps them.
+"""The price and quantity grid of a pair, its minimums, and the nearest value that complies.
 
-Source: Kraken, "instrument" page (``price_increment``, ``qty_increment``, ``qty_min``, ``cost_min``) and
-``AssetPairs`` (``tick_size``, ``lot_decimals``, ``ordermin``, ``costmin``), which say the same.
+Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/instrument (``price_increment``,
+``qty_increment``, ``qty_min``, ``cost_min``) and Kraken's REST page "Get Tradable Asset Pairs"
+(``tick_size``, ``lot_decimals``, ``ordermin``, ``costmin``); both give the same values.
 """
 
 from __future__ import annotations
@@ -14,12 +15,21 @@ from ..wire.numbers import decimal_of
 from .params import LIMIT_TYPES
 
 LARGEST = Decimal("1e17")
-"""No price and no quantity is larger; beyond this the arithmetic here is not exact."""
+"""The largest price or quantity that is checked; beyond it the arithmetic here would not be exact."""
 
 
 @dataclass(frozen=True)
 class PairRules:
-    """What an order of this pair must keep. None where the exchange says nothing."""
+    """The rules for orders of one pair; an attribute is None where the exchange gives no rule.
+
+    Attributes:
+        symbol: the exchange's name of the pair.
+        status: the pair's trading status, such as ``online`` or ``cancel_only``.
+        price_increment: the step of prices, in quote currency.
+        qty_increment: the step of quantities, in base currency.
+        qty_min: the smallest quantity, in base currency.
+        cost_min: the smallest price times quantity, in quote currency.
+    """
 
     symbol: str
     status: str = "online"
@@ -32,8 +42,10 @@ class PairRules:
         """Check the numbers of an add, an amend or an edit.
 
         Raises:
-            ValueError: with the nearest value that would do.
+            ValueError: a number breaks a rule; the text names the nearest valid value.
         """
+        # Only absolute prices are on the grid. Offsets ("pct", "quote") are not; for trailing-stop-limit
+        # the exchange's default of limit_price_type is "quote".
         static = order.get("limit_price_type", "static") == "static"
         if order.get("order_type") == "trailing-stop-limit" and "limit_price_type" not in order:
             static = False
@@ -49,7 +61,7 @@ class PairRules:
         closing = (
             order.get("order_type") == "settle-position" or order.get("margin") or order.get("reduce_only")
         )
-        if qty is not None and not (qty == 0 and closing):  # 0 closes a position of whatever size
+        if qty is not None and not (qty == 0 and closing):  # 0 closes a margin position of any size
             self._check_qty(qty, order)
         self._check_step("display_qty", order.get("display_qty"), self.qty_increment)
 
@@ -95,7 +107,7 @@ class PairRules:
 
 
 def nearest_step(value: Decimal, step: Decimal) -> Decimal:
-    """The multiple of ``step`` that is nearest to ``value``.
+    """Return the multiple of ``step`` that is nearest to ``value``.
 
     >>> nearest_step(Decimal("64250.13"), Decimal("0.1"))
     Decimal('64250.1')
@@ -104,7 +116,7 @@ def nearest_step(value: Decimal, step: Decimal) -> Decimal:
 
 
 def of_instrument(pair: Any) -> PairRules:
-    """From a pair of the ``instrument`` channel."""
+    """Return the rules from a pair of the ``instrument`` channel."""
 
     def number(name: str) -> Optional[Decimal]:
         value = getattr(pair, name, None)
@@ -113,6 +125,7 @@ def of_instrument(pair: Any) -> PairRules:
     return PairRules(
         pair.symbol,
         str(pair.status or "online"),
+        # tick_size is the deprecated name.
         number("price_increment") or number("tick_size"),
         number("qty_increment"),
         number("qty_min"),
@@ -121,7 +134,7 @@ def of_instrument(pair: Any) -> PairRules:
 
 
 def of_asset_pair(symbol: str, entry: Mapping[str, Any]) -> PairRules:
-    """From an entry of REST ``AssetPairs``."""
+    """Return the rules from an entry of REST ``AssetPairs``."""
     tick = entry.get("tick_size") or Decimal(1).scaleb(-int(entry.get("pair_decimals", 8)))
     return PairRules(
         symbol,

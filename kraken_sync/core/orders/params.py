@@ -1,7 +1,9 @@
-"""What the trading methods take: names, types, allowed values, and what excludes what.
+"""The parameters of the trading methods: names, types, allowed values, and what excludes what.
 
-Source: Kraken, the pages of ``add_order``, ``amend_order``, ``edit_order``, ``cancel_order``,
-``cancel_all_orders_after``, ``batch_add`` and ``batch_cancel``; "Spot Client Order Identifiers".
+Source: Kraken, the pages of the methods, such as
+https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/add_order (the others end in ``amend_order``,
+``edit_order``, ``cancel_order``, ``cancel_after``, ``batch_add`` and ``batch_cancel``), and the guide "Spot
+Client Order Identifiers".
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ TRIGGERED_TYPES = tuple(name for name in ORDER_TYPES if name.startswith(("stop",
 PRICE_TYPES = ("static", "pct", "quote")
 NUMBER, TEXT, FLAG, WHOLE, IDS, USERREFS = "number", "text", "flag", "whole", "ids", "userrefs"
 ANY, DEADLINE = "any", "deadline"
-"""``ANY`` is checked elsewhere."""
+"""The kinds of values; ``ANY`` is checked elsewhere."""
 SHORTEST_DEADLINE, LONGEST_DEADLINE = 0.5, 60
-"""Seconds from now."""
+"""The limits of ``deadline``, in seconds from now."""
 
 _TRIGGERS: Mapping[str, Any] = {
     "price": NUMBER,
@@ -112,11 +114,11 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 }
 PRIVATE_METHODS = tuple(sorted(METHODS))
 ADDING = ("add_order", "amend_order", "edit_order", "batch_add")
-"""The methods that place or change orders, and take a ``deadline``."""
+"""The methods that place or change orders and take a ``deadline``."""
 IDENTIFYING = frozenset(["order_id", "cl_ord_id", "symbol", "deadline", "post_only"])
-"""What an amend may have without changing the order."""
+"""The parameters of an amend that do not change the order."""
 BATCH_ADD, BATCH_CANCEL = (2, 15), (2, 50)
-"""How many orders a batch may have."""
+"""The smallest and the largest number of orders in a batch."""
 _PLAIN: Mapping[str, Tuple[type, str]] = {
     TEXT: (str, "a string"),
     FLAG: (bool, "True or False"),
@@ -126,10 +128,10 @@ _CL_ORD_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-
 
 
 def prepared(method: str, params: Params) -> Dict[str, Any]:
-    """Checked parameters, without those that are None, numbers as exact decimals.
+    """Return checked parameters, without those that are None, with numbers as exact decimals.
 
     Raises:
-        TypeError, ValueError: naming what is wrong and what is allowed.
+        TypeError, ValueError: the text names what is wrong and what is allowed.
     """
     found = _checked(method, METHODS[method], params)
     if method == "add_order":
@@ -192,6 +194,7 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         return _deadline(value)
     expected: Any
     expected, words = _PLAIN[kind]
+    # Not isinstance(): True is an int, and would be sent as true where the exchange expects a number.
     if type(value) is not expected:
         raise TypeError(f"{name} must be {words}, not {value!r:.80}")
     if name == "cl_ord_id" and not _CL_ORD_ID.fullmatch(value):
@@ -232,6 +235,7 @@ def _list(name: str, kind: str, value: Any) -> Any:
     if not all(isinstance(one, wanted) and not isinstance(one, bool) and one != "" for one in values):
         words = "integers" if kind == USERREFS else "strings"
         raise TypeError(f"{name} must be a list of {words}, not {value!r:.80}")
+    # Without repetitions: the exchange answers once per order, and that many replies are waited for.
     return list(dict.fromkeys(values))
 
 
@@ -285,7 +289,7 @@ def _batch(found: Params) -> Any:
 
 
 def named_order(params: Params) -> Optional[str]:
-    """The id by which a request names an order that is there already."""
+    """Return the id by which a request names an existing order, or None."""
     name = params.get("order_id") or params.get("cl_ord_id")
     return name if isinstance(name, str) else None
 
@@ -299,13 +303,13 @@ class Names(NamedTuple):
 
 
 def names_of(params: Params) -> Names:
-    """Every id in the parameters of a trading request."""
+    """Return every id in the parameters of a trading request."""
     cl_ord_ids: List[str] = []
     order_ids: List[str] = []
     userrefs: List[int] = []
     orders = params.get("orders")
     for one in [params, *(orders if isinstance(orders, (list, tuple)) else ())]:
-        if isinstance(one, str):  # batch_cancel: ids alone
+        if isinstance(one, str):  # the orders of batch_cancel are order ids, not dicts
             order_ids.append(one)
             continue
         lists: Any = ((cl_ord_ids, "cl_ord_id"), (order_ids, "order_id"), (userrefs, "order_userref"))

@@ -1,9 +1,9 @@
-"""A mirror of the exchange's trading-rate counter, and how long until a request fits.
+"""A mirror of the exchange's trading-rate counters.
 
-Source: Kraken, "Spot Trading Limits": per account and pair; each transaction costs a fixed part and a part
-by the age of the order in seconds; the counter decays steadily; reaching the tier's threshold means
-``EOrder:Rate limit exceeded``. Whether the threshold itself is still allowed is not documented; here it is
-not.
+Source: Kraken's guide "Spot Trading Limits": there is one counter per account and pair. Each transaction
+costs a fixed part and a part that depends on the age of the order in seconds; the counter decays steadily;
+reaching the tier's threshold means ``EOrder:Rate limit exceeded``. Whether a counter exactly at the threshold
+is still accepted is not documented; here it is not.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Seq
 from .params import named_order, names_of
 
 KEPT = 10_000
-"""How many orders' ages are remembered."""
+"""The number of order ids whose age is kept."""
 
 
 class Tier(NamedTuple):
-    """What a verification tier allows."""
+    """The limits of a verification tier."""
 
     name: str
     threshold: int
     decay: float
-    """Per second."""
+    """Points per second by which a counter decreases."""
     open_orders: int
-    """Most open orders per pair."""
+    """The largest number of open orders per pair."""
 
 
 TIERS = (
@@ -33,6 +33,7 @@ TIERS = (
     Tier("intermediate", 125, 2.34, 80),
     Tier("pro", 180, 3.75, 225),
 )
+# Points per order, whatever its age.
 _FIXED: Mapping[str, float] = {
     "add_order": 1,
     "amend_order": 1,
@@ -41,6 +42,7 @@ _FIXED: Mapping[str, float] = {
     "batch_cancel": 0,
     "batch_add": 0.5,
 }
+# Additional points for an order that is younger than so many seconds; the first that applies counts.
 _BY_AGE: Mapping[str, Sequence[Tuple[float, float]]] = {
     "amend_order": ((5, 3), (10, 2), (15, 1)),
     "edit_order": ((5, 6), (10, 5), (15, 4), (45, 2), (90, 1)),
@@ -49,7 +51,12 @@ _BY_AGE: Mapping[str, Sequence[Tuple[float, float]]] = {
 
 
 def cost(method: str, age: Optional[float] = None, count: int = 1) -> float:
-    """What a request costs for ``count`` orders; ``age`` is the seconds since creation or the last amend.
+    """Return the points that a request costs.
+
+    Args:
+        method: the exchange's name of the method, such as ``add_order``.
+        age: seconds since the order was created or last amended; None if that is not known.
+        count: the number of orders.
 
     >>> cost("add_order"), cost("cancel_order", 3), cost("batch_add", count=4), cost("amend_order", 12)
     (1.0, 8, 2.0, 2)
@@ -62,7 +69,9 @@ def cost(method: str, age: Optional[float] = None, count: int = 1) -> float:
 
 
 class _Placed:
-    """An order, whatever it is called: its pair, and since when it is as it is (monotonic seconds)."""
+    """One order under all of its ids: its pair, and when it was placed or last amended (monotonic
+    seconds).
+    """
 
     def __init__(self, symbol: str, since: float) -> None:
         self.symbol = symbol
@@ -70,12 +79,12 @@ class _Placed:
 
 
 class TradingRate:
-    """The counters of one account: what this client has caused, and what the exchange says of them.
+    """The counters of one account: what this client has sent, corrected by what the exchange reports.
 
-    ``now`` is monotonic seconds. Not thread-safe: the owner serialises.
+    ``now`` is in monotonic seconds. Not thread-safe: the owner serialises.
 
     Args:
-        named: the tier's name, until the exchange tells its threshold; the smallest tier if not given.
+        named: the tier's name, used until the exchange tells its threshold; None for the smallest tier.
     """
 
     def __init__(self, named: Optional[str] = None) -> None:
@@ -85,16 +94,16 @@ class TradingRate:
         self._placed: Dict[str, _Placed] = {}
 
     def count(self, symbol: str, now: float) -> float:
-        """The counter of a pair."""
+        """Return the counter of a pair, in points."""
         value, since = self._counters.get(symbol, (0.0, now))
         return max(0.0, value - (now - since) * self.tier.decay)
 
     def charge(self, symbol: str, points: float, now: float) -> None:
-        """Count a request that was sent."""
+        """Add points to the counter of a pair."""
         self._counters[symbol] = (self.count(symbol, now) + points, now)
 
     def charge_request(self, method: str, params: Mapping[str, Any], now: float) -> None:
-        """Count a request that is being sent, by its parameters."""
+        """Charge a request that is being sent, by its parameters."""
         for symbol, points in self._points(method, params, now):
             self.charge(symbol, points, now)
         name = named_order(params)
@@ -102,30 +111,32 @@ class TradingRate:
             self._placed[name].since = now
 
     def placed(self, symbol: str, names: Iterable[Any], now: float) -> None:
-        """An order was taken; its age counts from now. ``names`` are all its ids."""
+        """Note that an order was accepted; its age counts from now. ``names`` are all of its ids."""
         placed = _Placed(symbol, now)
         self._placed.update((name, placed) for name in names if name is not None)
         while len(self._placed) > KEPT:
             del self._placed[next(iter(self._placed))]
 
     def told(self, reports: Iterable[Mapping[str, Any]], now: float) -> None:
-        """The exchange's own figures, in reports of ``executions`` with ``ratecounter``."""
+        """Take over the exchange's own counters from ``executions`` reports with ``ratecounter``."""
         for report in reports:
+            # The page of executions does not give the field's name; v1 called it ratecount.
             value = report.get("ratecount", report.get("rate_count", report.get("ratecounter")))
             if isinstance(value, (int, Decimal)) and isinstance(report.get("symbol"), str):
                 self._counters[report["symbol"]] = (max(0.0, float(value)), now)
 
     def told_threshold(self, threshold: int) -> None:
-        """The exchange has said where the threshold is (``maxratecount``)."""
+        """Take over the threshold that the exchange reports as ``maxratecount``."""
         self.tier = tier_of(self._named, threshold)
 
     def wait(self, symbol: str, points: float, now: float) -> float:
-        """Seconds until a request that costs so much stays below the threshold."""
+        """Return the seconds until a request of this cost stays below the threshold."""
         excess = self.count(symbol, now) + points - self.tier.threshold
+        # Strictly below: a hundredth of a point more, so that rounding cannot end exactly at the threshold.
         return 0.0 if excess < 0 else (excess + 0.01) / self.tier.decay
 
     def wait_for(self, symbol: str, method: str, order_id: Optional[str], count: int, now: float) -> float:
-        """Seconds until this request stays below the threshold."""
+        """Return the seconds until this request stays below the threshold."""
         return self.wait(symbol, cost(method, self._age(order_id, now), count), now)
 
     def _points(self, method: str, params: Mapping[str, Any], now: float) -> List[Tuple[str, float]]:
@@ -153,10 +164,10 @@ class TradingRate:
 
 
 def tier_of(name: Optional[str], max_rate_count: Optional[int]) -> Tier:
-    """The tier: by the exchange's ``maxratecount``, else by its name, else the smallest.
+    """Return the tier with the exchange's ``maxratecount``, else the one with this name, else the smallest.
 
     Raises:
-        ValueError: there is no tier of this name.
+        ValueError: no tier has this name.
     """
     for tier in TIERS:
         if max_rate_count == tier.threshold:

@@ -1,12 +1,13 @@
-"""OrderTable and balances as the exchange tells them, kept complete or said to be incomplete.
+"""The account's orders and balances, as the exchange reports them, and whether they are complete.
 
 Both tables begin with a snapshot and follow the updates by their ``sequence``: 1 on the snapshot, one more
-with each message. A number that is missing means that something is missing: the table is not live until a
-fresh snapshot, and what the snapshot changed is kept as a :class:`Diff`.
+with each message. A missing number means a missing message: the table is not live until a fresh snapshot
+arrives, and what that snapshot changed is kept as a :class:`Diff`.
 
-Source: Kraken, "executions" and "balances" pages, and recorded traffic: ``new`` names no symbol; a ``trade``
-says ``partially_filled`` even when it fills the order; fills are told again in every snapshot, known by
-``exec_id``.
+Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/executions and
+https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/balances, and recorded traffic: a ``new``
+report has no symbol; a ``trade`` report says ``partially_filled`` even when it fills the order; fills are
+repeated in every snapshot and are identified by ``exec_id``.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from .order import CLOSED, UNKNOWN, Order
 from .record import OPEN_AT_REST, ExecutionReport, Record, exact
 
 KEPT_CLOSED = 10_000
-"""How many orders that have ended are remembered."""
-KEPT_FILLS = 50
+"""How many ended orders are kept."""
+KEPT_FILLS = 50  # as many as the exchange's own snapshot has
 KEPT_DIFFS = 1000
 
 _decode = msgspec.json.Decoder(List[Dict[str, Any]], float_hook=Decimal).decode
 
 
 def decode_items(raw: bytes) -> List[Dict[str, Any]]:
-    """The items of a private message, numbers exact. Raises MalformedFrame."""
+    """Return the items of a private message, with exact numbers. Raises MalformedFrame."""
     try:
         return _decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError, InvalidOperation) as error:
@@ -40,7 +41,7 @@ def decode_items(raw: bytes) -> List[Dict[str, Any]]:
 
 
 class Diff(NamedTuple):
-    """What a fresh snapshot has changed, after something was missed. Times are monotonic seconds."""
+    """The changes that a fresh snapshot showed after something was missed. Times are in monotonic seconds."""
 
     table: str
     reason: str
@@ -49,18 +50,18 @@ class Diff(NamedTuple):
     appeared: Tuple[str, ...]
     changed: Tuple[str, ...]
     missing: Tuple[str, ...]
-    """Were open, and are not in the snapshot; the exchange is asked what became of them."""
+    """Orders that were open and are not in the snapshot (the exchange is asked about them), or assets."""
 
 
 class Table(Freshness, ABC):
-    """Whether a table is up to date."""
+    """A table of the account, with its state. Not thread-safe: the owner serialises."""
 
     def __init__(self, name: str) -> None:
         super().__init__("not subscribed")
         self.name = name
         self.diffs: Deque[Diff] = deque(maxlen=KEPT_DIFFS)
         self.strange = 0
-        """Items of a shape that cannot be used (an order without an id, say); they are left out."""
+        """The number of items that could not be used, such as an order without an id; they are left out."""
         self._sequence = 0
 
     def _note(self, diff: Diff) -> None:
@@ -68,26 +69,33 @@ class Table(Freshness, ABC):
             self.diffs.append(diff)
 
     def numbered(self, sequence: Any) -> None:
-        """The snapshot that was taken has this number."""
+        """Note the ``sequence`` of the snapshot that was applied."""
         self._sequence = sequence if isinstance(sequence, int) else 0
 
     def drop(self, reason: str, proven_at: float) -> None:
-        """Nobody wishes for it any more; it begins anew when somebody does."""
+        """Note that the table is no longer subscribed; it begins anew with the next subscription."""
         self.leave(BookState.STALE, reason, proven_at)
         if self.state is not BookState.CLOSED:
             self.state, self.reason, self.blind = BookState.SYNCING, f"not subscribed: {reason}", False
 
     @abstractmethod
     def apply(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
-        """Apply a message. ``asked_at``: when the snapshot's subscription was confirmed."""
+        """Apply the items of one message.
+
+        Args:
+            items: the decoded items.
+            snapshot: whether they are a snapshot, which replaces what was known.
+            asked_at: when the snapshot's subscription was confirmed (monotonic seconds).
+            now: the time (monotonic seconds).
+        """
 
     @property
     def expected(self) -> int:
-        """The number that the next update should have."""
+        """The ``sequence`` that the next update should have."""
         return self._sequence + 1
 
     def follows(self, sequence: Any) -> bool:
-        """Whether an update is the next one."""
+        """Return whether an update is the next one, and take its number as the current one."""
         if not self._sequence:
             return True  # the snapshot had no number, so there is nothing to check
         if not isinstance(sequence, int):
@@ -97,7 +105,7 @@ class Table(Freshness, ABC):
 
 
 class OrderTable(Table):
-    """All orders that are open or have ended lately."""
+    """All open orders of the account, and those that have ended lately."""
 
     def __init__(self) -> None:
         super().__init__("orders")
@@ -105,17 +113,22 @@ class OrderTable(Table):
         self.recent: Deque[ExecutionReport] = deque(maxlen=KEPT_FILLS)
         """The last fills, as reported."""
         self.unsettled: Dict[str, None] = {}
-        """OrderTable that the exchange must be asked about."""
+        """The ids of orders that the exchange must be asked about; a dict, to keep their order."""
         self.silent: Dict[str, float] = {}
-        """OrderTable that were acknowledged (then), and of which no report has come yet."""
+        """The ids of acknowledged orders without a report so far, and when they were acknowledged."""
         self._closed: Dict[str, None] = {}
 
     def apply(self, reports: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
-        """See :meth:`Table.apply`."""
+        """Apply execution reports; see :meth:`Table.apply`.
+
+        A snapshot has all open orders and the last 50 fills. An order that was open before and is not in it
+        has ended; how it ended must be asked of REST, unless the fills tell all of it.
+        """
         if not snapshot:
             for report in reports:
                 self._merge(report, now)
             return
+        # Everything about the time before is read first: merging the reports changes the records.
         since, reason = self.since, self.reason
         before = [name for name, record in self.records.items() if record.open]
         known = set(self.records)
@@ -131,15 +144,20 @@ class OrderTable(Table):
             if name in whole:
                 continue
             if name not in told and touched[name] >= asked_at:
-                self.silent[name] = now  # younger than the snapshot, as it seems
-            elif not record.filled_up:  # it has ended, and this does not tell how, or not all of it
+                # It was heard of after the subscription was confirmed, so it may be younger than the
+                # snapshot. If no report comes, look_for_silent() has it asked for.
+                self.silent[name] = now
+            elif not record.filled_up:
+                # It has ended, and the snapshot does not tell how, or tells only some of its fills.
                 record.doubt()
                 missing.append(name)
                 self.unsettled[name] = None
         for name in told & set(self.records):
             record = self.records[name]
             before_us = name not in known and record.status in CLOSED and name not in whole
-            if before_us or not record.complete:  # some of its fills are told, others may be missing
+            # A fill in a snapshot says "filled" of an order that this table never saw: there may have been
+            # more fills than the last 50.
+            if before_us or not record.complete:
                 self.unsettled[name] = None
         if since is not None:
             changed = [name for name in states if name in told and _differs(states[name], self.records[name])]
@@ -155,6 +173,7 @@ class OrderTable(Table):
         if record is None:
             record = self.records[order_id] = Record(order_id)
         self.silent.pop(order_id, None)
+        # One strange report must not stop the others: it is counted and logged by the caller.
         try:
             record.merge(report, now)
         except (ValueError, TypeError, ArithmeticError):
@@ -165,18 +184,26 @@ class OrderTable(Table):
         self._remember(record)
 
     def acknowledged(self, order_id: str, fields: ExecutionReport, now: float) -> None:
-        """The exchange has taken an order; its reports may still be on their way, or have come first."""
+        """Enter an order that the exchange has accepted; its reports may come later or may have
+        come before.
+        """
         record = self.records.get(order_id)
         if record is None:
             record = self.records[order_id] = Record(order_id)
             record.status = "pending_new"
             record.touched = self.silent[order_id] = now
         for name, value in fields.items():
+            # A report knows better than the request, and the exchange promises no order between reply and
+            # reports.
             record.fields.setdefault(name, value)
         record._order = None
 
     def look_for_silent(self, now: float, patience: float) -> None:
-        """An acknowledged order of which nothing is reported may have ended in a gap: have it asked for."""
+        """Have the exchange asked about orders that were acknowledged and not reported for ``patience``
+        seconds.
+
+        Such an order may have ended while the connection was down.
+        """
         for order_id, moment in list(self.silent.items()):
             if now - moment > patience and self.live:
                 del self.silent[order_id]
@@ -191,12 +218,20 @@ class OrderTable(Table):
         now: float,
         symbol: Optional[str] = None,
     ) -> None:
-        """What the exchange says of an order, asked at ``asked_at``; None if it said nothing of it."""
+        """Apply what REST says about an order.
+
+        Args:
+            order_id: the order.
+            entry: REST's description of it; None if REST does not know it.
+            asked_at: when REST was asked (monotonic seconds).
+            now: the time (monotonic seconds).
+            symbol: the exchange's WebSocket name of the pair, if it is known; REST uses another one.
+        """
         record = self.records.get(order_id)
         if record is not None and record.touched >= asked_at and record.status != UNKNOWN:
-            return  # it was heard of since; if something is still missing, it is asked for again
+            return  # a report is newer than this answer; what is still missing will be asked for again
         if record is not None and record.status == UNKNOWN and entry and entry.get("status") in OPEN_AT_REST:
-            return  # a snapshot has it no more, so it has ended; REST may lag behind
+            return  # it was missing from a snapshot, so it has ended; REST may lag behind
         self.unsettled.pop(order_id, None)
         self.silent.pop(order_id, None)
         if entry is None:
@@ -209,20 +244,22 @@ class OrderTable(Table):
         self._remember(record)
 
     def find(self, name: Any) -> Optional[Record]:
-        """An order by its ``order_id``, else the latest one with this ``cl_ord_id``."""
+        """Return the order with this ``order_id``, else the latest one with this ``cl_ord_id``, else None."""
         record = self.records.get(name)
         if record is not None:
             return record
+        # A cl_ord_id is unique among open orders only, so ended ones may have the same.
         found = [one for one in self.records.values() if one.fields.get("cl_ord_id") == name]
         return found[-1] if found else None
 
     def with_userref(self, userref: int) -> List[Record]:
-        """All orders with this ``order_userref``."""
+        """Return all orders with this ``order_userref``."""
         return [one for one in self.records.values() if one.fields.get("order_userref") == userref]
 
     def _remember(self, record: Record) -> None:
         if record.status not in CLOSED:
             return
+        # Moved to the end: a late report of an ended order makes it young again.
         self._closed.pop(record.order_id, None)
         self._closed[record.order_id] = None
         while len(self._closed) > KEPT_CLOSED:
@@ -237,10 +274,10 @@ class BalanceTable(Table):
     def __init__(self) -> None:
         super().__init__("balance")
         self.totals: Mapping[str, Decimal] = {}
-        """Replaced with every message, never changed: whoever has read it may keep it."""
+        """The totals by asset. Replaced with every message and never changed, so readers may keep it."""
 
     def apply(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
-        """Apply a message; each item states a new total."""
+        """Apply a message; each item states the new total of one asset. See :meth:`Table.apply`."""
         found: Dict[str, Decimal] = {}
         for item in items:
             asset, balance = item.get("asset"), item.get("balance")
@@ -268,7 +305,7 @@ class Account:
         self.balances = BalanceTable()
 
     def snapshot_frame(self, channel: str, fills: bool) -> bytes:
-        """What a further reader of a live subscription begins with, as the exchange would send it."""
+        """Return what a further reader of a live subscription begins with, as the exchange would send it."""
         if channel == "executions":
             table: Table = self.orders
             items: List[ExecutionReport] = [*self.orders.recent] if fills else []
@@ -282,9 +319,14 @@ class Account:
         return account_snapshot(channel, items, table.expected - 1)
 
     def table(self, channel: str, params: Mapping[str, Any]) -> Optional[Table]:
-        """The table that a subscription with these parameters keeps up to date, if it does."""
+        """Return the table that a subscription with these parameters feeds; None if they leave
+        something out.
+        """
+        # With users="all" the exchange sends no snapshot, and mixes the orders of subaccounts into the
+        # updates.
         whole = params.get("snapshot", True) and params.get("users") is None
         if channel == "executions" and whole and params.get("snap_orders", True):
+            # With order_status=False fills and amends are not reported.
             return self.orders if params.get("order_status", True) else None
         if channel == "balances" and whole:
             return self.balances

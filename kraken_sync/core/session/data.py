@@ -172,7 +172,8 @@ class DataFrames:
             received = Received((key,), notes, wake=True, pump=True, hidden=entry.internal)
             if not entry.extra or entry.params.get("snap_trades"):
                 return received
-            shown = [item for item in items if item.get("exec_type") != "trade"]  # the library added snap_trades
+            # The fills are there because the table asked for snap_trades; the caller did not.
+            shown = [item for item in items if item.get("exec_type") != "trade"]
             return received._replace(frame=messages.account_snapshot(key.channel, shown, envelope.sequence))
         # Readers of frames get it, but the table waits for its snapshot.
         if not table.live:

@@ -132,8 +132,7 @@ class Entry:
 
     @property
     def takes_data(self) -> bool:
-        """Whether incoming frames belong to the wanted subscription rather than to one that is being ended.
-        """
+        """Whether incoming frames belong to the wanted subscription, not to one that is being ended."""
         return self.state in _TAKES_DATA
 
     @property

@@ -39,8 +39,7 @@ class Replies:
         self._rate = rate
 
     def to_subscription(self, envelope: Envelope, frame: bytes, error: str, now: float) -> Received:
-        """Process a reply to a subscribe or unsubscribe, or to a request that no caller waits for any more.
-        """
+        """Process a reply to a subscribe or unsubscribe, or to a request that no caller waits for."""
         success, symbol = envelope.success is True, envelope.symbol
         if success and bytes(envelope.result).startswith(b"{"):
             result = decode_value(bytes(envelope.result))

@@ -353,8 +353,7 @@ class Session:
         return Received(notes=(Notice("WARNING", f"the exchange says: {self.server_error:.200}"),))
 
     def _unreadable(self, frame: bytes, why: str, now: float) -> Received:
-        """Treat a frame that cannot be read as a gap in what it names, or in everything if it names nothing.
-        """
+        """Treat a frame that cannot be read as a gap in what it names; if it names nothing, in everything."""
         self.counters.malformed += 1
         entries = self.registry.entries
         keys = concerned(frame, entries)

@@ -78,8 +78,7 @@ class Subscriptions:
     def _take_over(
         self, entry: Entry, wanted: ChannelParams, pending: PendingAck, req_id: Optional[int]
     ) -> None:
-        """Subscribe again with the caller's parameters what only fed a table so far and was shown to nobody.
-        """
+        """Subscribe again, with the caller's parameters, what has only fed a table so far."""
         if entry.sync is not None:
             return  # a book's frames are the same for every subscriber
         if entry.table is not None:

@@ -1,6 +1,8 @@
-"""The exchange's channels as data: names, parameters, allowed values.
+"""The exchange's channels as data: names, parameters and allowed values.
 
-Source: Kraken, "Spot WebSocket v2" reference pages, one per channel.
+Source: Kraken, one page per channel, such as
+https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/ticker (the others end in ``book``,
+``trade``, ``ohlc``, ``instrument``, ``executions``, ``balances`` and ``level3``).
 """
 
 from __future__ import annotations
@@ -19,24 +21,25 @@ INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel and what it takes."""
+    """One channel and its parameters."""
 
     name: str
     symbols: bool = True
     """Whether it is subscribed per symbol."""
     private: bool = False
+    """Whether a subscription needs a token."""
     params: Mapping[str, Any] = field(default_factory=dict)
-    """Parameter -> tuple of allowed values, or the type of its value."""
+    """The allowed values of each parameter as a tuple, or the type of its value."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Parameters that are always sent, with the exchange's own defaults."""
     unsubscribe: Tuple[str, ...] = ()
     """Parameters that an unsubscribe must repeat."""
     one_of: Tuple[str, ...] = ()
-    """Parameters of which one symbol can have only one value at a time on a connection."""
+    """Parameters that can have only one value per symbol and connection, because the data do not tell it."""
     assumed: Mapping[str, Any] = field(default_factory=dict)
-    """What the exchange takes for those of them that are not sent."""
+    """The exchange's defaults for those of ``one_of`` that are not sent."""
     checked: bool = True
-    """False for a channel that only the user knows: everything is passed on."""
+    """Whether the parameters are checked; False for a channel that this library does not know."""
 
 
 _SNAPSHOT: Mapping[str, Any] = {"snapshot": bool}
@@ -58,6 +61,7 @@ CHANNELS: Dict[str, Channel] = {
             unsubscribe=("depth",),
             one_of=("depth",),
         ),
+        # Snapshots are on by default, except that of trades.
         Channel("trade", params=_SNAPSHOT, defaults={"snapshot": False}),
         Channel(
             "ohlc",
@@ -111,11 +115,11 @@ CHANNELS: Dict[str, Channel] = {
 PUBLIC = tuple(sorted(name for name, channel in CHANNELS.items() if not channel.private))
 PRIVATE = tuple(sorted(name for name, channel in CHANNELS.items() if channel.private))
 AUTOMATIC = ("status", "heartbeat")
-"""Sent by the exchange on its own; cannot be subscribed."""
+"""Channels that the exchange sends without a subscription."""
 
 
 class Key(NamedTuple):
-    """What one stream of the exchange is known by, as its data show it."""
+    """The identity of one subscription, as its data show it."""
 
     channel: str
     symbol: Optional[str] = None
@@ -127,14 +131,14 @@ class Key(NamedTuple):
 
 
 class ChannelParams(NamedTuple):
-    """The checked ``params`` of a subscription: a channel, its symbols, and its parameters."""
+    """The checked ``params`` of a subscription: its channel, its symbols and its parameters."""
 
     channel: Channel
     symbols: Optional[Tuple[str, ...]]
     params: Mapping[str, Any]
 
     def keys(self) -> List[Key]:
-        """One key for each symbol."""
+        """Return one key for each symbol."""
         interval = self.params.get("interval")
         return [Key(self.channel.name, symbol, interval) for symbol in self.symbols or (None,)]
 
@@ -148,12 +152,12 @@ def channel_params(
 
     Args:
         params: ``channel``, ``symbol`` and the channel's own parameters.
-        public: the names accepted as public channels.
-        private: the names accepted as private channels.
+        public: the accepted names of public channels.
+        private: the accepted names of private channels.
 
     Raises:
-        UnknownChannel: with the nearest names.
-        TypeError, ValueError: for bad parameters, naming what is allowed.
+        UnknownChannel: there is no such channel; the error has the nearest names.
+        TypeError, ValueError: a parameter is wrong; the text names what is allowed.
     """
     if not isinstance(params, Mapping) or "params" in params:
         raise TypeError(
@@ -173,7 +177,7 @@ def channel_params(
         raise ValueError(f"{channel.name} has no parameter {meant!r}. Did you mean 'symbol'?")
     symbols = _symbols(channel, params.get("symbol"))
     if not channel.checked:
-        encode(given)  # what cannot be sent must raise before it is wanted
+        encode(given)  # raises here, in the caller's thread, for what could not be sent later
         return ChannelParams(channel, symbols, given)
     for key, value in given.items():
         _check_value(channel, key, value)
@@ -181,7 +185,7 @@ def channel_params(
 
 
 def nearest(word: str, names: Iterable[str], count: int = 2) -> List[str]:
-    """The names that look most like ``word``, best first."""
+    """Return the names that are most similar to ``word``, best first."""
     return difflib.get_close_matches(word, list(names), n=count, cutoff=0.6)
 
 
@@ -235,6 +239,7 @@ def _check_value(channel: Channel, key: str, value: Any) -> None:
     if isinstance(allowed, type):
         if not isinstance(value, allowed):
             raise TypeError(f"{key} must be {allowed.__name__}, not {value!r:.80}")
+    # The type first: True == 1, and 10.0 == 10.
     elif type(value) is not type(allowed[0]) or value not in allowed:
         words = [repr(one) for one in allowed]
         hint = ""

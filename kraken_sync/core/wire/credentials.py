@@ -1,4 +1,4 @@
-"""An API key with its secret, and the names of the permissions it may lack."""
+"""An API key with its secret, and the names of the permissions that it may lack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .secret import Secret
 from .signing import check_secret
 
 VARIABLES = (("KRAKEN_API_KEY", "KRAKEN_API_SECRET"), ("KRAKEN_SPOT_API_KEY", "KRAKEN_SPOT_SECRET_KEY"))
-"""Pairs of environment variables, the first that is there counts."""
+"""Pairs of environment variables; the first pair of which one is set is used."""
 
 _WEBSOCKETS = "WebSocket interface - On"
 _QUERY = "Orders and trades - Query open orders & trades"
@@ -47,11 +47,11 @@ class Credentials(NamedTuple):
 
 
 def credentials_of(key: Secret, secret: Secret) -> Optional[Credentials]:
-    """Checked credentials; None if both are missing.
+    """Return checked credentials; None if both are missing.
 
     Raises:
         CredentialsMissing: one of the two is missing.
-        CredentialsInvalid: the key or the secret cannot be one.
+        CredentialsInvalid: the key or the secret cannot be valid.
     """
     if not key and not secret:
         return None
@@ -65,13 +65,16 @@ def credentials_of(key: Secret, secret: Secret) -> Optional[Credentials]:
 
 
 def permission_for(what: str) -> str:
-    """The permission that a method, channel or endpoint needs, as Kraken's page of API keys calls it."""
+    """Return the permission that a method, channel or endpoint needs, as Kraken's API key page names it."""
     return _NEEDED.get(what.rpartition("/")[2], f"for {what}")
 
 
 def from_environment(lookup: Callable[[str], Secret]) -> Optional[Credentials]:
-    """Credentials from ``KRAKEN_API_KEY`` and ``KRAKEN_API_SECRET`` (or the names python-kraken-sdk
-    reads)."""
+    """Return the credentials in the environment, or None; ``lookup`` returns the value of a variable.
+
+    Raises:
+        CredentialsMissing, CredentialsInvalid: see :func:`credentials_of`.
+    """
     for names in VARIABLES:
         key, secret = (lookup(name) for name in names)
         if key or secret:

@@ -1,21 +1,22 @@
-"""The exchange's error texts that decide something here. All are beginnings.
+"""The exchange's error texts that decide something in this library. All of them are prefixes.
 
-Source: Kraken, "Spot Error Messages", the pages of the channels and methods, and recorded traffic.
+Source: https://docs.kraken.com/exchange/guides/general/errors, the pages of the channels and methods, and
+recorded traffic.
 """
 
 from __future__ import annotations
 
 TOO_FAST = "Exceeded msg rate"
 TEMPORARY = (TOO_FAST, "EService", "EGeneral:Internal", "EAPI:Rate limit")
-"""A subscription that is refused like this may be asked for again."""
+"""A subscription that was refused with one of these is requested again."""
 TOKEN_REFUSED = ("ESession:Invalid session", "Token(s) not found", "EAPI:Invalid token")
-"""The token is not, or no longer, accepted."""
+"""The token is not, or no longer, accepted. Recorded texts differ between channels and methods."""
 PERMISSION_DENIED = ("EGeneral:Permission denied", "EAccount:Invalid permissions")
 AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
 """The exchange itself does not know whether the request was carried out."""
 UNKNOWN_ORDER = "EOrder:Unknown order"
 ABOUT_ONE_ORDER = "EOrder:"
-"""A failure of a request for several orders that is about one of them."""
+"""In a request for several orders, a failure of one of them."""
 NO_SUCH_PAIR = "Currency pair not supported"
 ALREADY_SUBSCRIBED = "Already subscribed"
 
@@ -26,7 +27,7 @@ LIMITED = (
     "EAPI:Rate limit",
     "EAuth:Rate limit",
     "EAuth:Too many",
-    "EService: Throttled",
+    "EService: Throttled",  # with and without the space, as Kraken's own command line tool matches it
     "EService:Throttled",
     "EGeneral:Temporary lockout",
 )

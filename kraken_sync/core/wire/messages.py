@@ -1,8 +1,8 @@
-"""Wire text to messages and back. Knows the shape of frames, nothing of connections.
+"""Decoding frames and encoding requests.
 
-Source: Kraken, "Spot WebSocket v2" reference pages (envelopes of method replies and data messages,
-``book``, ``ping``). Frames are decoded with msgspec: a light envelope tells what a frame is, and only
-``book`` frames are decoded to the end on the I/O thread, with their numbers kept as text.
+Source: Kraken, the pages of https://docs.kraken.com/exchange/api-reference/spot-websocket. Frames are decoded
+with msgspec: a light envelope tells what a frame is, and only ``book`` frames are decoded completely on the
+I/O thread, with their numbers kept as text.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from typing import Any, Callable, Dict, Iterable, List, Literal, Mapping, Option
 
 import msgspec
 
+from .printable import printable
 from .secret import HiddenBytes, Secret
 
 BOOK_PREFIX = b'{"channel":"book"'
-"""How every recorded book frame begins; others spellings take the general way."""
+"""How every recorded book frame begins; a frame with another order of keys takes the general way."""
 
 ParseFloat = Callable[[str], Any]
 
 
 class WireLevel(msgspec.Struct, gc=False):
-    """A level of a book frame; each number is text, or an int if it had no point."""
+    """One level of a book frame; each number is text, or an int if it was written without a point."""
 
     price: Any
     qty: Any
@@ -31,7 +32,7 @@ _ABSENT: Any = msgspec.UNSET
 
 
 class BookData(msgspec.Struct, gc=False):
-    """The single element of ``data`` in a book frame."""
+    """One element of ``data`` in a book frame; the exchange sends exactly one."""
 
     symbol: str
     checksum: int
@@ -41,14 +42,14 @@ class BookData(msgspec.Struct, gc=False):
 
 
 class BookFrame(msgspec.Struct, gc=False):
-    """A whole book frame."""
+    """A book frame."""
 
     type: Literal["snapshot", "update"]
     data: List[BookData]
 
 
 class Envelope(msgspec.Struct, gc=False):
-    """What a frame says about itself; the rest stays undecoded."""
+    """The top-level keys of a frame; ``result`` and ``data`` stay undecoded."""
 
     channel: Any = None
     type: Any = None
@@ -57,7 +58,7 @@ class Envelope(msgspec.Struct, gc=False):
     success: Any = None
     error: Any = None
     Error: Any = None
-    """The rate limit's own spelling, seen by users of the older protocol."""
+    """Kraken's FAQ spells the key of ``Exceeded msg rate`` like this."""
     symbol: Any = None
     sequence: Any = None
     time_in: Any = None
@@ -66,14 +67,16 @@ class Envelope(msgspec.Struct, gc=False):
 
 
 class Routing(msgspec.Struct, gc=False):
-    """What routes one element of ``data``: its symbol and, for candles, its interval."""
+    """The keys of one element of ``data`` that tell its subscription: the symbol and, for candles, the
+    interval.
+    """
 
     symbol: Any = None
     interval: Any = None
 
 
 class MalformedFrame(ValueError):
-    """A frame that is not what the protocol allows; it is counted and dropped."""
+    """A frame that does not comply with the protocol."""
 
 
 _decode_book = msgspec.json.Decoder(BookFrame, float_hook=str).decode
@@ -81,11 +84,12 @@ _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_routing = msgspec.json.Decoder(List[Routing]).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_texts = msgspec.json.Decoder(float_hook=str).decode
+# Deep nesting raises RecursionError, broken UTF-8 UnicodeDecodeError: a frame may hold anything.
 _FAULTS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError)
 
 
 def decode_book(frame: bytes) -> BookFrame:
-    """Decode a book frame; numbers stay exact. Raises MalformedFrame."""
+    """Decode a book frame; its numbers stay exact. Raises MalformedFrame."""
     try:
         message = _decode_book(frame)
         for data in message.data:
@@ -97,7 +101,7 @@ def decode_book(frame: bytes) -> BookFrame:
 
 
 def _complete(data: BookData, frame: bytes) -> None:
-    """A side is missing. Every recorded frame has both, so another name beside it is this one, garbled."""
+    """Accept a missing side as empty, unless an unknown key beside it may be its garbled name."""
     for item in _decode_texts(frame)["data"]:
         unknown = set(item) - set(BookData.__struct_fields__)
         if unknown:
@@ -107,7 +111,7 @@ def _complete(data: BookData, frame: bytes) -> None:
 
 
 def decode_envelope(frame: bytes) -> Envelope:
-    """Decode what a frame says about itself. Raises MalformedFrame."""
+    """Decode the top-level keys of a frame. Raises MalformedFrame."""
     try:
         return _decode_envelope(frame)
     except _FAULTS as error:
@@ -115,7 +119,7 @@ def decode_envelope(frame: bytes) -> Envelope:
 
 
 def decode_routing(data: bytes) -> List[Routing]:
-    """Decode the routing keys of a ``data`` array. Raises MalformedFrame."""
+    """Decode what tells the subscriptions of a ``data`` array. Raises MalformedFrame."""
     try:
         return _decode_routing(data)
     except _FAULTS as error:
@@ -123,7 +127,7 @@ def decode_routing(data: bytes) -> List[Routing]:
 
 
 def decode_value(raw: bytes) -> Any:
-    """Decode a piece of a frame that is not shown to users. Raises MalformedFrame."""
+    """Decode a part of a frame whose numbers need not be exact. Raises MalformedFrame."""
     try:
         return _decode_any(raw)
     except _FAULTS as error:
@@ -131,11 +135,14 @@ def decode_value(raw: bytes) -> Any:
 
 
 class FrameDecoder:
-    """Turns frames into the dicts that users see.
+    """Decodes frames into the dicts that users see. Any thread may call it.
 
     Args:
         parse_float: called with the text of every number that has a point or an exponent, as in the
-            :mod:`json` module: ``float`` (default), ``decimal.Decimal``, ``str`` or a function.
+            :mod:`json` module: ``float`` (default), ``decimal.Decimal``, ``str`` or another function.
+
+    Raises:
+        TypeError: ``parse_float`` is not callable.
     """
 
     def __init__(self, parse_float: Optional[ParseFloat] = float) -> None:
@@ -145,7 +152,7 @@ class FrameDecoder:
         self._decode = msgspec.json.Decoder(float_hook=hook).decode
 
     def __call__(self, frame: bytes) -> Any:
-        """The frame as a dict. Raises MalformedFrame."""
+        """Return the frame as a dict. Raises MalformedFrame."""
         try:
             return self._decode(frame)
         except _FAULTS as error:
@@ -153,13 +160,13 @@ class FrameDecoder:
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """A request as wire text. Decimals go out as the number they are, in fixed-point digits.
+    """Return a request as JSON text. Decimals are written exactly, in fixed-point digits.
+
+    A :class:`Secret` is written in clear, and the repr of the result does not show it.
 
     Raises:
-        TypeError: if a value cannot be written as JSON.
-        ValueError: for a number that is not finite.
-
-    A :class:`Secret` in it goes out as what it is, and the result's repr does not show it.
+        TypeError: a value cannot be written as JSON.
+        ValueError: a number is not finite.
 
     >>> encode({"method": "ping", "req_id": 1}).decode()
     '{"method":"ping","req_id":1}'
@@ -172,11 +179,12 @@ def encode(message: Mapping[str, Any]) -> bytes:
 
 
 def encoded_secret(secret: Secret) -> HiddenBytes:
-    """A secret as it stands in a request; :func:`encode` takes the result as it is, and no repr shows it."""
+    """Return a secret as JSON text, which :func:`encode` inserts unchanged and no repr shows."""
     return HiddenBytes(msgspec.json.encode(secret.reveal()))
 
 
 def _write(value: Any, out: Callable[[bytes], None]) -> None:
+    # By hand, because msgspec writes a Decimal as a string, and the exchange refuses strings for numbers.
     if isinstance(value, HiddenBytes):
         out(value)
     elif isinstance(value, Decimal):
@@ -215,7 +223,7 @@ def subscription_request(
     req_id: int,
     token: Optional[HiddenBytes] = None,
 ) -> bytes:
-    """A subscribe or unsubscribe request; ``symbols`` None for a channel without symbols."""
+    """Return a subscribe or unsubscribe request; ``symbols`` is None for a channel without symbols."""
     body: Dict[str, Any] = {"channel": channel}
     if symbols is not None:
         body["symbol"] = list(symbols)
@@ -226,25 +234,27 @@ def subscription_request(
 
 
 def ping_request(req_id: int) -> bytes:
-    """A JSON ping. Source: Kraken, "ping" page; ``params`` must be absent."""
+    """Return a JSON ping.
+
+    Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/ping; a ping with ``params`` is
+    an error.
+    """
     return encode({"method": "ping", "req_id": req_id})
 
 
 def error_text(error: Any) -> str:
-    """The words of an ``error``, which is a string, or an object at connection level.
+    """Return the text of an ``error``, which is a string, or an object if it concerns the connection.
 
     >>> error_text({"message": "You have reached maximum capacity", "name": "rate error"})
     'You have reached maximum capacity'
     """
-    if isinstance(error, str):
-        return error
     if isinstance(error, Mapping):
-        return str(error.get("message") or error.get("name") or dict(error))
-    return str(error)
+        error = error.get("message") or error.get("name") or dict(error)
+    return printable(str(error))
 
 
 def account_snapshot(channel: str, items: Sequence[Mapping[str, Any]], sequence: Any) -> bytes:
-    """A snapshot of ``executions`` or ``balances``, as the exchange would send it."""
+    """Return a snapshot of ``executions`` or ``balances`` as the exchange would send it."""
     return encode({"channel": channel, "type": "snapshot", "data": items, "sequence": sequence})
 
 
@@ -256,9 +266,13 @@ def gap_frame(
     until: Optional[str],
     dropped: int = 0,
 ) -> Dict[str, Any]:
-    """The frame that stands in a stream where something is missing.
+    """Return the frame that marks a gap in a stream.
 
-    ``since`` and ``until`` are RFC 3339 texts in UTC, of this machine's clock.
+    Args:
+        channel, symbol: the subscription; ``symbol`` is None for a channel without symbols.
+        reason: why something is missing.
+        since, until: the time of the gap by this machine's clock (RFC 3339, UTC).
+        dropped: the number of frames that were dropped because they were not read in time.
     """
     return {
         "channel": channel,

@@ -1,7 +1,7 @@
-"""Exact numbers: wire text to scaled integers, and integers back to decimals.
+"""Exact numbers: the exchange's text to scaled integers, and integers back to decimals.
 
-No value passes through a binary float. A wire number becomes an integer count of its smallest unit:
-``"64525.0"`` with one decimal is 645250.
+No value passes through a binary float. A number becomes an integer count of its smallest unit: ``"64525.0"``
+with one decimal is 645250.
 """
 
 from __future__ import annotations
@@ -11,19 +11,23 @@ from decimal import Decimal, InvalidOperation
 from numbers import Integral
 from typing import Any, Tuple, Union
 
+# Beyond every real price and quantity: larger numbers are refused, since 1e999999999 would fill the memory.
 MAX_DECIMALS = 30
 MAX_DIGITS = 60
 
 Number = Union[Decimal, int, str, float]
-"""As users give them."""
+"""A number as users give it."""
 _PLAIN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 WireNumber = Union[str, int]
-"""As decoded: text when the number had a point or an exponent, else an int."""
+"""A number as decoded: text if it had a point or an exponent, else an int."""
 
 
 def decimals_of(number: WireNumber) -> int:
-    """How many digits stand after the point of a wire number.
+    """Return the number of digits after the point of a number.
+
+    Raises:
+        ValueError: the value is not a number.
 
     >>> decimals_of("0.10000000"), decimals_of(5), decimals_of("1.2e-7")
     (8, 0, 8)
@@ -39,12 +43,12 @@ def decimals_of(number: WireNumber) -> int:
 
 
 def scaled(number: WireNumber, decimals: int) -> Tuple[int, int]:
-    """``number`` as an integer of ``10 ** -decimals``; more decimals are kept if it has more.
+    """Return ``number`` as an integer count of ``10 ** -decimals``, and the decimals that this count has.
 
-    Returns the integer and the decimals it really counts (never fewer than asked for).
+    The returned decimals are more than ``decimals`` if the number has more, and never fewer.
 
     Raises:
-        ValueError: if it is not a finite, not negative number of a sane size.
+        ValueError: the value is not a finite number of at least 0 and of reasonable size.
 
     >>> scaled("64525.0", 1), scaled("0.5", 8), scaled("1e-08", 8), scaled("0.125", 1)
     ((645250, 1), (50000000, 8), (1, 8), (125, 3))
@@ -67,7 +71,7 @@ def scaled(number: WireNumber, decimals: int) -> Tuple[int, int]:
 
 
 def to_decimal(value: int, decimals: int) -> Decimal:
-    """The exact decimal of a scaled integer, trailing zeros included.
+    """Return the exact decimal of a scaled integer, trailing zeros included.
 
     >>> to_decimal(645250, 1), to_decimal(10, 8)
     (Decimal('64525.0'), Decimal('1.0E-7'))
@@ -76,7 +80,7 @@ def to_decimal(value: int, decimals: int) -> Decimal:
 
 
 def fixed(value: int, decimals: int) -> str:
-    """A scaled integer as fixed-point text, as the exchange writes it.
+    """Return a scaled integer as fixed-point text, as the exchange writes it.
 
     >>> fixed(645250, 1), fixed(10, 8), fixed(7, 0)
     ('64525.0', '0.00000010', '7')
@@ -88,7 +92,7 @@ def fixed(value: int, decimals: int) -> str:
 
 
 def _exact(text: str) -> Tuple[int, int]:
-    """Any other spelling (an exponent, say) through Decimal, which is exact too."""
+    """Convert any other spelling, such as an exponent, through Decimal, which is exact, too."""
     try:
         sign, digits, exponent = Decimal(text).as_tuple()
     except InvalidOperation:
@@ -104,7 +108,11 @@ def _exact(text: str) -> Tuple[int, int]:
 
 
 def decimal_of(name: str, value: Any) -> Decimal:
-    """A number as the decimal it is written as.
+    """Return a number given by a user as the decimal it is written as.
+
+    Raises:
+        TypeError: the value is not a number.
+        ValueError: the text is not a number, or the number is not finite or too large.
 
     >>> decimal_of("limit_price", 0.1), decimal_of("order_qty", "0.10")
     (Decimal('0.1'), Decimal('0.10'))
@@ -114,7 +122,7 @@ def decimal_of(name: str, value: Any) -> Decimal:
     if isinstance(value, str) and not _PLAIN.fullmatch(value):
         raise ValueError(f"{name} must be a number such as '0.25', not {value!r:.80}")
     try:
-        if isinstance(value, float):  # also those of numpy, which write themselves differently
+        if isinstance(value, float):  # float.__repr__, since numpy's floats have a repr of their own
             value = float.__repr__(value)
         number = Decimal(value if isinstance(value, (Decimal, str)) else int(value))
     except InvalidOperation:

@@ -1,6 +1,7 @@
-"""REST requests and answers as texts: what is sent, and what an answer means.
+"""REST requests and answers as text.
 
-Source: Kraken, "Spot REST API": errors are ``severity category:text`` in ``error``, also with status 200.
+Source: Kraken's REST guides and https://docs.kraken.com/exchange/guides/general/errors: ``error`` is a list
+of ``severity category:text``, also with HTTP status 200.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ from ...errors import (
 )
 from . import error_texts as refusals
 from .credentials import permission_for
+from .printable import printable
 
 Params = Mapping[str, Any]
 
 
 def check_url(url: str) -> str:
-    """``url`` without a slash at its end. Raises ValueError if no key should go there."""
+    """Return ``url`` without a trailing slash.
+
+    Raises:
+        ValueError: it is not a URL, or would send an API key unencrypted to another machine.
+    """
     parts = urlsplit(url)
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")
     if not parts.hostname or parts.scheme not in ("https", "http"):
@@ -35,7 +41,7 @@ def check_url(url: str) -> str:
 
 
 class RestRequest(NamedTuple):
-    """One request, without its nonce."""
+    """One REST request without its nonce."""
 
     method: str
     uri: str
@@ -45,17 +51,17 @@ class RestRequest(NamedTuple):
 
     @property
     def in_url(self) -> bool:
-        """Whether the parameters go into the URL, and the body is empty."""
+        """Whether the parameters are sent in the URL, so that the body is empty."""
         return self.method in ("GET", "DELETE")
 
     @property
     def query(self) -> str:
-        """What follows the ``?``."""
+        """The query string, without the ``?``."""
         own = urlencode(_given(self.params), doseq=True) if self.in_url else ""
         return "&".join(filter(None, (own, self.query_str)))
 
     def body(self, nonce: Optional[str] = None) -> bytes:
-        """A form, or JSON: what is signed, and what is sent unless ``in_url``."""
+        """Return the parameters as a form or as JSON: what is signed, and what is sent unless ``in_url``."""
         given = _given(self.params if nonce is None else {**self.params, "nonce": nonce})
         if self.do_json:
             return json.dumps(given).encode()
@@ -70,16 +76,22 @@ def _given(params: Params) -> Dict[str, Any]:
 
 
 def result_of(uri: str, status: int, text: bytes) -> Any:
-    """The ``result`` of an answer; raises what the exchange refused, as our errors."""
+    """Return the ``result`` of an answer.
+
+    Raises:
+        CredentialsInvalid, PermissionRefused, RateLimited, RestRefused: the exchange refused the request.
+        ConnectionLost: the answer is incomplete.
+    """
     if 300 <= status < 400:
         raise RestRefused(uri, [f"HTTP {status}: a redirect, which is not followed"], status=status)
     try:
         envelope = json.loads(text)
         errors = envelope.get("error") or []
-        errors = [str(one) for one in (errors if isinstance(errors, list) else [errors])]
+        errors = [printable(str(one)) for one in (errors if isinstance(errors, list) else [errors])]
     except (ValueError, AttributeError, RecursionError):
         errors = None
-    if errors is None:  # nothing of the text is repeated unless it is a web page: it may hold a token
+    if errors is None:
+        # The text is repeated only if it is a web page (of a proxy, for example): it may contain a token.
         words = text[:120].decode("utf-8", "replace").strip() if text.lstrip().startswith(b"<") else ""
         if status < 400 and not words:
             raise ConnectionLost(f"{uri} was sent, but what came back is no whole answer ({len(text)} bytes)")
@@ -89,6 +101,7 @@ def result_of(uri: str, status: int, text: bytes) -> Any:
             status=status,
             text=f"{uri}: HTTP {status}, no answer of the exchange {words}",
         )
+    # The first letter is the severity: W for a warning, E for an error.
     failures = [one for one in errors if not one.startswith("W")]
     if not failures and status < 400:
         return envelope.get("result")

@@ -1,4 +1,4 @@
-"""Keys, secrets and tokens, wrapped so that nothing shows them by accident."""
+"""Keys, secrets and tokens, wrapped so that they are not shown by accident."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 class Secret:
-    """A text that is seen only by :meth:`reveal`: not in a repr, a log line, a traceback or a pickle.
+    """A text that only :meth:`reveal` shows: not a repr, a log line, a traceback or a pickle.
 
     >>> Secret("hunter2")
     Secret(***)
@@ -18,7 +18,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself."""
+        """Return the text."""
         return self._text
 
     def __bool__(self) -> bool:
@@ -32,7 +32,7 @@ class Secret:
 
 
 class HiddenBytes(bytes):
-    """Bytes on their way out that carry a token; their repr does not show them."""
+    """Bytes to be sent that contain a token; their repr does not show them."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} bytes>"

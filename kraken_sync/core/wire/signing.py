@@ -1,7 +1,7 @@
-"""How private REST requests are signed.
+"""The signature of private REST requests.
 
-Source: Kraken, "Spot REST Authentication": ``API-Sign`` is the base64 of HMAC-SHA512, keyed with the decoded
-secret, over the path and the SHA256 of nonce and body.
+Source: Kraken's guide "Spot REST Authentication": ``API-Sign`` is the base64 of HMAC-SHA512, keyed with the
+decoded secret, over the path and the SHA256 of nonce and body.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from .secret import Secret
 
 
 def sign(path: str, nonce: str, body: bytes, secret: Secret) -> str:
-    """The ``API-Sign`` header of a request.
+    """Return the ``API-Sign`` header of a request.
 
     Args:
-        path: such as ``/0/private/Balance``.
-        nonce: the nonce as it stands in the body.
+        path: the path, such as ``/0/private/Balance``.
+        nonce: the nonce as it is in the body.
         body: the exact bytes that are sent.
-        secret: the key's secret, base64 as Kraken shows it.
+        secret: the API key's secret, in base64 as Kraken shows it.
 
     Raises:
-        CredentialsInvalid: the secret is no base64.
+        CredentialsInvalid: the secret is not base64.
     """
     message = path.encode() + hashlib.sha256(nonce.encode() + body).digest()
     return base64.b64encode(hmac.new(_decoded(secret), message, hashlib.sha512).digest()).decode()
 
 
 def check_secret(secret: Secret) -> None:
-    """Raise CredentialsInvalid if ``secret`` cannot be one."""
+    """Raise CredentialsInvalid if ``secret`` cannot be valid."""
     _decoded(secret)
 
 
@@ -41,7 +41,8 @@ def _decoded(secret: Secret) -> bytes:
         return base64.b64decode(secret.reveal(), validate=True)
     except (binascii.Error, ValueError):
         pass
-    raise CredentialsInvalid(  # out here, so that no frame that saw the secret hangs on it
+    # Raised outside of the except block, so that no exception with the secret in it is its __context__.
+    raise CredentialsInvalid(
         "the API secret is not what Kraken gave you: it is base64 text of 88 characters. Copy all of it, "
         "and see that key and secret are not swapped"
     )

@@ -1,8 +1,8 @@
-"""How a symbol is spelled: ``XBT/USD``, ``BTCUSD``, ``btc-usd`` all mean ``BTC/USD``.
+"""The spellings of symbols: ``XBT/USD``, ``BTCUSD`` and ``btc-usd`` all mean ``BTC/USD``.
 
-Source: Kraken, "Spot WebSocket introduction" and ``AssetPairs``. The v2 name of a pair follows from its
-older ``wsname`` by two substitutions, XBT to BTC and XDG to DOGE; the ``instrument`` channel is the
-authority. Orders never guess: this is for market data only.
+Source: https://docs.kraken.com/exchange/guides/websockets/introduction and REST ``AssetPairs``. The v2 name
+of a pair follows from its older ``wsname`` by two substitutions, XBT to BTC and XDG to DOGE; the
+``instrument`` channel has the authoritative names. Orders accept exact symbols only: this is for market data.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _REST_ASSETS = {
     "XXMR": "XMR", "XZEC": "ZEC", "XETC": "ETC", "XREP": "REP", "XMLN": "MLN", "ZUSD": "USD",
     "ZEUR": "EUR", "ZGBP": "GBP", "ZCAD": "CAD", "ZJPY": "JPY", "ZAUD": "AUD", "ZCHF": "CHF",
 }  # fmt: skip
+# Codes that are accepted without the exchange's table of symbols, so that most subscriptions need no table.
 _COMMON = frozenset(
     [
         "USD",
@@ -83,14 +84,12 @@ _COMMON = frozenset(
         "RENDER",
     ]
 )
-_CLOSE = 0.75
+_CLOSE = 0.75  # the least similarity for a suggestion
 _SEPARATED = re.compile(r"([A-Za-z0-9.]+)\s*[/\-_: ]\s*([A-Za-z0-9.]+)")
 
 
 def spelled(text: str) -> Optional[str]:
-    """The v2 symbol that ``text`` means, if the text alone tells; None if the table must say.
-
-    A name whose two codes are both well known needs no table of symbols.
+    """Return the v2 symbol that ``text`` means if both codes are well known; None if the table must tell.
 
     >>> [spelled(text) for text in ("XBT/USD", "btc-usd", "BTC/USD", "BTCUSD", "BTC/USDD")]
     ['BTC/USD', 'BTC/USD', 'BTC/USD', None, None]
@@ -103,7 +102,7 @@ def spelled(text: str) -> Optional[str]:
 
 
 class SymbolTable:
-    """All symbols of the exchange, found by any common spelling."""
+    """All symbols of the exchange, found by any common spelling. Immutable, so any thread may read it."""
 
     def __init__(self, symbols: Iterable[str]) -> None:
         self.symbols: List[str] = sorted(set(symbols))
@@ -114,7 +113,7 @@ class SymbolTable:
                 self._spellings.setdefault(_bare(spelling), set()).add(symbol)
 
     def find(self, text: str) -> Optional[str]:
-        """The one symbol that ``text`` spells, or None if there is none or more than one."""
+        """Return the one symbol that ``text`` spells; None if there is none or more than one."""
         if text in self.symbols:
             return text
         match = _SEPARATED.fullmatch(text.strip())
@@ -127,7 +126,7 @@ class SymbolTable:
         return next(iter(meant)) if len(meant) == 1 else None
 
     def suggest(self, text: str, count: int = 2) -> List[str]:
-        """The symbols nearest to ``text``, best first; none if nothing looks like it."""
+        """Return the symbols most similar to ``text``, best first; none if nothing is similar."""
         found = self.find(text)
         if found:
             return [found]
@@ -151,7 +150,7 @@ class SymbolTable:
         return [symbol for _, symbol in scored[:count]]
 
     def search(self, text: str) -> List[str]:
-        """The symbols that have ``text`` in their name, in any case."""
+        """Return the symbols that contain ``text``, in any case."""
         wanted = text.strip().upper()
         return [symbol for symbol in self.symbols if wanted in symbol.upper()]
 
@@ -162,13 +161,15 @@ def _modern(code: str) -> str:
 
 
 def _pair_likeness(one: Tuple[str, str], other: Tuple[str, str]) -> float:
-    """As :func:`_likeness`; the same base in another quote is always close."""
+    """Return the mean of both codes; the same base in another quote currency always counts as close."""
     score = (_likeness(one[0], other[0]) + _likeness(one[1], other[1])) / 2
     return max(score, _CLOSE) if one[0] == other[0] else score
 
 
 def _likeness(one: str, other: str) -> float:
-    """0 to 1, a little more for the same first letter: typos seldom hit that."""
+    """Return the similarity from 0 to 1, and 0.05 more for the same first letter, which typos
+    seldom change.
+    """
     ratio = difflib.SequenceMatcher(None, one, other).ratio()
     return ratio + 0.05 if one[:1] == other[:1] else ratio
 
@@ -178,7 +179,7 @@ def _bare(text: str) -> str:
 
 
 def _older(base: str, quote: str) -> List[str]:
-    """The other names of a pair: XBTUSD, XXBTZUSD."""
+    """Return the other names of a pair, such as XBTUSD and XXBTZUSD."""
     older = {new: old for old, new in _RENAMED.items()}
     rest = {new: old for old, new in _REST_ASSETS.items()}
     names = []
@@ -189,7 +190,7 @@ def _older(base: str, quote: str) -> List[str]:
 
 
 def modern_asset(name: str) -> str:
-    """The v2 code of an asset as REST calls it; a suffix such as ``.S`` stays.
+    """Return the v2 code of an asset from its REST name; a suffix such as ``.S`` stays.
 
     >>> modern_asset("XXBT"), modern_asset("ZUSD"), modern_asset("XBT.M"), modern_asset("SOL")
     ('BTC', 'USD', 'BTC.M', 'SOL')
@@ -199,7 +200,7 @@ def modern_asset(name: str) -> str:
 
 
 def modern_pair(name: str) -> str:
-    """The v2 symbol of a pair as REST's ``wsname`` has it.
+    """Return the v2 symbol of a pair from REST's ``wsname``.
 
     >>> modern_pair("XBT/USD")
     'BTC/USD'

@@ -1,7 +1,8 @@
-"""Moments as the exchange writes them, and its clock as seen from here.
+"""Times as the exchange writes them, and an estimate of the exchange's clock.
 
-Source: Kraken, "Spot WebSocket introduction": RFC 3339 in UTC with a ``Z``, microseconds or nanoseconds;
-every method reply says when the gateway received the request (``time_in``).
+Source: https://docs.kraken.com/exchange/guides/websockets/introduction: times are RFC 3339 in UTC with a
+``Z``, in microseconds or nanoseconds. Every method reply says when the exchange received its request
+(``time_in``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, Optional
 
 
 def parse_time(text: Any) -> Optional[float]:
-    """Seconds since the epoch; None for what is no such time.
+    """Return the seconds since the epoch, or None for a value that is not such a time.
 
     >>> parse_time("2026-01-05T10:00:00.500000Z")
     1767607200.5
@@ -27,7 +28,7 @@ def parse_time(text: Any) -> Optional[float]:
 
 
 def time_text(moment: float, digits: int = 3) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC.
+    """Return seconds since the epoch as RFC 3339 in UTC, cut off after ``digits`` fraction digits.
 
     >>> time_text(1767607200.5)
     '2026-01-05T10:00:00.500Z'
@@ -37,38 +38,43 @@ def time_text(moment: float, digits: int = 3) -> str:
 
 
 class Clock(NamedTuple):
-    """The exchange's clock as it is known here."""
+    """One reading of the exchange's clock."""
 
     moment: Optional[float]
-    """Seconds since the epoch; None while it is not known."""
+    """Seconds since the epoch; None while the clock is not known."""
     doubt: float
-    """By how many seconds ``moment`` may be wrong."""
+    """The seconds by which ``moment`` may be wrong."""
 
 
 class ServerClock:
-    """The exchange's clock, learned from replies whose sending was timed. ``now`` is monotonic seconds."""
+    """An estimate of the exchange's clock from replies. ``now`` is in monotonic seconds.
+
+    Not thread-safe: the owner serialises.
+    """
 
     def __init__(self) -> None:
         self._ahead: Optional[float] = None
         self.doubt = float("inf")
-        """By how many seconds :meth:`read` may be wrong."""
+        """The seconds by which :meth:`read` may be wrong."""
         self._heard = 0.0
 
     @property
     def known(self) -> bool:
-        """Whether any reply was timed yet."""
+        """Whether any reply has been timed yet."""
         return self._ahead is not None
 
     def heard(self, time_in: Any, sent_at: float, now: float) -> None:
-        """A reply says when its request, sent at ``sent_at``, was received."""
+        """Use a reply that says when its request was received (``time_in``) and was sent at ``sent_at``."""
+        # As in NTP: the request was received between sending and now, so the middle is wrong by at most half.
         moment, doubt = parse_time(time_in), (now - sent_at) / 2
         if moment is None or doubt < 0:
             return
         ahead, older = moment - (sent_at + now) / 2, self.doubt + (now - self._heard) * 1e-3
-        # a surer reading wins; so does one that shows that the clocks have moved apart (this machine slept)
+        # An old reading loses a millisecond per second, far more than clocks drift, so that a new one wins in
+        # time. A reading that contradicts the old one wins at once: this machine has slept.
         if self._ahead is None or doubt <= older or abs(ahead - self._ahead) > doubt + older:
             self._ahead, self.doubt, self._heard = ahead, doubt, now
 
     def read(self, now: float) -> Optional[float]:
-        """The exchange's time, in seconds since the epoch; None while it is not known."""
+        """Return the exchange's time in seconds since the epoch; None while it is not known."""
         return None if self._ahead is None else self._ahead + now

@@ -11,7 +11,6 @@ the order in which they were decided.
 
 from __future__ import annotations
 
-import logging
 import ssl
 import time
 from functools import partial
@@ -28,6 +27,7 @@ from ...core.wire.times import Clock
 from ...errors import ClientClosed, ConnectFailed, ConnectionLost, KrakenError, ReplyTimeout
 from ..dial import Endpoint
 from ..kept_error import fresh_copy
+from ..logs import log
 from ..streams import Stream
 from ..transport import Transport
 from ..waiting import LEAST_FOR_A_LOCK, lock_timeout, run_locked
@@ -37,8 +37,6 @@ from .outbox import Outbox
 from .room import Room
 from .subscriptions import SubscriptionCalls
 from .tokens import Tokens
-
-log = logging.getLogger("kraken_sync")
 
 Value = TypeVar("Value")
 _EXECUTIONS = channel_params({"channel": "executions"})
@@ -57,6 +55,7 @@ class Connection:
         tokens: where a private connection has its tokens from.
         chores: what else is looked after at each visit of the watchdog.
         rate: the account's rate counters, for the connection that orders take.
+        watched: whether the watchdog lives.
     """
 
     def __init__(
@@ -70,6 +69,7 @@ class Connection:
         tokens: Optional[Tokens] = None,
         chores: Sequence[Chore] = (),
         rate: Optional[TradingRate] = None,
+        watched: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
         self.endpoint = endpoint
@@ -79,9 +79,9 @@ class Connection:
         self._tokens = tokens
         self._chores = chores
         self._keeps_orders = False
-        self._io = IOThread(name, self._room, context, wake_watchdog, tokens)
+        self._io = IOThread(name, self._room, context, wake_watchdog, tokens, watched)
         self._outbox = Outbox(self._room)
-        self.give_up = self._io.give_up
+        self.give_up, self.thread = self._io.give_up, self._io.thread
         """Ends this connection for good, because of an error."""
         self.subscriptions = SubscriptionCalls(self._room, self.wait, self.check_usable, wake_watchdog)
 

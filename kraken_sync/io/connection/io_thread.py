@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import random
 import ssl
-import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -18,14 +17,15 @@ from ...core.wire import messages
 from ...core.wire.channels import Key
 from ...errors import ConnectFailed, ConnectionLost, KrakenError, SubscriptionRefused
 from .. import budget
+from ..kept_error import fresh_copy
+from ..logs import log
 from ..streams import Stream
+from ..threads import GuardedThread
 from ..transport import Transport
 from ..walltime import wall_text
 from .holders import Refs
 from .room import Room
 from .tokens import Tokens
-
-log = logging.getLogger("kraken_sync")
 
 MAX_FAULTS = 3
 """After so many faults of our own in a row, give up instead of looping."""
@@ -42,6 +42,7 @@ class IOThread:
         context: TLS settings.
         wake_watchdog: asks for a check soon.
         tokens: where a private connection has its tokens from.
+        watched: whether the watchdog lives.
     """
 
     def __init__(
@@ -51,18 +52,20 @@ class IOThread:
         context: Optional[ssl.SSLContext],
         wake_watchdog: Callable[[], None],
         tokens: Optional[Tokens],
+        watched: Callable[[], bool],
     ) -> None:
         self._room = room
         self._context = context
         self._wake_watchdog = wake_watchdog
         self._tokens = tokens
-        self._thread = threading.Thread(target=self._run, name=f"kraken-sync-io-{name}", daemon=True)
+        self._watched = watched
+        self.thread = GuardedThread(f"io-{name}", self._run, self._died)
 
     # -- any thread --------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start connecting."""
-        self._thread.start()
+        self.thread.begin()
 
     def stop(self, deadline: float) -> None:
         """Close for good. Blocks until ``deadline`` (monotonic) at most."""
@@ -80,8 +83,7 @@ class IOThread:
             streams = room.holders.all_streams()
         for stream in streams:
             stream.end(room.failure)
-        if self._thread is not threading.current_thread() and self._thread.ident is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
+        self.thread.finish(max(0.0, deadline - time.monotonic()))
 
     def give_up(self, error: KrakenError) -> None:
         """End the connection for good, because of ``error``."""
@@ -89,7 +91,7 @@ class IOThread:
         with room.lock:
             if room.failure is not None or room.closed:
                 return
-            room.failure = error
+            room.failure = fresh_copy(error)
             room.stop.set()
             transport, streams = room.transport, room.holders.all_streams()
             room.session.lost(str(error))
@@ -99,6 +101,10 @@ class IOThread:
             transport.abort(str(error))
         for stream in streams:
             stream.end(error)
+
+    def _died(self, error: BaseException) -> None:
+        """The thread has ended by a fault: nobody may wait for it."""
+        self.give_up(ConnectionLost(f"internal error: the I/O thread died of {error!r}"))
 
     # -- this thread -------------------------------------------------------------------------
 
@@ -122,9 +128,9 @@ class IOThread:
                 self._receive_all(transport)
             except KrakenError as error:
                 self._lost(error)
-            except Exception as error:
+            except BaseException as error:
                 faults += 1
-                log.exception("a fault of kraken_sync itself in the I/O thread of %s", room.endpoint)
+                log.error("a fault of kraken_sync itself in the I/O thread of %s", room.endpoint, error=error)
                 self._lost(ConnectionLost(f"internal error: {error!r}"), faults >= MAX_FAULTS)
             finally:
                 transport.dispose()
@@ -167,6 +173,8 @@ class IOThread:
                     tap.put(None, shown)
             if keys:
                 _deliver(shown, keys, refs)
+            elif not self._watched():  # heartbeats and pongs: about once a second
+                self.give_up(ConnectionLost("internal error: the watchdog is dead"))
             if received.pump:
                 if session.open and not was_open:
                     was_open = True
@@ -207,11 +215,11 @@ class IOThread:
                 error = ConnectionLost(f"{error}; the exchange said: {said}", reason=reason)
             room.session.lost(reason)
             repeated = str(room.trouble) == str(error)
-            room.trouble = error
+            room.trouble = fresh_copy(error)  # without the traceback, whose frames hold buffers
             if was_open and room.down_since is None:
                 room.down_since = now
             if for_good or error.permanent:
-                room.failure = error
+                room.failure = room.trouble
             streams = room.holders.all_streams() if room.failure is not None else []
             room.lock.notify_all()
         log.log(logging.INFO if repeated else logging.WARNING, "%s", error)
@@ -243,9 +251,9 @@ class IOThread:
         with room.lock:
             busy = room.session.system in ("maintenance", "cancel_only") or room.session.server_error
         if busy or (refused is not None and refused.status is not None):
-            delay = max(delay, timing.maintenance_retry)
+            delay += timing.maintenance_retry  # a floor and the spread: clients must not come back in step
         asked = refused.retry_after if refused is not None else None
-        return max(delay, min(asked or 0.0, LONGEST_RETRY_AFTER))
+        return delay + min(asked or 0.0, LONGEST_RETRY_AFTER)
 
     # -- telling readers ---------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from functools import partial
 from typing import Any, Dict, List, Optional
@@ -11,11 +10,10 @@ from ...core.session.account_views import settle_orders
 from ...core.session.session import Session
 from ...core.timing import Timing
 from ...errors import KrakenError, PermissionRefused, RestRefused
+from ..logs import log
 from ..rest import Rest, patience
 from ..worker import Worker
 from .chores import Served
-
-log = logging.getLogger("kraken_sync")
 
 ASKED_AT_ONCE = 50
 SILENCE = 2.0

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from functools import partial
 from typing import Any, Callable, Optional, Tuple
 
 from ...core.session.session import Session
+from ..logs import log
 from .chores import Served
-
-log = logging.getLogger("kraken_sync")
 
 OnFailure = Optional[Callable[[str], Any]]
 
@@ -51,4 +49,16 @@ def _armed(session: Session) -> Optional[Tuple[float, OnFailure]]:
 def _raise(words: str, on_failure: OnFailure) -> None:
     log.critical("%s", words)
     if on_failure is not None:  # the user's code, so on a thread of its own
-        threading.Thread(target=on_failure, args=(words,), name="kraken-sync-alarm", daemon=True).start()
+        try:
+            threading.Thread(
+                target=_call, args=(on_failure, words), name="kraken-sync-alarm", daemon=True
+            ).start()
+        except RuntimeError as error:
+            log.critical("on_failure cannot be called: %s", error)
+
+
+def _call(on_failure: Callable[[str], Any], words: str) -> None:
+    try:
+        on_failure(words)
+    except BaseException as error:
+        log.error("your on_failure raised %r", error, error=error)

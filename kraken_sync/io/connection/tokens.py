@@ -7,7 +7,6 @@ one is the cure.
 
 from __future__ import annotations
 
-import logging
 import time
 from functools import partial
 from typing import Optional
@@ -16,11 +15,10 @@ from ...core.session.session import Session
 from ...core.timing import Timing
 from ...core.wire.secret import Secret
 from ...errors import ClientClosed, ConnectFailed, KrakenError
+from ..logs import log
 from ..rest import Rest, patience
 from ..worker import Worker
 from .chores import Served
-
-log = logging.getLogger("kraken_sync")
 
 UNUSED_FOR = 840.0
 """Seconds for which a token that was never used may still be; the exchange allows 900."""

@@ -1,0 +1,18 @@
+"""Text of a peer, made fit for logs, errors and terminals."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    r"""``text`` with everything escaped that a terminal or a log would act on rather than show.
+
+    It is called once, where a peer's text enters an error or a log line.
+
+    >>> print(printable("no \x1b[31mred\x07, no new\nline; but ü and €"))
+    no \x1b[31mred\x07, no new\nline; but ü and €
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
