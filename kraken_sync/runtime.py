@@ -20,7 +20,7 @@ from .core.orders.rate_limits import TradingRate
 from .core.timing import Timing
 from .core.wire.credentials import from_environment
 from .core.wire.secret import Secret
-from .errors import ClientClosed, CredentialsMissing, ForkedClient
+from .errors import ClientClosed, ConnectFailed, CredentialsMissing, ForkedClient
 from .io.connection.connection import Connection
 from .io.dial import Endpoint
 from .io.engine import PRIVATE, PUBLIC, Engine
@@ -131,19 +131,21 @@ class Runtime:
             for kind in (PUBLIC, PRIVATE):
                 if kind in engine.connections:
                     engine.connections[kind].wait_open(deadline)
-        except BaseException:
-            if self._gives_up(engine):
+        except BaseException as error:
+            lacks_thread = isinstance(error, ConnectFailed) and error.step == "thread"
+            if self._gives_up(engine, even_if_worked=lacks_thread):
                 engine.stop(EXIT_TIMEOUT)
                 self.rest.reopen()
             raise
         with self._life:
             engine.starters -= 1
 
-    def _gives_up(self, engine: Engine) -> bool:
+    def _gives_up(self, engine: Engine, even_if_worked: bool) -> bool:
         """Whether a failed start ends the engine: it never worked, and nobody else waits for it."""
         with self._life:
             engine.starters -= 1
-            if engine.starters or engine.worked or self._engine is not engine:
+            worked = engine.worked and not even_if_worked
+            if engine.starters or worked or self._engine is not engine:
                 return False
             self._engine = None
             self._running.remove(engine)

@@ -184,7 +184,7 @@ def test_an_interrupted_token_fetch_leaves_nobody_waiting(trader: SpotWSClient, 
     exchange.faults.rest_delay = 0.0
 
     assert trader.get_ws_token(timeout=5)["token"]
-    eventually(lambda: not [one for one in threading.enumerate() if "rest-deadline" in one.name])
+    eventually(lambda: not [one for one in threading.enumerate() if "kraken-sync-rest" in one.name])
 
 
 def test_no_key_is_told_at_once() -> None:

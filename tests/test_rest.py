@@ -423,7 +423,7 @@ def test_whoever_has_time_left_fetches_the_token(trader: SpotWSClient, exchange:
     exchange.faults.rest_delay = 0.6
     with ThreadPoolExecutor(2) as pool:
         short = pool.submit(trader.get_ws_token, 0.2)
-        eventually(lambda: trader._ks_runtime.rest._flight)
+        eventually(lambda: trader._ks_runtime.rest._fetching)
         long = pool.submit(trader.get_ws_token, WAIT)
         with pytest.raises(ReplyTimeout):
             short.result(WAIT)

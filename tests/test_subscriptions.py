@@ -257,3 +257,16 @@ def test_second_unsubscribe_confirms_nothing(client: SpotWSClient, exchange: Sim
     first["thread"].join(WAIT)
 
     assert isinstance(first["error"], ReplyTimeout)
+
+
+def test_one_id_for_symbols_that_need_requests_of_their_own(
+    client: SpotWSClient, exchange: Simulator
+) -> None:
+    """Books of two depths are unsubscribed with two requests; the caller's id is for both."""
+    exchange.faults.ack_delay = 0.05
+    small, large = client.book("BTC/USD", 10), client.book("ETH/USD", 100)
+    client.unsubscribe({"channel": "book", "symbol": ["BTC/USD", "ETH/USD"]}, 5, timeout=WAIT)
+    eventually(lambda: client.stats()["subscriptions"] == 0)
+
+    assert [request["req_id"] for request in exchange.requests("unsubscribe")] == [5, 5]
+    assert (str(small.state), str(large.state)) == ("CLOSED", "CLOSED")

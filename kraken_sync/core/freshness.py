@@ -56,6 +56,7 @@ class Freshness:
 
     def begin(self, now: float) -> None:
         """Note that a good snapshot was applied; the copy is LIVE."""
+        # A further snapshot while LIVE does not restart the time after which failures are forgiven.
         if not self.live:
             self._live_since = now
         self.state, self.reason, self.since, self.blind = BookState.LIVE, "", None, False

@@ -1,11 +1,11 @@
 """HTTP requests that end at their deadline. The only importer of requests.
 
-``requests`` knows only a timeout per read, so a peer that drips its answer would be waited for without end: a
-timer cuts the connection of a request at its deadline. One session, no redirects, nothing sent twice.
-"""
+One session, no redirects, nothing sent twice. A request runs on a thread of :mod:`.rest_threads`, and any
+other thread can cut it."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import socket
@@ -26,7 +26,6 @@ from ..errors import (
 )
 from .dial import Proxy
 from .locks import new_lock
-from .waiting import Event
 
 MAX_BODY = 256 * 1024 * 1024
 _PIECE = 64 * 1024
@@ -43,7 +42,6 @@ class HttpCall:
         self.why = ""
         self.closed = False
         """It was cut because the client is being closed."""
-        self._ended = Event()
 
     def raise_if_cut(self) -> None:
         """Raise OSError if it was cut, or is over; nothing may be sent after that."""
@@ -52,27 +50,54 @@ class HttpCall:
         if self.why:
             raise OSError(self.why)
 
-    def watch(self) -> None:
-        """Cut it at its deadline, and again until it has ended: the socket may not be there yet."""
-        left = 0.0 if self.deadline is None else self.deadline - time.monotonic()
-        if not self._ended.wait(max(0.0, left)):
-            while not self._ended.wait(0.05):
-                self.cut(self.why or LATE)
-
-    def end(self) -> None:
-        """It has ended."""
-        self._ended.set()
-
     def cut(self, why: str) -> None:
-        """End it now: the thread that waits for it gets an error."""
-        self.why = why
+        """End it now: the thread that carries it out gets an error, at the latest at its next step."""
+        self.why = self.why or why
         sock = getattr(self.connection, "sock", None)
         if sock is None:
             return
+        sock = getattr(sock, "sock", sock)
         try:
             socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the base class: see GuardedSocket.abort
         except (OSError, TypeError):
             pass
+
+
+class DeadlineSocket:
+    """A connected socket whose every step ends at the deadline of the request that this thread carries out.
+
+    requests knows only a timeout per step, so a peer that drips its answer would be waited for without end.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+    def recv_into(self, *args: Any) -> int:
+        """See :meth:`socket.socket.recv_into`."""
+        self._bound()
+        received: int = self.sock.recv_into(*args)
+        return received
+
+    def sendall(self, *args: Any) -> None:
+        """See :meth:`socket.socket.sendall`."""
+        self._bound()
+        self.sock.sendall(*args)
+
+    def makefile(self, *args: Any, **kwargs: Any) -> Any:
+        """A buffered reader, which is what http.client asks for."""
+        self.sock._io_refs += 1  # as socket.makefile() does: the socket stays open until the reader is closed
+        return io.BufferedReader(socket.SocketIO(self, "r"))  # type: ignore[arg-type]
+
+    def _bound(self) -> None:
+        call: Optional[HttpCall] = getattr(_local, "call", None)
+        if call is None:
+            return
+        call.raise_if_cut()
+        if call.deadline is not None:
+            self.sock.settimeout(max(0.001, call.deadline - time.monotonic()))
 
 
 class Http:
@@ -97,14 +122,14 @@ class Http:
         data: bytes,
         headers: Dict[str, str],
         hidden: Mapping[str, Secret],
-        deadline: Optional[float],
+        call: HttpCall,
         what: str,
     ) -> Tuple[Any, bytes]:
         """Send, and read the whole answer."""
         import requests
 
         failure: BaseException
-        session, call = self._open(), HttpCall(deadline)
+        session, deadline = self._open(), call.deadline
         try:
             self._begin(call)
             left = None if deadline is None else max(0.01, deadline - time.monotonic())
@@ -127,7 +152,6 @@ class Http:
         except BaseException as error:
             failure = error
         finally:
-            call.end()
             self._end(call)
         raise failure.with_traceback(None)  # out here: no frame that saw the headers hangs on it
 
@@ -137,8 +161,6 @@ class Http:
                 raise ClientClosed
             self._calls.add(call)
         _local.call = call
-        if call.deadline is not None:
-            threading.Thread(target=call.watch, name="kraken-sync-rest-deadline", daemon=True).start()
 
     def _end(self, call: HttpCall) -> None:
         _local.call = None
@@ -238,6 +260,7 @@ def _new_session(proxy: Optional[Proxy]) -> Any:
         def connect(self: Any) -> None:
             _mine(self)
             kind.connect(self)
+            self.sock = DeadlineSocket(self.sock)
             _mine(self)
 
         def request(self: Any, *args: Any, **kwargs: Any) -> Any:

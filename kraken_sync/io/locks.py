@@ -22,6 +22,7 @@ ORDER: Mapping[str, str] = {
     "unresolved": "one client: the requests whose outcome is unknown",
     "worker": "one client: what its worker thread is to do",
     "tokens": "one client: who fetches a WebSocket token",
+    "rest threads": "one client: how many threads carry out REST requests",
     "http": "one client: its REST requests under way",
     "budget": "the process: connection attempts per host",
     "socket": "one socket: calls into its TLS object",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
+from functools import partial
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from ..core.wire.credentials import Credentials
@@ -21,11 +21,11 @@ from ..errors import (
     RestRefused,
 )
 from .dial import Proxy
-from .http import Http
+from .http import LATE, Http, HttpCall
 from .kept_error import fresh_copy
 from .locks import new_lock
 from .nonces import Nonces
-from .waiting import Event, time_left
+from .rest_threads import GRACE, Job, RestThreads
 
 LOCKOUT = 300.0
 """Seconds to leave the exchange alone after a temporary lockout; it lasts about 15 minutes."""
@@ -55,7 +55,8 @@ class Rest:
         self.nonces = nonces
         self._http = Http(proxy)
         self._lock = new_lock("tokens")
-        self._flight: Optional[_Flight] = None
+        self._threads = RestThreads()
+        self._fetching: Optional[Job] = None
 
     def __repr__(self) -> str:
         return f"<Rest {self.url}>"
@@ -80,48 +81,61 @@ class Rest:
         body = dict(params or {})
         if extra_params is not None:
             body.update(json.loads(extra_params) if isinstance(extra_params, str) else extra_params)
-        call = RestRequest(method, uri, body, do_json, query_str)
-        if not auth:
-            return self._send(call, call.body(), {}, deadline, return_raw)
-        if self.credentials is None:
+        if auth and self.credentials is None:
             raise CredentialsMissing(missing(f"REST {uri}"))
+        request, call = RestRequest(method, uri, body, do_json, query_str), HttpCall(deadline)
+        request.body("0")  # what cannot be sent raises here and now
+        job = self._threads.submit(partial(self._carry_out, request, call, auth, return_raw))
         try:
-            return self._signed(call, self.credentials, deadline, return_raw)
+            if not self._threads.wait(job, deadline):
+                call.cut(LATE)
+                if not job.wait(GRACE):
+                    raise ReplyTimeout(f"{uri}: {LATE}")
+        except BaseException:
+            call.cut("its caller was interrupted")
+            raise
+        return job.outcome()
+
+    def _carry_out(self, request: RestRequest, call: HttpCall, auth: bool, return_raw: bool) -> Any:
+        """Send it, on whatever thread this is."""
+        own = self.credentials
+        if not auth or own is None:
+            return self._send(request, request.body(), {}, call, return_raw)
+        try:
+            return self._signed(request, own, call, return_raw)
         except RestRefused as error:
             if not error.error.startswith(INVALID_NONCE):
                 raise
         # it was refused, so it had no effect: once more, with a later number
-        return self._signed(call, self.credentials, deadline, return_raw)
+        return self._signed(request, own, call, return_raw)
 
-    def _signed(
-        self, call: RestRequest, own: Credentials, deadline: Optional[float], return_raw: bool
-    ) -> Any:
+    def _signed(self, request: RestRequest, own: Credentials, call: HttpCall, return_raw: bool) -> Any:
         def send(number: int) -> Any:
             nonce = str(number)
-            body = call.body(nonce)
-            signed = Secret(sign(call.uri + call.query, nonce, body, own.secret))
+            body = request.body(nonce)
+            signed = Secret(sign(request.uri + request.query, nonce, body, own.secret))
             hidden = {"API-Key": own.key, "API-Sign": signed}
-            return self._send(call, body, hidden, deadline, return_raw)
+            return self._send(request, body, hidden, call, return_raw)
 
-        return self.nonces.use(deadline, send)
+        return self.nonces.use(call.deadline, send)
 
     def _send(
         self,
-        call: RestRequest,
+        request: RestRequest,
         body: bytes,
         hidden: Mapping[str, Secret],
-        deadline: Optional[float],
+        call: HttpCall,
         return_raw: bool,
     ) -> Any:
-        data = b"" if call.in_url else body
-        kind = "application/json" if call.do_json else "application/x-www-form-urlencoded"
+        data = b"" if request.in_url else body
+        kind = "application/json" if request.do_json else "application/x-www-form-urlencoded"
         headers = {"Content-Type": f"{kind}; charset=utf-8"} if data else {}
-        url = f"{self.url}{call.uri}{'?' if call.query else ''}{call.query}"
-        response, text = self._http.exchange(call.method, url, data, headers, hidden, deadline, call.uri)
+        url = f"{self.url}{request.uri}{'?' if request.query else ''}{request.query}"
+        response, text = self._http.exchange(request.method, url, data, headers, hidden, call, request.uri)
         if not return_raw:
-            return result_of(call.uri, response.status_code, text)
+            return result_of(request.uri, response.status_code, text)
         if response.status_code >= 300 or text[:100].lstrip().startswith(b"{"):
-            result_of(call.uri, response.status_code, text)  # raises what it says
+            result_of(request.uri, response.status_code, text)  # raises what it says
         return response
 
     def query_orders(self, names: Sequence[str], deadline: Optional[float]) -> Dict[str, Any]:
@@ -139,13 +153,15 @@ class Rest:
         """
         while True:
             with self._lock:
-                flight = self._flight
-                if flight is None:
-                    flight = _Flight(self, deadline)
-                    self._flight = flight
-            if not flight.done.wait(time_left(deadline)):
+                job = self._fetching
+                if job is None:
+                    job = self._fetching = self._threads.submit(partial(self._fetch_token, deadline))
+            if not self._threads.wait(job, deadline):
                 raise ReplyTimeout("no WebSocket token in time")
-            outcome = flight.outcome
+            with self._lock:
+                if self._fetching is job:
+                    self._fetching = None
+            outcome = job.outcome()
             if isinstance(outcome, ReplyTimeout) and (deadline is None or time.monotonic() < deadline):
                 continue  # whom we waited for had less time than we have
             if isinstance(outcome, KrakenError):
@@ -161,11 +177,6 @@ class Rest:
         except Exception as error:
             return ConnectionLost(f"the exchange's answer has no token: {type(error).__name__}")
 
-    def _landed(self, flight: _Flight) -> None:
-        with self._lock:
-            if self._flight is flight:
-                self._flight = None
-
     # -- life --------------------------------------------------------------------------------
 
     def reopen(self) -> None:
@@ -175,22 +186,7 @@ class Rest:
     def close(self) -> None:
         """End everything under way; its callers get an error."""
         self._http.close()
-
-
-class _Flight:
-    """One fetch of a token, on a thread of its own: an interrupted caller leaves nobody waiting."""
-
-    def __init__(self, rest: Rest, deadline: Optional[float]) -> None:
-        self.done = Event()
-        self.outcome: Union[Dict[str, Any], KrakenError] = ReplyTimeout("no WebSocket token in time")
-        thread = threading.Thread(target=self._run, args=(rest, deadline), daemon=True)
-        thread.name = "kraken-sync-token"
-        thread.start()
-
-    def _run(self, rest: Rest, deadline: Optional[float]) -> None:
-        self.outcome = rest._fetch_token(deadline)
-        rest._landed(self)
-        self.done.set()
+        self._threads.close()
 
 
 def patience(error: Optional[KrakenError]) -> float:

@@ -92,6 +92,7 @@ class SymbolLookup:
         known = self._table
         symbol = known.find(text) if known is not None else spelled(text)
         if symbol is None:
+            # The symbol may have been listed since the table was fetched.
             table = self.table(connection, deadline, fresh=known is not None)
             if table is None:
                 return text  # there is no table, so the exchange must judge
@@ -158,9 +159,12 @@ class SymbolLookup:
         if self.age < TABLE_LIFETIME:
             return
         found: Dict[str, PairRules] = {}
+        # One entry that cannot be read must not keep the orders of all other pairs from being checked.
         for entry in asset_pairs(time_left(deadline)).values():
             try:
-                symbol = modern_pair(str(entry.get("wsname", "")))
+                symbol = modern_pair(str(entry.get("wsname") or ""))
+                if not symbol:
+                    continue  # a pair that the WebSocket API does not have
                 found[symbol] = of_asset_pair(symbol, entry)
             except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
                 log.warning("a pair that cannot be understood is left out: %.200r (%r)", entry, error)

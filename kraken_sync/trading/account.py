@@ -81,7 +81,7 @@ class _View(Mapping[str, Value], Generic[Value]):
     def __repr__(self) -> str:
         try:
             read = partial(account_views.read_table, table_of=self._table, read=self._summary, stale=True)
-            status, summary = self._connect(0.0).read(read)
+            status, summary = self._connect(0.0).read(read)  # 0.0: a repr does not wait for a connection
             return f"<{self.name} {status.state if status.begun else 'not read yet'}: {summary}>"
         except Exception:
             # A repr must not raise: debuggers and notebooks call it in every state.
@@ -193,6 +193,7 @@ class Orders(_View[Order]):
             OrderEnded: the order has ended without a fill.
             ReplyTimeout: the order was not live in time.
         """
+        # "unknown" and an empty status say that something is missing, not that the order is live.
         order = self.wait_until(name, lambda one: one.status not in ("pending_new", "unknown", ""), timeout)
         if order.is_done and not order.filled:
             raise OrderEnded(f"order {name} is {order.status}: {order.reason or 'no reason given'}", order)

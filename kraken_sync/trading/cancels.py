@@ -69,6 +69,7 @@ class Cancels:
             confirmed=gone if userrefs and names else None,
             done=gone,
         )
+        # After a lost reply the executions know more than the reply to a repetition.
         if request is None or (lost is not None and connection.read(gone)):
             return self._as_seen(connection, names, single)
         # "Unknown order" is the exchange's word for an order that has ended, by the first try for example.
@@ -127,6 +128,7 @@ class Cancels:
         entries: List[Json] = []
         for (kind, name), status in zip(names, self._statuses(connection, names)):
             word = status_word(status)
+            # The exchange's own words for canceling an order that is filled, expired or not known.
             error = {} if status == "canceled" else {"error": f"{UNKNOWN_ORDER} (it is {word})"}
             entries.append({kind: name, **error})
         if single and "error" in entries[0]:
@@ -160,7 +162,7 @@ class Cancels:
     def _wait_gone(self, connection: Connection, names: Sequence[Named], deadline: Optional[float]) -> bool:
         try:
             gone = connection.wait(lambda session: account_views.all_ended(session, names), deadline)
-        except KrakenError:
+        except KrakenError:  # the client was closed, or the connection given up: nothing more will be seen
             return False
         return bool(gone)
 

@@ -14,6 +14,7 @@ from ..io.waiting import deadline_of
 from ..runtime import Runtime
 from .sender import OrderSender
 
+SECOND = "this client has a dead man's switch already, and it is for the whole account"
 ARM_TIMEOUT = 10.0
 """Seconds for arming or disarming, including a repetition after a lost reply."""
 
@@ -89,10 +90,11 @@ class DeadMansSwitch:
     def __enter__(self) -> DeadMansSwitch:
         connection = self._runtime.private("the dead man's switch", ARM_TIMEOUT)
         if connection.read(account_views.switch) is not None:
-            raise ValueError("this client has a dead man's switch already, and it is for the whole account")
+            raise ValueError(SECOND)
         sent_at = self._arm()
         switch = SwitchRenewals(self._timeout, self._stuck_after, sent_at, self._on_failure)
-        connection.change(lambda session: account_views.use_switch(session, switch))
+        if not connection.change(lambda session: account_views.use_switch(session, switch)):
+            raise ValueError(SECOND)  # another thread was faster; arming twice is arming once
         self._connection, self._switch = connection, switch
         return self
 

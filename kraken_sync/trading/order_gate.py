@@ -43,6 +43,8 @@ class OrderGate:
     def __init__(self, policy: str = "refuse") -> None:
         self._books = []
         self.policy = policy
+        """What the gate does while it is shut: ``refuse``, ``hold`` or ``open``. Any other value raises
+        ValueError."""
 
     @property
     def policy(self) -> str:
@@ -95,6 +97,7 @@ class OrderGate:
             why = self._why_shut(request, connection)
             if why is None:
                 return
+            # The connection was given up for good, so holding the order would be in vain.
             if connection.failure is not None:
                 raise OrderNotSent(method, str(connection.failure)) from connection.failure
             if self.policy == "refuse" or (deadline is not None and time.monotonic() >= deadline):

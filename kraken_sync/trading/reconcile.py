@@ -101,6 +101,7 @@ class Reconciler:
             time.sleep(left)
 
     def _attempt(self, until: Optional[float]) -> Optional[Reconciled]:
+        # First, because a late reply may tell the order_id, by which the order is found without doubt.
         rejected = self._late_reply()
         try:
             connection = self._runtime.private("reconcile()", time_left(until))
@@ -118,7 +119,7 @@ class Reconciler:
             self._rest_not_before = time.monotonic() + patience(error)
             self._why = f"the exchange could not be asked: {error}"
             return None
-        except PermissionRefused as error:
+        except PermissionRefused as error:  # asking again cannot help
             return Reconciled(Outcome.STILL_UNKNOWN, None, str(error))
         except (ClientClosed, CredentialsMissing):
             raise
@@ -154,6 +155,8 @@ class Reconciler:
         if self._deadline is None:
             return False, "it has no deadline"
         assert clock.moment is not None
+        # Every doubt counts against "passed": the worst answer would be "never arrived" of an order that is
+        # then filled.
         left = self._deadline + MARGIN + clock.doubt - clock.moment
         return left < 0, f"its deadline is {left:.1f} s ahead"
 
@@ -262,6 +265,7 @@ class Reconciler:
         named: Dict[str, Any] = (
             {"userref": self._name} if isinstance(self._name, int) else {"cl_ord_id": self._name}
         )
+        # Open orders first: that an order can still trade is the more urgent answer.
         for endpoint, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
             if entries:
                 break
@@ -271,6 +275,7 @@ class Reconciler:
             for order_id, entry in (found or {}).items():
                 if self._meant(order_id, entry):
                     entries[order_id] = entry
+        # REST has another name for the pair, so the symbol is taken from the request.
         symbol = self._unknown.request.params.get("symbol") if self._unknown is not None else None
         orders = connection.change(
             lambda session: account_views.settle_orders(session, entries, asked_at, time.monotonic(), symbol)
@@ -323,6 +328,7 @@ class Reconciler:
             ids = ", ".join(order.order_id for order in orders[:5])
             reason = f"{len(orders)} orders have this order_userref since then: {ids}"
             return Reconciled(Outcome.STILL_UNKNOWN, None, reason)
+        # The latest order first; a status of "unknown" decides nothing.
         for order in reversed(orders):
             if order.status in OPEN:
                 return Reconciled(Outcome.LIVE, order, f"{where} have it open")

@@ -137,8 +137,7 @@ class OrderSender:
             if request.gated:
                 self._gate.pass_through(request, connection)
             try:
-                # The gate may have shut since: it is asked again under the locks, when the bytes are
-                # about to leave.
+                # The gate may have shut since: it is asked again immediately before the bytes are sent.
                 self._send_once(request, connection)
                 return
             except (GateShut, RequestHeld) as shut:
@@ -258,8 +257,9 @@ class OrderSender:
             except OrderOutcomeUnknown as error:
                 lost = error
                 break
-        first = self.unresolved.find(lost, "")
-        assert first is not None
+        first = self.unresolved.find(lost, "") or Unknown(
+            lost, request
+        )  # resolved meanwhile, by another call
         answered = None
         connection = self._runtime.connection("private")
         if done is None or connection is None or not connection.read(done):

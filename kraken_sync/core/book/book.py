@@ -64,7 +64,7 @@ class Book:
         self.symbol = symbol
         self.depth = depth
         self.asks: SortedDict[int, int] = SortedDict()
-        self.bids: SortedDict[int, int] = SortedDict(neg)
+        self.bids: SortedDict[int, int] = SortedDict(neg)  # by falling price, so the best comes first
         self.price_decimals, self.qty_decimals = decimals or (0, 0)
         self.checksum: Optional[int] = None
         """The exchange's checksum in the last message."""
@@ -131,6 +131,8 @@ class Book:
         self._asks_crc, self._bids_text = 0, b""
         # Decimals are not taken over from the state before: the exchange changes the precision of pairs.
         levels = data.asks + data.bids
+        # Text that went through a float has lost its trailing zeros; the digits given by the owner, or those
+        # of the longest number, restore them. The exchange's own text always has all of them.
         price, qty = self._decimals or (0, 0)
         self.price_decimals = max([price, *(decimals_of(level.price) for level in levels)])
         self.qty_decimals = max([qty, *(decimals_of(level.qty) for level in levels)])
@@ -149,6 +151,7 @@ class Book:
             except (TypeError, ValueError, LookupError, AttributeError):
                 price, qty = self._unusual(level)
                 price_point, qty_point = -self.price_decimals - 1, -self.qty_decimals - 1
+            # int() has accepted a minus sign, which no price and no quantity has.
             if price < 0 or qty < 0:
                 raise ValueError(f"negative number in a book level: {level}")
             if qty:
@@ -160,7 +163,7 @@ class Book:
         # After all entries, as the guide has it. The exchange sends no removal for levels that an insert has
         # pushed out of the depth.
         while len(side) > self.depth:
-            del tokens[side.popitem()[0]]
+            del tokens[side.popitem()[0]]  # the last item is the worst price on both sides
 
     def _unusual(self, level: WireLevel) -> Tuple[int, int]:
         price, price_decimals = scaled(level.price, self.price_decimals)

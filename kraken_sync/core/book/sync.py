@@ -42,6 +42,7 @@ class BookSync(Freshness):
 
     def apply(self, data: BookData, snapshot: bool, now: float) -> Verdict:
         """Apply one message if the state allows it, and return the result."""
+        # While RESYNCING, the old subscription goes on sending until its unsubscribe is answered.
         if not snapshot and self.state is not BookState.LIVE:
             return Verdict.IGNORED
         # The version continues, so that readers see that the new book is another state.

@@ -94,6 +94,7 @@ class PairRules:
                 f"The nearest valid value is {self.qty_min:f}"
             )
         self._check_step("order_qty", qty, self.qty_increment)
+        # The cost of a market or triggered order is not known before it trades.
         price = order.get("limit_price")
         if price is None or self.cost_min is None or order.get("order_type", "limit") not in LIMIT_TYPES:
             return

@@ -72,6 +72,7 @@ _ORDER: Mapping[str, Any] = {
     "cash_order_qty": NUMBER,
     "sender_sub_id": TEXT,
     "conditional": _CONDITIONAL,
+    # Deprecated; the exchange takes them with a warning in the reply.
     "no_mpp": FLAG,
     "stop_price": NUMBER,
     "trigger": TEXT,
@@ -89,7 +90,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
         "trigger_price_type": PRICE_TYPES,
         "post_only": FLAG,
         "deadline": DEADLINE,
-        "symbol": TEXT,
+        "symbol": TEXT,  # the exchange needs it for non-crypto pairs only
     },
     "edit_order": {
         "order_id": TEXT,
@@ -124,6 +125,7 @@ _PLAIN: Mapping[str, Tuple[type, str]] = {
     FLAG: (bool, "True or False"),
     WHOLE: (int, "an int"),
 }
+# A UUID with or without dashes, or up to 18 ASCII characters ("Spot Client Order Identifiers").
 _CL_ORD_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}|[ -~]{1,18}")
 
 
@@ -218,6 +220,7 @@ def _deadline(value: Any) -> Any:
 def _choice(name: str, allowed: Tuple[str, ...], value: Any) -> Any:
     if value in allowed:
         return value
+    # The exchange writes stop-loss with a hyphen, but cancel_newest with an underscore.
     close = nearest(str(value).lower().replace("_", "-"), allowed, 1) or nearest(
         str(value).lower(), allowed, 1
     )

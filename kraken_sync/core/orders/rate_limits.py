@@ -107,6 +107,7 @@ class TradingRate:
         for symbol, points in self._points(method, params, now):
             self.charge(symbol, points, now)
         name = named_order(params)
+        # The age counts from the last amend, so an amended order is expensive to cancel once more.
         if method in ("amend_order", "edit_order") and name in self._placed:
             self._placed[name].since = now
 

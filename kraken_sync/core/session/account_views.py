@@ -192,6 +192,9 @@ def switch(session: Session) -> Optional[SwitchRenewals]:
     return session.switch
 
 
-def use_switch(session: Session, renewals: Optional[SwitchRenewals]) -> None:
-    """Renew this dead man's switch from now on; None renews none."""
+def use_switch(session: Session, renewals: Optional[SwitchRenewals]) -> bool:
+    """Renew this switch from now on; None to renew none. Return False if there is another one already."""
+    if renewals is not None and session.switch is not None:
+        return False
     session.switch = renewals
+    return True

@@ -183,8 +183,10 @@ class Entry:
         if self.state not in (*_LEAVING, *_RENEWING):
             self.request_id = None
         self._move(Cause.DROPPED)
+        # It was never sent to the exchange, so there is no confirmation to wait for.
         if self.state is State.GONE:
             self.settle(None, leaving=True)
+        # A pause was for repeating a subscribe; the unsubscribe need not wait for it.
         if self.request_id is None:
             self.not_before = float("-inf")
 
@@ -212,6 +214,7 @@ class Entry:
         self._move(Cause.REFUSED)
         self.request_id = None
         for waiting in self.pending:
+            # A refused subscribe is what an unsubscribe wants.
             waiting.settle(self.key, None if waiting.leaving else error)
             waiting.replies.append(frame)
         self.pending = []
@@ -242,6 +245,7 @@ class Entry:
 
     def lost(self, since: float, reason: str) -> None:
         """Note that the connection is gone: what is wanted is due again, what is leaving has left."""
+        # Subscriptions end with their connection, so an unsubscribe is done without an answer.
         self.settle(None, leaving=True)
         self._move(Cause.LOST)
         if self.state is State.GONE:
@@ -249,6 +253,7 @@ class Entry:
         self.lapse(since, reason)
         self.request_id, self.not_before = None, float("-inf")
         self.acked_at = self.data_at = None
+        # A new connection starts without the pauses that the old one earned.
         self.mute = self.failures = self.token_failures = 0
         if self.sync is not None:
             self.sync.leave(BookState.STALE, reason, since)
@@ -275,6 +280,7 @@ class Entry:
 
     def close(self, reason: str, proven_at: float, *, refused: bool = False) -> None:
         """End its book or table; a later subscription of the symbol gets a new one."""
+        # Facades may hold the BookSync for long: it stays CLOSED and never comes back to life.
         if self.sync is not None:
             self.sync.leave(BookState.CLOSED, reason, proven_at)
             self.sync.refused, self.sync = refused, None
@@ -296,6 +302,7 @@ class Entry:
 
     def keep(self, frame: bytes, snapshot: bool) -> None:
         """Keep the frames that a further reader needs to be up to date."""
+        # Every ticker and candle message is complete, while instrument updates have only what has changed.
         if self.key.channel == "instrument":
             if snapshot:
                 self.primer = [frame]

@@ -138,7 +138,13 @@ class Registry:
                 req_id = first_id if first_id is not None else new_id()
                 # Entered before the frame leaves: the answer may be read by another thread before the
                 # send returns.
-                self._sent[req_id] = SentRequest(method, now, {entry.key.symbol: entry for entry in chunk})
+                waiting = {entry.key.symbol: entry for entry in chunk}
+                there = self._sent.get(req_id)
+                if there is not None and not there.expired:
+                    # a caller's own id, for symbols that need requests of their own: the answers share it
+                    there.waiting.update(waiting)
+                else:
+                    self._sent[req_id] = SentRequest(method, now, waiting)
                 for entry in chunk:
                     entry.sent(req_id)
                 symbols = [entry.key.symbol for entry in chunk if entry.key.symbol is not None]
@@ -185,8 +191,8 @@ class Registry:
             del self._sent[req_id]
         answers = []
         for entry in concerned:
-            # The entry may have been asked about again, or renewed, since. A late success still counts: the
-            # exchange has subscribed it and will answer the second request with "Already subscribed".
+            # The subscribe may have been repeated since. A late success still counts: the exchange has
+            # subscribed it, and answers the repetition with "Already subscribed".
             late = success and sent.method == "subscribe" and entry.state in (State.UNSURE, State.ASKED)
             if entry.waits_for(req_id) or (late and self.entries.get(entry.key) is entry):
                 answers.append(self._answered(entry, success, error, frame, now))

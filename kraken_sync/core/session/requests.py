@@ -203,6 +203,7 @@ class InFlight:
         """Raise TypeError or ValueError if a caller's own ``req_id`` cannot be used."""
         if isinstance(req_id, bool) or not isinstance(req_id, int):
             raise TypeError(f"req_id must be an int, not {req_id!r:.80}")
+        # From here on new_id() must look at the subscriptions' ids as well, which it otherwise need not.
         self._shared = self._shared or req_id >= FIRST_REQ_ID
         if req_id in self._requests or self._used(req_id):
             raise ValueError(f"req_id {req_id} is in use by a request that has no answer yet")
@@ -221,6 +222,7 @@ class InFlight:
 
     def find(self, req_id: Any) -> Optional[Request]:
         """Return the request with this id, if there is one; ``req_id`` may be any JSON value."""
+        # The exchange echoes what it was sent, but a reply may be garbled, and a list cannot be hashed.
         return self._requests.get(req_id) if isinstance(req_id, int) else None
 
     def replied(self, request: Request, reply: Reply, error: str) -> None:

@@ -115,6 +115,9 @@ class Session:
         if isinstance(request, TradingRequest):
             self._expect_trading(request, now)
         self._in_flight.add(request, now)
+        if isinstance(request, TradingRequest) and self._rate is not None:
+            # only what is really sent is charged, and before its reply, as the exchange charges on receipt
+            self._rate.charge_request(request.method, request.params, now)
         return messages.encode(
             {"method": request.method, **self._with_token(request.message), "req_id": request.req_id}
         )
@@ -129,8 +132,6 @@ class Session:
             moment = request.our_time if request.their_time is None else request.their_time
             request.params = {**request.params, "deadline": time_text(moment + request.engine_deadline)}
             request.message = {"params": request.params}
-        if self._rate is not None:  # the exchange charges on receipt, whether it accepts or refuses
-            self._rate.charge_request(request.method, request.params, now)
 
     def why_not(self, request: TradingRequest) -> Optional[str]:
         """Return why a gated request may not be sent now, or None if it may. Requires holding the lock."""
@@ -146,6 +147,7 @@ class Session:
         return closed
 
     def _with_token(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        # Added only now: a request that was held back must not carry a token that has been replaced since.
         params = message.get("params")
         if not self.private or not isinstance(params, Mapping) or "token" in params:
             return message
@@ -203,6 +205,7 @@ class Session:
         self.lost(reason)
         for entry in self.registry.entries.values():
             entry.close(reason, self._proven_at)
+        # Tables outlive their entries, so that they can be read (as stale) after an unsubscribe.
         for table in (self.account.orders, self.account.balances):
             table.leave(BookState.CLOSED, reason, self._proven_at)
 
@@ -225,6 +228,7 @@ class Session:
                     entry.lapse(entry.acked_at or now, "acknowledged, but no data")
                 self.counters.resyncs += 1
                 entry.renew(now)
+        # Pings need no token, so they are sent even while a private connection waits for one.
         frames = []
         if self.ready:
             frames = [
@@ -283,6 +287,7 @@ class Session:
             return None
         if late:
             self.liveness.distrust(now)
+        # Before the status message nothing can be subscribed, so there are no heartbeats to miss.
         if not self.open:
             waited = now - self.liveness.opened_at
             return "no status message" if waited > self.timing.connect_timeout else None

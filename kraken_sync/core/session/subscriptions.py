@@ -53,6 +53,7 @@ class Subscriptions:
         assert self._lock_held()
         if req_id is not None:
             self._check_free(req_id)
+        # All conflicts are found before anything is wanted, so that a refused call leaves nothing behind.
         entries, keys = self._registry.entries, wanted.keys()
         pending = PendingAck(keys)
         for key in keys:
@@ -71,6 +72,7 @@ class Subscriptions:
             entry.raw, entry.internal = entry.raw or raw, entry.internal and not raw
             if self._private and entry.table is None and not entry.live:
                 entry.table = self._account.table(key.channel, entry.params)
+            # The table of symbols needs the snapshot, even if a caller has subscribed without one.
             if key.channel == "instrument" and wanted.params.get("snapshot"):
                 self._need_snapshot(entry, pending)
         return pending
@@ -88,6 +90,8 @@ class Subscriptions:
                 entry.table.drop(reason, self._proven_at())
                 entry.table = None
         self._wait_for_renewal(entry, pending)
+        # The caller's req_id is for the subscribe. If that is still to be sent, it takes the id; otherwise an
+        # unsubscribe comes first, under an id of ours.
         not_sent_yet = entry.due_method == "subscribe" and not entry.takes_data
         if not_sent_yet:
             entry.first_id = req_id
@@ -116,6 +120,7 @@ class Subscriptions:
         # apart. Facades cut a deeper book to what was asked for.
         key, depth = wanted.keys()[0], wanted.params["depth"]
         entry = self._registry.entries.get(key)
+        # An entry that is leaving comes back with the new parameters, so its old ones do not matter.
         if entry is not None and entry.leaving:
             entry = None
         there: Dict[str, Any] = {} if entry is None else dict(entry.wanted_params)
@@ -203,6 +208,7 @@ class Subscriptions:
         if entry is None or not entry.live or wanted.params.get("snapshot") is False:
             return []
         if entry.sync is not None:
+            # The exchange sends no second snapshot for the same subscription, so it is made from the book.
             return [entry.sync.book.snapshot_frame()] if entry.sync.live else []
         if entry.table is not None:
             fills = bool(entry.params.get("snap_trades"))

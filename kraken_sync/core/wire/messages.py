@@ -199,6 +199,7 @@ def _write(value: Any, out: Callable[[bytes], None]) -> None:
         )
     elif isinstance(value, (list, tuple)):
         _write_items(b"[]", ((b"", item) for item in value), out)
+    # msgspec writes these as null, which the exchange would refuse for another reason.
     elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         raise ValueError(f"{value} cannot be sent")
     elif value is None or isinstance(value, (str, bool, int, float)):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    r"""``text`` with everything escaped that a terminal or a log would act on rather than show.
-
-    It is called once, where a peer's text enters an error or a log line.
+    r"""Return ``text`` with all characters escaped that a terminal or a log would interpret.
 
     >>> print(printable("no \x1b[31mred\x07, no new\nline; but ü and €"))
     no \x1b[31mred\x07, no new\nline; but ü and €
