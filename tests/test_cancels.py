@@ -21,6 +21,7 @@ def test_cancels_of_several(trader: SpotWSClient, exchange: Simulator) -> None:
         {"order_id": missing, "error": "EOrder:Unknown order"},
         {"order_id": second},
     ]
+    assert trader.cancel_order(order_id=[missing]) == [{"order_id": missing, "error": "EOrder:Unknown order"}]
     refs = [trader.add_order(**FAR, order_userref=77)["order_id"] for _ in range(3)]
     entries = trader.cancel_order(order_userref=77)
     assert [entry["order_id"] for entry in entries] == refs

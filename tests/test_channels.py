@@ -48,6 +48,13 @@ def test_refusals(params: dict, error: type, words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_names_of_the_older_api() -> None:
+    """The channels of WebSocket API v1 that have another name in v2 are translated in the hint."""
+    for old, new in (("openOrders", "executions"), ("spread", "ticker"), ("candles", "ohlc")):
+        with pytest.raises(UnknownChannel, match=f"Did you mean '{new}'"):
+            channel_params({"channel": old, "symbol": ["BTC/USD"]})
+
+
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_all_depths(depth: int) -> None:
     """The exchange's five depths are accepted."""

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import WAIT, S, eventually
+from conftest import FAR, WAIT, S, eventually
 from helpers import background
 
 from kraken_sync import ReplyTimeout, SpotWSClient, WSState
+from kraken_sync.core.orders.pair_rules import PairRules
 from kraken_sync.core.wire.symbols import SymbolTable, spelled
 from kraken_sync.simulator import Simulator
 
@@ -94,6 +95,28 @@ def test_table_of_symbols_beside_instruments_without_snapshot(client: SpotWSClie
     client.instruments(snapshot=False)
 
     assert client.book("btcusd").symbol == S
+
+
+def test_a_pair_that_is_listed_while_the_client_runs(
+    trader: SpotWSClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A symbol that an older table does not have is looked up in a new one, for data and for orders."""
+    for module in ("market.symbols", "trading.desk"):
+        monkeypatch.setattr(f"kraken_sync.{module}.RECENT", 0.0)
+    old = {"BTC/USD": PairRules("BTC/USD", None, None, None, None)}
+    trader._ks_market._symbols.learn(old)
+    assert trader.book("ethusd").symbol == "ETH/USD"
+
+    trader._ks_market._symbols.learn(old)
+    assert trader.add_order(**{**FAR, "symbol": "ETH/USD"}, validate=True)
+
+
+def test_the_table_has_tokenized_stocks(client: SpotWSClient, exchange: Simulator) -> None:
+    """The exchange leaves them out unless it is asked for them."""
+    client.book("btcusd")
+    asked = [one["params"] for one in exchange.requests("subscribe")]
+
+    assert {"channel": "instrument", "include_tokenized_assets": True, "snapshot": True} in asked
 
 
 def test_table_of_symbols_in_time(client: SpotWSClient, exchange: Simulator) -> None:

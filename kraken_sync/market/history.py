@@ -11,7 +11,9 @@ from typing import Any, Callable, Dict, Optional, Sequence, Union
 
 from ..core.wire.channels import INTERVALS
 from ..core.wire.symbols import spelled
-from ..io.waiting import deadline_of
+from ..errors import KrakenError
+from ..io.logs import log
+from ..io.waiting import deadline_of, time_left
 
 
 class History:
@@ -88,13 +90,28 @@ class History:
         return self._get("Spread", timeout, pair=pair, since=since)
 
     def asset_pairs(
-        self, pair: Union[str, Sequence[str], None] = None, *, timeout: Optional[float] = 10.0
+        self,
+        pair: Union[str, Sequence[str], None] = None,
+        aclass_base: Optional[str] = None,
+        *,
+        timeout: Optional[float] = 10.0,
     ) -> Dict[str, Any]:
         """Return all pairs, or those in ``pair``, by their REST name.
 
-        ``wsname`` in an entry is the name of the pair in the older WebSocket API.
+        ``wsname`` in an entry is the name of the pair in the older WebSocket API. Tokenized stocks are
+        returned only with ``aclass_base="tokenized_asset"``, and without the others.
         """
-        return self._get("AssetPairs", timeout, pair=pair)
+        return self._get("AssetPairs", timeout, pair=pair, aclass_base=aclass_base)
+
+    def all_pairs(self, timeout: Optional[float] = 10.0) -> Dict[str, Any]:
+        """Return all pairs, those of tokenized stocks as well. Blocks up to ``timeout`` seconds."""
+        deadline = deadline_of(timeout)
+        pairs = self.asset_pairs(timeout=timeout)
+        try:
+            return {**self.asset_pairs(aclass_base="tokenized_asset", timeout=time_left(deadline)), **pairs}
+        except KrakenError as error:  # not everywhere may they be traded
+            log.info("no pairs of tokenized stocks: %s", error)
+            return pairs
 
     def time(self, *, timeout: Optional[float] = 10.0) -> Dict[str, Any]:
         """Return the exchange's time: ``unixtime`` (seconds since the epoch) and ``rfc1123``."""

@@ -9,6 +9,7 @@ Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/instrum
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from decimal import Decimal
@@ -30,7 +31,10 @@ from ..io.waiting import Turn, sooner, time_left
 TABLE_TIMEOUT = 5.0
 """Seconds to wait for the table; without it a symbol is sent to the exchange as it was typed."""
 TABLE_LIFETIME = 3600.0
-"""Seconds after which a table is fetched again before an order or an unknown symbol is judged by it."""
+"""Seconds after which a table is fetched again before an order of a symbol in it is judged by it."""
+RECENT = 2.0
+"""Seconds after which a table is fetched again before a symbol is said to be in none: pairs are listed at any
+time."""
 
 
 class _Pair(msgspec.Struct):
@@ -93,7 +97,7 @@ class SymbolLookup:
         symbol = known.find(text) if known is not None else spelled(text)
         if symbol is None:
             # The symbol may have been listed since the table was fetched.
-            table = self.table(connection, deadline, fresh=known is not None)
+            table = self.table(connection, deadline, max_age=RECENT)
             if table is None:
                 return text  # there is no table, so the exchange must judge
             symbol = table.find(text)
@@ -125,19 +129,19 @@ class SymbolLookup:
         return hints
 
     def table(
-        self, connection: Connection, deadline: Optional[float], *, fresh: bool = False
+        self, connection: Connection, deadline: Optional[float], *, max_age: float = math.inf
     ) -> Optional[SymbolTable]:
-        """Return the table, which is fetched if there is none, or if it is old and ``fresh`` is set.
+        """Return the table, which is fetched if there is none, or if it is older than ``max_age`` seconds.
 
         Blocks up to ``deadline`` (monotonic seconds); None if the table could not be fetched.
         """
         # One thread fetches; the others wait for their turn and then find the table.
-        return self._fetching.run(deadline, lambda: self._table_now(connection, deadline, fresh))
+        return self._fetching.run(deadline, lambda: self._table_now(connection, deadline, max_age))
 
     def _table_now(
-        self, connection: Connection, deadline: Optional[float], fresh: bool
+        self, connection: Connection, deadline: Optional[float], max_age: float
     ) -> Optional[SymbolTable]:
-        if self._table is None or (fresh and self.age > TABLE_LIFETIME):
+        if self.age > max_age or self._table is None:
             pairs = _fetch(connection, sooner(deadline, TABLE_TIMEOUT))
             if pairs:
                 self.learn({pair.symbol: of_instrument(pair) for pair in pairs})
@@ -148,15 +152,17 @@ class SymbolLookup:
         public: Optional[Connection],
         asset_pairs: Callable[[Optional[float]], Mapping[str, Mapping[str, Any]]],
         deadline: float,
+        max_age: float = TABLE_LIFETIME,
     ) -> None:
-        """Have a table that is not old: from the public connection if that is up, else from ``asset_pairs``.
+        """Have a table that is not older than ``max_age`` seconds: from the public connection if that is
+        up, else from ``asset_pairs``.
 
         Raises:
             KrakenError: neither could be asked.
         """
         if public is not None and public.open:
-            self.table(public, deadline, fresh=True)
-        if self.age < TABLE_LIFETIME:
+            self.table(public, deadline, max_age=max_age)
+        if self.age <= max_age:
             return
         found: Dict[str, PairRules] = {}
         # One entry that cannot be read must not keep the orders of all other pairs from being checked.
@@ -201,7 +207,7 @@ class SymbolLookup:
 
 
 def _fetch(connection: Connection, deadline: float) -> List[_Pair]:
-    wanted = channel_params({"channel": "instrument"})
+    wanted = channel_params({"channel": "instrument", "include_tokenized_assets": True})
     stream = Stream("the table of symbols", bytes, 1000, "drop_oldest", wanted.keys())
     try:
         connection.subscriptions.subscribe(wanted, deadline, stream=stream, kind=LOOKUP)

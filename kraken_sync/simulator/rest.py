@@ -79,6 +79,8 @@ class RestApi:
 
     def _asset_pairs(self, params: Params) -> Any:
         wanted = params.get("pair", "")
+        if params.get("aclass_base") == "tokenized_asset":
+            return {}  # it has none
         if not wanted:
             return {rest_id(pair): self._pair_entry(pair) for pair in INSTRUMENTS}
         pairs = {name: self._pair(name) for name in wanted.split(",")}

@@ -147,6 +147,8 @@ class Cancels:
     ) -> Any:
         """Return the result that the replies give. Raises OrderRejected."""
         error = request.refusal
+        if error is not None and len(names) == 1 and not single and not userrefs:
+            return [{**dict(names), "error": error}]  # a list in, a list out, whatever its length
         if error is not None:
             raise rejected("cancel_order", error, dict([names[0]]) if single else params, request.req_id)
         replies = self._sender.messages(request)

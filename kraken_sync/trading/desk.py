@@ -25,7 +25,7 @@ from ..io.engine import PRIVATE, PUBLIC
 from ..io.logs import log
 from ..io.waiting import deadline_of, sooner
 from ..market.history import History
-from ..market.symbols import TABLE_LIFETIME, SymbolLookup
+from ..market.symbols import RECENT, TABLE_LIFETIME, SymbolLookup
 from ..runtime import Runtime
 from .outcomes import rejected
 from .sender import Json, OrderSender
@@ -180,13 +180,15 @@ class TradingDesk:
         Raises:
             UnknownSymbol: the exchange has no such pair.
         """
-        if self._symbols.age > TABLE_LIFETIME:
+        max_age = RECENT if self._symbols.known(symbol) is None else TABLE_LIFETIME
+        if self._symbols.age > max_age:
             history = History(self._runtime.rest.request)
             try:
                 self._symbols.refresh(
                     self._runtime.connection(PUBLIC),
-                    lambda timeout: history.asset_pairs(timeout=timeout),
+                    history.all_pairs,
                     sooner(deadline, RULES_TIMEOUT),
+                    max_age,
                 )
             except KrakenError as error:
                 log.warning("orders are not checked before sending: no table of pairs (%s)", error)

@@ -184,6 +184,10 @@ def channel_params(
     return ChannelParams(channel, symbols, {**channel.defaults, **given})
 
 
+V1_NAMES = {"spread": "ticker", "candles": "ohlc", "openOrders": "executions", "ownTrades": "executions"}
+"""Channels of the older WebSocket API, and what has taken their place."""
+
+
 def nearest(word: str, names: Iterable[str], count: int = 2) -> List[str]:
     """Return the names that are most similar to ``word``, best first."""
     return difflib.get_close_matches(word, list(names), n=count, cutoff=0.6)
@@ -197,7 +201,7 @@ def _channel(name: Any, public: Sequence[str], private: Sequence[str]) -> Channe
         if known is not None and known.private == (name in private):
             return known
         return Channel(name, private=name in private, checked=False)
-    close = nearest(str(name).lower(), [*public, *private], 1)
+    close = [V1_NAMES[name]] if name in V1_NAMES else nearest(str(name).lower(), [*public, *private], 1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise UnknownChannel(
         name,
