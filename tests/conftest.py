@@ -7,8 +7,10 @@ import dataclasses
 import logging
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List
 
@@ -151,10 +153,18 @@ def no_leaked_threads() -> Iterator[None]:
     """Every test must leave no thread of ours behind."""
     before = _ours()
     yield
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 10
     while _ours() - before and time.monotonic() < deadline:
         threading.Event().wait(0.01)
-    assert not _ours() - before, "threads were left behind"
+    left = _ours() - before
+    if left:
+        frames = sys._current_frames()
+        where = [
+            "".join(traceback.format_stack(frames[thread.ident])[-4:])
+            for thread in threading.enumerate()
+            if thread.name in left and thread.ident in frames
+        ]
+        pytest.fail(f"threads were left behind: {left}\n" + "\n".join(where))
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -211,14 +212,16 @@ def test_refused(exchange: Simulator) -> None:
 
 def test_simulate(spawn: Callable[..., Any]) -> None:
     """The first line says where everything is; the ports are P and P+1; SIGTERM ends it with 0."""
-    process = spawn("simulate", "--port", "38761")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = spawn("simulate", "--port", str(port))
     where = first_line(process)
-    assert where["ws_url"] == "ws://127.0.0.1:38761"
-    assert where["rest_url"] == "http://127.0.0.1:38762"
+    assert where["ws_url"] == f"ws://127.0.0.1:{port}"
+    assert where["rest_url"] == f"http://127.0.0.1:{port + 1}"
     assert set(where) == {"rest_url", "ws_url", "auth_ws_url", "level3_ws_url", "key", "secret"}
-    code, _, err = run("simulate", "--port", "38761")
+    code, _, err = run("simulate", "--port", str(port))
     assert code == 1
-    assert "38761" in err
+    assert str(port) in err
     process.terminate()
     assert process.wait(20) == 0
 
