@@ -1,4 +1,4 @@
-"""Kraken's Spot WebSocket API v2 for people who do not write async code.
+"""A synchronous client for Kraken's Spot WebSocket API v2.
 
 ::
 
@@ -9,6 +9,8 @@
         print(book.best_bid, book.best_ask, book.spread)
         for trade in client.trades("BTC/USD"):
             print(trade["price"], trade["qty"])
+
+Source: https://docs.kraken.com/exchange/api-reference/spot-websocket.
 """
 
 import logging
@@ -89,4 +91,5 @@ __all__ = [
     "set_connection_budget",
 ]
 
+# Without a handler of the program's own, the logging module would print warnings to stderr.
 logging.getLogger("kraken_sync").addHandler(logging.NullHandler())

@@ -1,4 +1,4 @@
-"""``python -m kraken_sync``."""
+"""Runs the command as ``python -m kraken_sync``."""
 
 from .cli.main import main
 

@@ -1,8 +1,8 @@
-"""SpotWSClient: Kraken's Spot WebSocket API v2 in blocking calls.
+"""The client for Kraken's Spot WebSocket API v2, in blocking calls.
 
-This file has every public signature and its documentation; the work is done by the parts that a client
-owns. They sit under names that begin with ``_ks_``, because bots subclass the client and have attributes of
-their own.
+This module has the public signatures and their documentation; the work is done by the parts that a client
+owns. The names of these parts begin with ``_ks_``, because users subclass the client and give it attributes
+of their own.
 """
 
 from __future__ import annotations
@@ -62,34 +62,54 @@ class SpotWSClient:
             book = client.book("BTC/USD")
             print(book.best_bid, book.best_ask)
 
-    Calls block until they can say what happened, or until their timeout. One background thread receives,
-    one watches; both reconnect and restore every subscription on their own. Every member may be used
-    from any thread, also from callbacks. The constructor does no I/O; ``start()``, ``with`` or the first
-    call connects.
+    A call blocks until its outcome is known or its timeout has passed. Background threads receive the
+    messages, watch the connections, reconnect, and restore every subscription. Every member may be used
+    from any thread, also from a callback. The constructor does no I/O and does not block; ``start()``, a
+    ``with`` statement or the first call that needs a connection connects.
+
+    All timeouts are in seconds; None waits for ever, and anything that is not a number of 0 or more raises
+    ValueError. Besides the errors listed with each method, every call that uses a connection raises
+    :class:`ClientClosed` if the client is closed before or during the call, :class:`ForkedClient` in a
+    process that was forked after the client was started, and the error that ended the connection if it was
+    given up for good (such as :class:`CredentialsInvalid`). A call for public data of a client that was made
+    with ``no_public=True`` raises AttributeError, as in python-kraken-sdk.
+
+    Source: https://docs.kraken.com/exchange/guides/websockets/introduction.
 
     Args:
-        key: API key. With key and secret given here, ``start()`` opens the private connection, too;
-            otherwise the first private call does, with ``KRAKEN_API_KEY`` and ``KRAKEN_API_SECRET`` of the
-            environment.
-        secret: its secret. Neither appears in any log, repr or error.
-        callback: called with every message (a dict), on one background thread, in order. A client with one
-            lives until it is closed.
-        no_public: do not open the public connection.
-        rest_url: where the REST API is, without a path.
-        ws_url: where public market data are, such as ``wss://ws.kraken.com``, without ``/v2``.
-        auth_ws_url: where private data and trading are.
-        level3_ws_url: where the level3 channel is; ``auth_ws_url`` if that alone is given.
-        parse_float: what numbers in messages become, as in the :mod:`json` module: ``float``,
-            ``decimal.Decimal``, ``str``. Books are always exact decimals.
-        ssl_context: TLS settings of your own; the default verifies certificates.
-        timing: time limits, for tests and unusual networks.
-        nonce_file: a file that processes with the same API key share, so that their nonces rise together.
-        order_gate: ``refuse``, ``hold`` or ``open``: what becomes of orders while the feed is down. See
-            ``client.order_gate``.
-        proxy: an HTTP proxy for everything, ``http://user:password@host:port``. TLS goes through it end to
-            end. The proxies of the environment are not used.
-        tier: ``starter``, ``intermediate`` or ``pro``, for ``client.trading_rate``; the exchange tells it,
-            too.
+        key: the API key. If ``key`` and ``secret`` are given here, ``start()`` opens the private connection,
+            too. Otherwise the first private call opens it, with ``KRAKEN_API_KEY`` and ``KRAKEN_API_SECRET``
+            from the environment.
+        secret: the secret of the API key. Neither of the two appears in any log, repr or error.
+        callback: a function that is called with every message (a dict), see :meth:`on_message`. A client
+            with a callback lives until it is closed, even if nothing refers to it.
+        no_public: True to open no public connection; the default is False.
+        rest_url: the base URL of the REST API, without a path; the default is ``https://api.kraken.com``.
+        ws_url: the base URL for public market data, without ``/v2``; the default is
+            ``wss://ws.kraken.com``.
+        auth_ws_url: the base URL for private data and trading; the default is ``wss://ws-auth.kraken.com``.
+        level3_ws_url: the base URL for the ``level3`` channel; the default is ``auth_ws_url`` if that is
+            given, else ``wss://ws-l3.kraken.com``.
+        parse_float: called with the text of every number in a message that has a decimal point or an
+            exponent, as in the :mod:`json` module: ``float`` (default), ``decimal.Decimal``, ``str`` or
+            another function. Books, orders and balances are always exact decimals.
+        ssl_context: the TLS settings of the WebSocket connections; the default verifies certificates.
+        timing: the time limits of the connections; the defaults suit the real exchange.
+        nonce_file: the path of a file that processes with the same API key share, so that their nonces
+            increase together; the default is None. Its directory must exist. Not available on Windows.
+        order_gate: ``refuse`` (default), ``hold`` or ``open``: what happens to orders while the client's
+            data are not up to date. See :attr:`order_gate`.
+        tier: ``starter``, ``intermediate`` or ``pro``, the account's tier for :attr:`trading_rate` until the
+            exchange has told it. The default is the lowest tier.
+        proxy: an HTTP proxy for all connections, ``http://user:password@host:port``. TLS connections pass
+            through it encrypted. Proxies named in the environment are not used.
+
+    Raises:
+        TypeError: an argument has the wrong type, or a callback is a coroutine function.
+        ValueError: a URL, ``proxy``, ``order_gate``, ``tier`` or ``nonce_file`` is not valid, or a URL would
+            send tokens or signed requests unencrypted to another machine.
+        CredentialsMissing: only one of ``key`` and ``secret`` was given.
+        CredentialsInvalid: ``key`` or ``secret`` has characters that no API key has.
     """
 
     WS_URL = "wss://ws.kraken.com"
@@ -122,7 +142,9 @@ class SpotWSClient:
             raise TypeError("key and secret must be strings")
         hidden = Secret(key or ""), Secret(secret or "")
         through = Proxy(Secret(proxy)) if proxy else None
-        key = secret = proxy = ""  # nothing that shows the locals of this frame may show them
+        # Crash reporters and debuggers record the locals of every frame of a traceback, and much below can
+        # raise, so the plain texts are removed from this frame first.
+        key = secret = proxy = ""
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
         for handler in (callback, type(self).on_message):
@@ -134,8 +156,10 @@ class SpotWSClient:
         if not isinstance(timing, Timing):
             raise TypeError(f"timing must be a Timing, not {timing!r:.80}")
         endpoints = {PRIVATE: self._ks_endpoint(auth_ws_url, self.AUTH_WS_URL, through, private=True)}
-        level3_ws_url = level3_ws_url or auth_ws_url  # python-kraken-sdk's way to name the level3 host
-        if level3_ws_url or not (rest_url or ws_url):  # who names other hosts does not mean the real one
+        # python-kraken-sdk has no parameter for the level3 host: its users give it as auth_ws_url.
+        level3_ws_url = level3_ws_url or auth_ws_url
+        # A client of another host (a simulator) must not fall back to the real exchange for level3.
+        if level3_ws_url or not (rest_url or ws_url):
             endpoints[LEVEL3] = self._ks_endpoint(level3_ws_url, self.LEVEL3_WS_URL, through, private=True)
         if not no_public:
             endpoints[PUBLIC] = self._ks_endpoint(ws_url, self.WS_URL, through)
@@ -161,14 +185,14 @@ class SpotWSClient:
         self._ks_cancels = Cancels(self._ks_sender, self._ks_orders)
 
     _ks_tap_decode: Optional[Decode] = None
-    """What frames become for the callback, if not what they become for readers."""
+    """Decodes frames for the callback, if they are decoded differently from those for streams."""
 
     def _ks_endpoint(
         self, url: Optional[str], default: str, proxy: Optional[Proxy], *, private: bool = False
     ) -> Endpoint:
         if url is not None and not isinstance(url, str):
             raise TypeError(f"a URL must be a string such as {default!r}, not {url!r:.80}")
-        Endpoint(url or default)  # complains in the words of what was given
+        Endpoint(url or default)  # raises first, with the URL as the user wrote it, without "/v2"
         base = (url or default).rstrip("/")
         endpoint = Endpoint(base if base.endswith(self.API_V) else base + self.API_V, proxy)
         if private and not endpoint.secure and endpoint.host not in ("127.0.0.1", "localhost", "::1"):
@@ -176,21 +200,33 @@ class SpotWSClient:
         return endpoint
 
     def _ks_handler(self) -> Optional[Callable[[Any], Any]]:
-        """What is called with every message, asked whenever the client starts."""
+        """Return the function to call with every message, or None; called whenever the client starts."""
         overridden = type(self).on_message is not SpotWSClient.on_message
         if not overridden and self._ks_callback is None:
             return None
-        return self.on_message  # which holds this client: one that calls back lives until it is closed
+        # The bound method refers to this client, so the dispatcher's thread keeps a client with a callback
+        # alive until it is closed.
+        return self.on_message
 
     @property
     def _is_auth(self) -> bool:
-        """Whether there is an API key; python-kraken-sdk's examples look at it."""
+        """Whether the client has an API key; the examples of python-kraken-sdk read this name."""
         return self._ks_runtime.rest.credentials is not None
 
     # -- receiving ---------------------------------------------------------------------------
 
     def on_message(self, message: Any) -> Any:
-        """Called with every message, on the dispatcher thread. Override it, or pass ``callback``."""
+        """Called with every message; override it in a subclass, or pass ``callback`` to the constructor.
+
+        It is called on one background thread, with one message after the other, in the order of their
+        arrival. It may block and may call any method of the client. If it is slower than the feed, the
+        oldest waiting messages are dropped and a gap message (``"type": "gap"``) takes their place. An
+        exception that it raises is logged, and the next message is delivered all the same.
+
+        Args:
+            message: the message as a dict. Replies, heartbeats and status messages are included; messages of
+                subscriptions that the client made for its own use are not.
+        """
         return None if self._ks_callback is None else self._ks_callback(message)
 
     # -- sending -----------------------------------------------------------------------------
@@ -198,23 +234,38 @@ class SpotWSClient:
     def send_message(
         self, message: Mapping[str, Any], *, raw: bool = False, timeout: Optional[float] = 10.0
     ) -> Any:
-        """Send a request and block until its reply.
+        """Send a request of any method and block until its reply has arrived.
+
+        The request is sent over the connection that its channel or method belongs to, which is opened if
+        needed. A subscription made this way is restored after a reconnect like any other. The parameters of
+        a trading method are sent without a check, a ``cl_ord_id`` or a ``deadline`` added by the client; only
+        the token is added. May be called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket.
 
         Args:
-            message: ``method``, ``params`` and, if you like, ``req_id`` (made up if missing).
-            raw: send it exactly as it is and return None at once; the reply comes as a message.
-            timeout: seconds, None for ever.
+            message: a dict of ``method``, ``params`` (for methods that have any) and optionally ``req_id``,
+                an int; without it the client chooses one.
+            raw: True to send the message exactly as it is and to return None without waiting for a reply;
+                replies then arrive as messages. The default is False.
+            timeout: seconds to wait, for the connection and for the reply together; None for ever.
 
         Returns:
-            The reply as a dict. For a subscribe or unsubscribe of several symbols a list of replies,
-            and None if nothing had to be sent.
+            The reply as a dict. For a subscribe, unsubscribe or cancel of several symbols or orders, a list
+            of replies. None if nothing had to be sent, or with ``raw``.
 
         Raises:
-            RequestRefused: the exchange refused, with its words.
-            ReplyTimeout: no reply in time.
-            ConnectionLost: the connection ended before the reply.
-            OrderRejected, OrderNotSent, OrderOutcomeUnknown: instead of these, for a trading method. Its
-                parameters go out as they are, with the token added: no check, no id, no deadline of ours.
+            TypeError: ``message`` is not a dict, or ``method`` or ``params`` is missing.
+            UnknownChannel, UnknownSymbol, ValueError: a subscription is not valid; nothing was sent.
+            RequestRefused: the exchange refused the request (SubscriptionRefused for a subscription).
+            RateLimited: the exchange refused the request because of too many messages.
+            ReplyTimeout: no reply came in time.
+            ConnectionLost: there was no connection in time, or it ended before the reply.
+            ConnectFailed: the client was not started yet and could not connect.
+            OrderRejected, OrderNotSent, OrderOutcomeUnknown: for a trading method, in place of the errors
+                above from RequestRefused on; see :meth:`add_order`.
+            CredentialsMissing, CredentialsInvalid, PermissionRefused: a private request, and the client has
+                no API key, or one that the exchange does not accept for it.
         """
         deadline = deadline_of(timeout)
         method = method_of(message)
@@ -238,7 +289,7 @@ class SpotWSClient:
         return self._ks_runtime.decode(frame)
 
     def _ks_connection_for(self, message: Mapping[str, Any], timeout: Optional[float]) -> Connection:
-        """The connection that a message belongs to."""
+        """Return the connection that a message belongs to, opening it if needed."""
         params = message.get("params")
         channel = params.get("channel") if isinstance(params, Mapping) else None
         if channel == LEVEL3:
@@ -261,38 +312,52 @@ class SpotWSClient:
     # -- life --------------------------------------------------------------------------------
 
     def start(self, timeout: Optional[float] = 10.0) -> None:
-        """Connect, and block until the exchange has greeted with its ``status`` message.
+        """Connect, and block until the exchange's ``status`` message has arrived on each connection.
 
-        With a key and a secret given as arguments the private connection is opened, too.
+        The public connection is opened, and the private one, too, if the constructor was given an API key.
+        Transient failures are retried until ``timeout`` has passed. If the client is already started, the
+        call waits until its connections are up, and a failure ends nothing. A closed client is opened again.
+        May be called from any thread.
 
-        Transient failures are tried again until ``timeout`` (seconds; None for ever). If the client is
-        started already this waits until its connection is up, and ends nothing if it is not; a closed client
-        is opened again.
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status.
+
+        Args:
+            timeout: seconds to wait for all connections together; None for ever.
 
         Raises:
-            ConnectFailed: no connection in time, with the step that failed.
-            CredentialsInvalid, PermissionRefused: the exchange does not give this key a token.
-            ClientClosed: it was closed meanwhile.
+            ConnectFailed: there was no connection in time; its attribute ``step`` names the step that failed.
+            CredentialsInvalid, PermissionRefused: the exchange refuses to issue a WebSocket token for this
+                API key.
+            ClientClosed: the client was closed during the call.
+            ForkedClient: the client was started in the parent process.
         """
         self._ks_runtime.start(timeout)
 
-    def close(self, timeout: float = 2.0) -> None:
-        """Close everything: streams end, books are CLOSED, no thread is left. Blocks at most ``timeout``.
+    def close(self, timeout: Optional[float] = 2.0) -> None:
+        """Close all connections and stop all background threads.
 
-        May be called twice, from any thread, also from a callback.
+        Streams end once their remaining messages are read, books become CLOSED, and calls that wait in other
+        threads raise :class:`ClientClosed`. Subscriptions are forgotten. Calling it again has no effect. May
+        be called from any thread, also from a callback. :meth:`start` opens the client again.
+
+        Args:
+            timeout: the number of seconds to block at most, for the closing handshake and for the threads to
+                end. A thread that has not ended by then ends on its own. Log records that are still to be
+                handled may take up to 0.5 seconds more.
         """
         self._ks_runtime.close(timeout)
 
     def stop(self) -> None:
-        """The older name of :meth:`close`."""
+        """Close the client; the name that older releases of python-kraken-sdk have for :meth:`close`."""
         type(self).close(self)
 
     def async_close(self) -> None:
-        """As :meth:`close`; python-kraken-sdk has it for its HTTP session."""
+        """Close the client, as :meth:`close` does. It is no coroutine; python-kraken-sdk has the name."""
         type(self).close(self)
 
     def __enter__(self) -> Any:
-        # through the class: a subclass may override these, and an instance may have data of these names
+        # Looked up on the class, so that overriding start() and close() works, but an attribute of an
+        # instance that happens to be named "start" does not break the with statement.
         try:
             type(self).start(self)
         except BaseException:
@@ -307,42 +372,68 @@ class SpotWSClient:
 
     @property
     def state(self) -> WSState:
-        """What the client is doing right now."""
+        """What the client is doing now, as a :class:`WSState`.
+
+        With several connections it is the first of ERROR, CONNECTING, RECONNECTING and CONNECTED that is true
+        of any of them. Does not block. May be read from any thread.
+        """
         return self._ks_runtime.state
 
     @property
     def exception_occur(self) -> bool:
-        """Whether a connection was given up for good."""
+        """Whether a connection was given up for good, so that it is not retried. Does not block."""
         return self._ks_runtime.given_up
 
     def stats(self) -> Dict[str, Any]:
-        """What happened so far, as a dict of counters; times are in seconds.
+        """Return counters of what has happened since the start.
 
-        They are of the public connection; ``private`` and ``level3`` hold those of the others, if there
-        are any. After ``close()`` these are the last figures; before the first start there is only ``state``.
+        May be called from any thread; does not wait for the network. After :meth:`close` the last figures
+        are returned; before the first start there is only ``state``.
+
+        Returns:
+            A dict with the figures of the public connection, and under ``private`` and ``level3`` a dict of
+            the same form for each of these connections that exists. The counters are ``connections``,
+            ``reconnects``, ``messages``, ``bytes``, ``book_messages``, ``verified`` and ``mismatched``
+            (checksums), ``malformed``, ``late_replies``, ``resyncs``, ``pings``, ``gaps`` and
+            ``subscriptions``. ``rtt`` (the round-trip time of the last ping) and ``last_message_age`` are in
+            seconds, or None; ``system`` is the exchange's system status; ``callback_errors`` counts the
+            exceptions raised by the callback.
         """
         return self._ks_runtime.stats()
 
     def gaps(self) -> List[Dict[str, Any]]:
-        """Everything that was missing from any subscription so far, oldest first.
+        """Return what was missing from any subscription so far, oldest first.
 
-        Each is a dict of ``channel``, ``symbol``, ``reason``, ``since``, ``until``, ``dropped``.
+        May be called from any thread; does not wait for the network.
+
+        Returns:
+            A list of dicts with ``channel``, ``symbol`` (None for a channel without symbols), ``reason``,
+            ``since`` and ``until`` (RFC 3339 in UTC by this machine's clock, or None), and ``dropped``, the
+            number of messages lost because they were not read in time. The latest 10,000 gaps of each
+            connection are kept.
         """
         return self._ks_runtime.gaps()
 
     @overridable
     def messages(self) -> Stream:
-        """Every frame as it comes, as a bounded queue: iterate it, or ``get(timeout)``.
+        """A stream of every message received, as dicts, for code that routes messages itself.
 
-        It fills from the first time this is looked at, also before ``start()``; reading from it starts
-        the client if it is not. Frames are decoded when taken.
+        Iterate over it, or call ``get(timeout)``, with the timeout in seconds (None for ever). Messages are
+        collected from the first access to this attribute on, which may be before :meth:`start`; reading from
+        the stream starts the client if it was never started. At most 10,000 messages wait to be read; when
+        more arrive, the oldest are dropped, and a gap message (``"type": "gap"``) takes their place. May be
+        used from any thread; each message goes to one reader. A subclass may have an attribute of this name.
+
+        Raises:
+            ForkedClient: the client was started in the parent process.
         """
         return self._ks_runtime.messages()
 
     def __repr__(self) -> str:
         runtime = vars(self).get("_ks_runtime")
         if runtime is None:
-            return f"<{type(self).__name__}, not made>"  # its constructor has failed
+            # The constructor has raised, and something (a debugger, pytest) shows the incomplete object.
+            return f"<{type(self).__name__}, not made>"
         stats = runtime.stats()
         return (
             f"<{type(self).__name__} {stats['state']} "
@@ -355,34 +446,45 @@ class SpotWSClient:
 
     @property
     def public_channel_names(self) -> List[str]:
-        """The channels accepted as public. Override this to add some."""
+        """The names of the channels accepted as public; override it to add some.
+
+        The parameters of an added channel are sent without a check.
+        """
         return list(channels.PUBLIC)
 
     @property
     def private_channel_names(self) -> List[str]:
-        """The channels accepted as private. Override this to add some."""
+        """The names of the channels accepted as private; override it to add some.
+
+        The parameters of an added channel are sent without a check, with the token added.
+        """
         return list(channels.PRIVATE)
 
     @property
     def private_methods(self) -> List[str]:
-        """The trading methods, which need the private connection."""
+        """The names of the trading methods, which are sent over the private connection."""
         return list(PRIVATE_METHODS)
 
     @property
     def active_public_subscriptions(self) -> List[Message]:
-        """The confirmed subscriptions, one dict of parameters per symbol.
+        """The confirmed public subscriptions, as a list of dicts of parameters, one per symbol.
+
+        Does not wait for the network. May be read from any thread.
 
         Raises:
-            ConnectionError: this client has no public connection (``no_public``).
+            ConnectionError: the client has no public connection (``no_public=True``).
         """
         return self._ks_market.active(PUBLIC)
 
     @property
     def active_private_subscriptions(self) -> List[Message]:
-        """The confirmed private subscriptions, one dict of parameters each (per symbol for ``level3``).
+        """The confirmed private subscriptions, as a list of dicts of parameters.
+
+        There is one for each channel, and one for each symbol of ``level3``. Does not wait for the network.
+        May be read from any thread.
 
         Raises:
-            ConnectionError: there is no API key.
+            ConnectionError: the client has no API key.
         """
         return self._ks_market.active_private()
 
@@ -397,29 +499,44 @@ class SpotWSClient:
         maxlen: int = 10_000,
         policy: Optional[str] = None,
     ) -> Subscription:
-        """Subscribe to a channel and block until the exchange has answered for every symbol.
+        """Subscribe to a channel and block until the exchange has replied for every symbol.
 
-        All or nothing: if any symbol is refused, nothing is changed. Asking for what is live already
-        gives a further stream. After a reconnect everything is subscribed again by itself.
+        If any symbol is refused, the call raises and changes nothing, for the other symbols either.
+        Subscribing to something that is subscribed already returns a further stream of it. After a reconnect
+        everything is subscribed again, and a gap frame in the stream tells the time in which messages are
+        missing. May be called from any thread.
+
+        Source: the channel's page, such as
+        https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/ticker.
 
         Args:
-            params: ``channel``, ``symbol`` (a list; any common spelling) and the channel's parameters.
-            req_id: shared by all answers of this request; made up if not given.
-            timeout: seconds, None for ever.
-            maxlen: how many frames are kept for a slow reader.
-            policy: ``drop_oldest``, ``conflate`` (latest per symbol) or ``raise`` when that is full; if not
-                given, ``raise`` for private channels and ``drop_oldest`` for the others.
+            params: a dict of ``channel``, ``symbol`` (a string or a list of strings, in any common spelling;
+                left out for channels without symbols) and the channel's other parameters. The token of a
+                private channel is added.
+            req_id: the id of this request, an int that all of its replies carry; without it the client
+                chooses one.
+            timeout: seconds to wait, for the connection and the replies together; None for ever.
+            maxlen: the number of frames that may wait in the stream to be read.
+            policy: what a full stream does. ``drop_oldest`` drops the oldest frames and leaves a gap frame in
+                their place, ``conflate`` keeps only the latest frame of each symbol, ``raise`` makes the next
+                read raise :class:`StreamOverflow`. The default is ``raise`` for private channels and
+                ``drop_oldest`` for the others.
 
         Returns:
-            A stream of the channel's frames (dicts).
+            A stream of the channel's frames as dicts. Its ``unsubscribe()`` ends it, as does leaving a
+            ``with`` block. If nothing refers to it any more, frames are no longer buffered for it, but the
+            exchange goes on sending them until :meth:`unsubscribe` is called.
 
         Raises:
-            UnknownChannel, UnknownSymbol, ValueError, TypeError: before anything is sent.
-            SubscriptionRefused: naming each refused symbol with the exchange's words.
-            CredentialsMissing, CredentialsInvalid, PermissionRefused: a private channel, and the key is not
-                up to it.
-            ReplyTimeout: no answer in time.
-            ConnectFailed: the client was not started and could not connect.
+            UnknownChannel: there is no such channel; nothing was sent.
+            UnknownSymbol: there is no such symbol; nothing was sent.
+            TypeError, ValueError: a parameter is not valid; nothing was sent.
+            SubscriptionRefused: the exchange refused; ``refused`` has each refused symbol with the
+                exchange's text.
+            CredentialsMissing, CredentialsInvalid, PermissionRefused: the channel is private, and the client
+                has no API key, a wrong one, or one without the permission.
+            ReplyTimeout: the exchange did not reply in time; the subscription is undone.
+            ConnectFailed: there was no connection yet, and none could be made in time.
         """
         wanted = channel_params(params, self.public_channel_names, self.private_channel_names)
         return self._ks_market.subscribe(wanted, req_id, deadline_of(timeout), maxlen, policy)
@@ -431,16 +548,22 @@ class SpotWSClient:
         *,
         timeout: Optional[float] = 10.0,
     ) -> None:
-        """Unsubscribe for everybody, and block until the exchange has confirmed every symbol.
+        """End a subscription for all of its users, and block until the exchange has confirmed it.
 
-        While the connection is down there is nothing to confirm: it is just not restored.
+        All streams of the subscription end, and its books become CLOSED. While the connection is down, the
+        call returns at once, and the subscription is not restored. May be called from any thread.
 
-        Streams of it end, books of it are CLOSED. Parameters other than ``channel``, ``symbol`` and
-        ``interval`` need not be repeated.
+        Args:
+            params: a dict of ``channel``, ``symbol`` (a string or a list of strings), and for ``ohlc``
+                ``interval``. Other parameters need not be repeated.
+            req_id: the id of this request; without it the client chooses one.
+            timeout: seconds to wait; None for ever.
 
         Raises:
-            SubscriptionRefused: something named is not subscribed; nothing was changed.
-            ReplyTimeout: no confirmation in time; it is not restored after a reconnect all the same.
+            UnknownChannel, UnknownSymbol, TypeError, ValueError: ``params`` is not valid; nothing was sent.
+            SubscriptionRefused: one of the symbols is not subscribed; nothing was changed.
+            ReplyTimeout: the exchange did not confirm in time. The subscription has ended for this client
+                all the same, and the request to the exchange is repeated in the background.
         """
         wanted = channel_params(params, self.public_channel_names, self.private_channel_names)
         self._ks_market.unsubscribe(wanted, req_id, deadline_of(timeout))
@@ -454,10 +577,23 @@ class SpotWSClient:
         gaps: bool = False,
         **options: Any,
     ) -> ItemStream:
-        """Tickers, one dict each: on every trade, or with ``"bbo"`` on every best bid or offer.
+        """Subscribe to ``ticker``, and return a stream of tickers, one dict per symbol and change.
 
-        ``options`` are ``timeout``, ``maxlen`` and ``policy`` of :meth:`subscribe`. ``gaps=True`` puts
-        gap frames into the loop.
+        Blocks until the exchange has replied, at most ``timeout`` seconds (10 by default). May be called
+        from any thread. Each ticker has the best bid and offer, the last price, and figures of 24 hours.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/ticker.
+
+        Args:
+            symbol: a symbol or a list of symbols, in any common spelling.
+            event_trigger: ``trades`` (default) to get a ticker with every trade, ``bbo`` with every change of
+                the best bid or offer. A symbol can be subscribed with only one of the two at a time.
+            snapshot: whether the stream begins with the current ticker.
+            gaps: whether gap frames (``"type": "gap"``) are among the items.
+            options: ``timeout``, ``maxlen`` and ``policy`` of :meth:`subscribe`.
+
+        Raises:
+            The errors of :meth:`subscribe`.
         """
         params = {"event_trigger": event_trigger, "snapshot": snapshot}
         return self._ks_items("ticker", symbol, params, gaps, options)
@@ -465,9 +601,21 @@ class SpotWSClient:
     def trades(
         self, symbol: Symbols, *, snapshot: bool = False, gaps: bool = False, **options: Any
     ) -> ItemStream:
-        """Trades, one dict each. ``snapshot=True`` begins with the last 50.
+        """Subscribe to ``trade``, and return a stream of trades, one dict each.
 
-        A further stream of the same symbol begins with what the first one has had of them.
+        Blocks until the exchange has replied, at most ``timeout`` seconds (10 by default). May be called
+        from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade.
+
+        Args:
+            symbol: a symbol or a list of symbols, in any common spelling.
+            snapshot: whether the stream begins with the last 50 trades. For a symbol that is subscribed
+                already, it begins with the snapshot that the earlier subscription received, if any.
+            gaps, options: see :meth:`ticker`.
+
+        Raises:
+            The errors of :meth:`subscribe`.
         """
         return self._ks_items("trade", symbol, {"snapshot": snapshot}, gaps, options)
 
@@ -480,66 +628,150 @@ class SpotWSClient:
         gaps: bool = False,
         **options: Any,
     ) -> ItemStream:
-        """Candles of ``interval`` minutes, one dict each.
+        """Subscribe to ``ohlc``, and return a stream of candles, one dict each.
 
-        The current candle is sent with every trade, and nothing at an interval's border: a candle is
-        final when one with a later ``interval_begin`` comes.
+        The exchange sends the current candle with every trade, and nothing when an interval ends: a candle
+        is final when one with a later ``interval_begin`` arrives. Blocks until the exchange has replied, at
+        most ``timeout`` seconds (10 by default). May be called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/ohlc.
+
+        Args:
+            symbol: a symbol or a list of symbols, in any common spelling.
+            interval: the length of a candle in minutes: 1, 5, 15, 30, 60, 240, 1440, 10080 or 21600.
+            snapshot: whether the stream begins with the recent candles.
+            gaps, options: see :meth:`ticker`.
+
+        Raises:
+            The errors of :meth:`subscribe`.
         """
         params = {"interval": interval, "snapshot": snapshot}
         return self._ks_items("ohlc", symbol, params, gaps, options)
 
     def instruments(self, *, gaps: bool = False, snapshot: bool = True, **options: Any) -> ItemStream:
-        """Pairs, one dict each: all of them at first, then those whose reference data change.
+        """Subscribe to ``instrument``, and return a stream of pairs, one dict each.
 
-        The assets come with ``subscribe({"channel": "instrument"})``.
+        The stream begins with all pairs of the exchange; after that it has those whose reference data
+        change. The assets are only in the frames of ``subscribe({"channel": "instrument"})``. Blocks until
+        the exchange has replied, at most ``timeout`` seconds (10 by default). May be called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/instrument.
+
+        Args:
+            gaps, options: see :meth:`ticker`.
+            snapshot: False to leave out the pairs at the beginning.
+
+        Raises:
+            The errors of :meth:`subscribe`.
         """
         return self._ks_items("instrument", None, {"snapshot": snapshot}, gaps, options)
 
     def executions(self, *, gaps: bool = False, **options: Any) -> ItemStream:
-        """Reports of your orders and fills, one dict each. ``client.orders`` is the table they add up to.
+        """Subscribe to ``executions``, and return a stream of the account's order events, one dict each.
 
-        ``options`` are the channel's parameters (``snap_orders``, ``snap_trades``, ``order_status``, ...) and
-        ``timeout``, ``maxlen``, ``policy`` of :meth:`subscribe`. Nothing is dropped silently: a reader that
-        is too slow gets :class:`StreamOverflow`.
+        The events are reports of orders and fills; :attr:`orders` is the table that they add up to. Unless
+        ``policy`` says otherwise, a read raises :class:`StreamOverflow` if events were dropped because they
+        were not read in time. Blocks until the exchange has replied, at most ``timeout`` seconds (10 by
+        default). May be called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/executions.
+
+        Args:
+            gaps: whether gap frames (``"type": "gap"``) are among the items.
+            options: the channel's parameters (``snap_orders``, ``snap_trades``, ``order_status``,
+                ``ratecounter``), and ``timeout``, ``maxlen`` and ``policy`` of :meth:`subscribe`.
+
+        Raises:
+            The errors of :meth:`subscribe`, among them those of a private channel.
         """
         return self._ks_items("executions", None, {}, gaps, options)
 
     def balances(self, *, gaps: bool = False, snapshot: bool = True, **options: Any) -> ItemStream:
-        """Balances and their changes, one dict each. ``client.balance`` is the table they add up to.
+        """Subscribe to ``balances``, and return a stream of balances and their changes, one dict each.
 
-        ``options`` as in :meth:`executions`.
+        :attr:`balance` is the table that they add up to. Unless ``policy`` says otherwise, a read raises
+        :class:`StreamOverflow` if items were dropped because they were not read in time. Blocks until the
+        exchange has replied, at most ``timeout`` seconds (10 by default). May be called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/balances.
+
+        Args:
+            gaps: whether gap frames (``"type": "gap"``) are among the items.
+            snapshot: whether the stream begins with the current balances.
+            options: the channel's parameters, and ``timeout``, ``maxlen`` and ``policy`` of
+                :meth:`subscribe`.
+
+        Raises:
+            The errors of :meth:`subscribe`, among them those of a private channel.
         """
         return self._ks_items("balances", None, {"snapshot": snapshot}, gaps, options)
 
     def level3(
         self, symbol: Symbols, depth: int = 10, *, gaps: bool = False, snapshot: bool = True, **options: Any
     ) -> ItemStream:
-        """Single orders in the best ``depth`` levels (10, 100, 1000): one dict of ``bids`` and ``asks`` each.
+        """Subscribe to ``level3``, and return a stream of the single orders of an order book.
 
-        On a connection of its own, with an API key. ``options`` as in :meth:`ticker`. A further stream of
-        the same symbol has no snapshot: unsubscribe the first one to get a fresh one.
+        Each item is a dict of ``bids`` and ``asks`` of one symbol. The channel has a connection of its own
+        and needs an API key. Blocks until the exchange has replied, at most ``timeout`` seconds (10 by
+        default). May be called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/level3.
+
+        Args:
+            symbol: a symbol or a list of symbols, in any common spelling.
+            depth: the number of price levels on each side: 10, 100 or 1000.
+            snapshot: whether the stream begins with all orders in these levels. For a symbol that is
+                subscribed already there is no snapshot; unsubscribe it first to get one.
+            gaps, options: see :meth:`ticker`.
+
+        Raises:
+            ValueError: another value of ``depth``, or other hosts were given to the constructor, but not
+                ``level3_ws_url``.
+            The errors of :meth:`subscribe`, among them those of a private channel.
         """
         return self._ks_items("level3", symbol, {"depth": depth, "snapshot": snapshot}, gaps, options)
 
     def symbols(self, search: str = "", *, timeout: Optional[float] = 10.0) -> List[str]:
-        """The exchange's symbols that have ``search`` in their name, in any case."""
+        """Return the exchange's symbols whose name contains ``search``, without regard to case.
+
+        The list is fetched from the ``instrument`` channel on first use and then kept. May be called from
+        any thread.
+
+        Args:
+            search: a part of a name, such as ``BTC``; the default returns all symbols.
+            timeout: seconds to wait for the connection and for the list; None for ever. For the list the
+                call waits 5 seconds at most.
+
+        Raises:
+            TypeError: ``search`` is not a string.
+            ConnectFailed: there was no connection yet, and none could be made in time.
+            KrakenError: the exchange did not send its list in time.
+        """
         return self._ks_market.search(search, timeout)
 
     def book(self, pair: str, depth: int = 10, *, timeout: Optional[float] = 10.0) -> OrderBook:
-        """A live order book; blocks until its first snapshot is verified.
+        """Return a live order book; blocks until its first snapshot has been received and verified.
+
+        The book is updated in the background, and every update is verified by the exchange's checksum, until
+        its ``unsubscribe()`` is called or the client is closed. May be called from any thread; callers that
+        ask for the same symbol and depth share one book.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/book.
 
         Args:
             pair: the symbol, in any common spelling.
-            depth: 10, 25, 100, 500 or 1000 levels a side. Several depths of one symbol are views of
-                one subscription at the largest of them; asking for a larger one than is live makes
-                the book sync again.
-            timeout: seconds, None for ever.
+            depth: the number of price levels on each side: 10, 25, 100, 500 or 1000. Books of one symbol
+                with several depths share one subscription with the largest of them; asking for a larger
+                depth than is subscribed fetches a new snapshot for all of them.
+            timeout: seconds to wait, for the connection, the reply and the snapshot together; None for ever.
 
         Raises:
-            UnknownSymbol, ValueError: before anything is sent.
-            SubscriptionRefused: the exchange refused, or frames of another depth are subscribed.
-            BookNotLive: no verified snapshot in time.
-            ReplyTimeout: no answer in time.
+            UnknownSymbol: there is no such symbol; nothing was sent.
+            TypeError, ValueError: ``pair`` is not a string, or ``depth`` is not one of the above.
+            SubscriptionRefused: the exchange refused, or a stream of another depth is subscribed.
+            BookNotLive: there was no verified snapshot in time.
+            ReplyTimeout: the exchange did not reply in time.
+            ConnectFailed: there was no connection yet, and none could be made in time.
         """
         return self._ks_market.book(pair, depth, timeout)
 
@@ -551,7 +783,7 @@ class SpotWSClient:
         gaps: bool,
         options: Dict[str, Any],
     ) -> ItemStream:
-        """A stream of items; ``options`` are those of the stream, and further parameters of the channel."""
+        """Return a stream of items; ``options`` has arguments of subscribe() and the channel's parameters."""
         how = {name: options.pop(name) for name in ("timeout", "maxlen", "policy") if name in options}
         named = {} if symbol is None else {"symbol": symbol}
         asked = {**options, **named, **params, "channel": channel}
@@ -589,52 +821,73 @@ class SpotWSClient:
         no_mpp: Optional[bool] = None,
         timeout: Optional[float] = 10.0,
     ) -> Json:
-        """Place an order, and block until the exchange has taken or refused it.
+        """Place an order, and block until the exchange has accepted or rejected it.
 
-        Numbers (Decimal, int, str, float) go out exactly as given, after a check against the pair's grid and
-        minimums. The symbol must be the exchange's own (``"BTC/USD"``): for orders nothing is guessed.
+        An order is sent once and never repeated by the client. Numbers may be Decimal, int, str or float and
+        are sent exactly as given, after a check against the price increment, the quantity increment and the
+        minimums of the pair. The rules of the pairs are fetched before the first order and then every hour,
+        which takes 3 seconds at most; without them only the exchange checks. Parameters that are None are
+        not sent. May be called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/add_order; for the ids
+        Kraken's guide "Spot Client Order Identifiers".
 
         Args:
-            symbol: the pair.
+            symbol: the pair, spelled exactly as the exchange does (``"BTC/USD"``, not ``"XBT/USD"``).
             side: ``buy`` or ``sell``.
             order_type: ``limit``, ``market``, ``iceberg``, ``stop-loss``, ``stop-loss-limit``,
-                ``take-profit``, ``take-profit-limit``, ``trailing-stop``, ``trailing-stop-limit``,
+                ``take-profit``, ``take-profit-limit``, ``trailing-stop``, ``trailing-stop-limit`` or
                 ``settle-position``.
-            order_qty: in base currency.
-            limit_price: in quote currency, for the limit types.
-            limit_price_type: ``static``, ``pct`` or ``quote``, for ``trailing-stop-limit``.
-            triggers: ``price``, and perhaps ``reference`` (``last``, ``index``) and ``price_type``.
-            time_in_force: ``gtc`` (default), ``gtd`` (with ``expire_time``), ``ioc``.
-            expire_time: RFC 3339, at most a month ahead.
-            effective_time: RFC 3339, for a scheduled order.
-            deadline: after it the engine refuses the order: seconds from now (0.5 to 60, by the exchange's
-                clock), or RFC 3339; 5 seconds if not given.
-            cl_ord_id: your own id; a UUID is made up if neither this nor ``order_userref`` is given.
-            order_userref: your own number; excludes ``cl_ord_id``.
-            post_only: cancel it instead of taking liquidity.
-            reduce_only: only reduce a margin position.
-            margin: trade on margin.
-            display_qty: the visible part of an iceberg, at least 1/15 of ``order_qty``.
-            fee_preference: ``base`` or ``quote``.
-            stp_type: against trading with yourself: ``cancel_newest`` (default), ``cancel_oldest``,
-                ``cancel_both``.
-            cash_order_qty: for market buys, in quote currency instead of ``order_qty``.
-            sender_sub_id: institutional accounts.
-            conditional: a closing order for each fill: ``order_type``, ``limit_price``, ``trigger_price`` and
-                their types.
-            validate: check only; nothing is placed.
-            no_mpp: deprecated by the exchange: no market price protection.
-            timeout: seconds to wait for the reply, None for ever.
+            order_qty: the quantity in base currency.
+            limit_price: the limit price in quote currency, or an offset according to ``limit_price_type``;
+                required for the order types with a limit.
+            limit_price_type: for ``trailing-stop-limit``: ``static`` (a price), ``pct`` (an offset in
+                percent) or ``quote`` (an offset in quote currency; the exchange's default).
+            triggers: for the stop, take-profit and trailing types, a dict of ``price``, and optionally
+                ``reference`` (``last``, the default, or ``index``) and ``price_type`` (``static``, the
+                default, ``pct`` or ``quote``).
+            time_in_force: ``gtc`` (default), ``gtd`` (with ``expire_time``) or ``ioc``.
+            expire_time: when a ``gtd`` order expires, as RFC 3339 text, at most a month ahead.
+            effective_time: when a scheduled order starts, as RFC 3339 text.
+            deadline: when the engine stops accepting the order: a number of seconds from now (0.5 to 60,
+                measured by the exchange's clock) or RFC 3339 text. The default, which is always sent, is 5
+                seconds from now.
+            cl_ord_id: the client's own id: a UUID, 32 hexadecimal digits, or up to 18 ASCII characters. It
+                must be unique among the open orders. If neither this nor ``order_userref`` is given, the
+                client generates a UUID.
+            order_userref: the client's own number, a 32-bit int, which need not be unique. It cannot be
+                combined with ``cl_ord_id``.
+            post_only: True to have a limit order canceled if it would take liquidity.
+            reduce_only: True to only reduce a margin position, never open one.
+            margin: True to trade on margin.
+            display_qty: the visible quantity of an iceberg order, at least 1/15 of ``order_qty``.
+            fee_preference: the currency of the fee: ``base`` or ``quote``.
+            stp_type: which order self-trade prevention cancels: ``cancel_newest`` (default),
+                ``cancel_oldest`` or ``cancel_both``.
+            cash_order_qty: for a market buy, the amount in quote currency in place of ``order_qty``.
+            sender_sub_id: the sub-account within which self-trade prevention applies, for institutional
+                accounts.
+            conditional: a closing order to be placed for each fill, as a dict of ``order_type``,
+                ``limit_price``, ``limit_price_type``, ``trigger_price`` and ``trigger_price_type``.
+            validate: True to have the order checked by the exchange but not placed.
+            no_mpp: True to switch off market price protection; deprecated by the exchange.
+            timeout: seconds to wait, for the connection, the order gate and the reply together; None for
+                ever.
 
         Returns:
-            The reply's ``result``: ``order_id`` and the id you gave or were given.
+            The reply's ``result``, a dict of ``order_id`` (not with ``validate``) and the ``cl_ord_id`` or
+            ``order_userref`` that was sent.
 
         Raises:
-            ValueError, TypeError, UnknownSymbol: before anything is sent, with the nearest valid value.
-            OrderRejected: the exchange refused it.
-            OrderNotSent: it certainly did not reach the exchange.
-            OrderOutcomeUnknown: it was sent and no reply came; see :meth:`reconcile`. Never send it again.
-            CredentialsMissing, CredentialsInvalid, PermissionRefused: of the API key; nothing was sent.
+            TypeError, ValueError: a parameter is not valid; nothing was sent.
+            UnknownSymbol: there is no such pair; nothing was sent.
+            OrderRejected: the exchange rejected the order, with its text in ``error``.
+            OrderNotSent: the order certainly did not reach the exchange: there was no connection in time, or
+                the order gate (:attr:`order_gate`) refused it.
+            OrderOutcomeUnknown: the order was sent and there was no clear reply. Call :meth:`reconcile`, and
+                do not send the order again.
+            CredentialsMissing, CredentialsInvalid, PermissionRefused: the client has no API key, or one that
+                gets no WebSocket token; nothing was sent.
         """
         return self._ks_desk.add_order(
             {
@@ -682,14 +935,37 @@ class SpotWSClient:
         symbol: Optional[str] = None,
         timeout: Optional[float] = 10.0,
     ) -> Json:
-        """Change an order in place, and block until the exchange has answered.
+        """Amend an order in place, and block until the exchange has replied.
 
-        Name it by ``order_id`` or ``cl_ord_id``. ``order_qty`` is the new total: below what is filled
-        already the rest is canceled. ``symbol`` is needed for pairs that are not crypto only. See
-        :meth:`add_order` for the other parameters and for what is raised.
+        The order keeps its ids, its fills and, where possible, its place in the queue. Parameters that are
+        not given stay as they are; at least one must change. May be called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/amend_order; Kraken's guide
+        "Spot Atomic Amends".
+
+        Args:
+            order_id: the exchange's id of the order; give this or ``cl_ord_id``.
+            cl_ord_id: the client's id of the order.
+            order_qty: the new total quantity in base currency. If it is below the filled quantity, the rest
+                of the order is canceled.
+            limit_price: the new limit price.
+            limit_price_type: see :meth:`add_order`.
+            display_qty: the new visible quantity of an iceberg order, at least 1/15 of the remaining
+                quantity.
+            trigger_price: the new trigger price.
+            trigger_price_type: ``static`` (default), ``pct`` or ``quote``.
+            post_only: True to have the amend rejected if the order would take liquidity at its new price.
+            deadline: see :meth:`add_order`.
+            symbol: the pair; the exchange needs it only for pairs that are not crypto pairs. With it, or if
+                :attr:`orders` knows the order, the numbers are checked before sending.
+            timeout: see :meth:`add_order`.
 
         Returns:
-            The reply's ``result``: ``amend_id`` and the id that was used.
+            The reply's ``result``, a dict of ``amend_id`` and the ``order_id`` or ``cl_ord_id`` given.
+
+        Raises:
+            The errors of :meth:`add_order`. :meth:`reconcile` after OrderOutcomeUnknown tells whether the
+            order was amended.
         """
         return self._ks_desk.amend_order(
             {
@@ -726,13 +1002,28 @@ class SpotWSClient:
         no_mpp: Optional[bool] = None,
         timeout: Optional[float] = 10.0,
     ) -> Json:
-        """Cancel an order and place a changed one instead; :meth:`amend_order` is the better way.
+        """Cancel an order and place a changed one in its place; block until the exchange has replied.
 
-        The exchange refuses it for orders with a ``cl_ord_id``, which this client gives to every order that
-        has no ``order_userref``. See :meth:`add_order` for the parameters and for what is raised.
+        The new order has a new ``order_id`` and loses the place in the queue; fills stay with the old order.
+        Prefer :meth:`amend_order`. The exchange does not edit orders that have a ``cl_ord_id``, which this
+        client gives to every order without an ``order_userref``. May be called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/edit_order.
+
+        Args:
+            order_id: the exchange's id of the order to replace.
+            symbol: the pair of the order.
+            order_userref: the number of the new order.
+            timeout: see :meth:`add_order`.
+
+        The other parameters are those of the new order; see :meth:`add_order`.
 
         Returns:
-            The reply's ``result``: the new ``order_id`` and ``original_order_id``.
+            The reply's ``result``, a dict of the new ``order_id`` and ``original_order_id``.
+
+        Raises:
+            ValueError: the order is known to have a ``cl_ord_id``; nothing was sent.
+            The errors of :meth:`add_order`.
         """
         return self._ks_desk.edit_order(
             {
@@ -762,15 +1053,28 @@ class SpotWSClient:
         validate: Optional[bool] = None,
         timeout: Optional[float] = 10.0,
     ) -> List[Json]:
-        """Place 2 to 15 orders of one pair with one message.
+        """Place 2 to 15 orders of one pair with one message, and block until the exchange has replied.
 
-        ``orders`` are dicts of :meth:`add_order`'s parameters, without ``symbol``, ``deadline``,
-        ``validate``. Each gets a ``cl_ord_id`` if it has neither that nor an ``order_userref``. See
-        :meth:`add_order` for the rest.
+        An order that fails the exchange's validation rejects the whole batch; one that fails in the engine,
+        for lack of funds for example, rejects only itself. May be called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/batch_add.
+
+        Args:
+            symbol: the pair of all orders.
+            orders: a list of dicts of the parameters of :meth:`add_order`, without ``symbol``, ``deadline``,
+                ``validate`` and ``timeout``. An order with neither a ``cl_ord_id`` nor an ``order_userref``
+                gets a generated ``cl_ord_id``.
+            deadline, validate, timeout: for the whole batch; see :meth:`add_order`.
 
         Returns:
-            One entry per order, in their order: ``order_id`` and your ids, or ``error`` in the exchange's
-            words if this one alone was refused (for lack of funds, say).
+            A list with one dict per order, in the order given: ``order_id`` and the order's own ids, or
+            its own ids and ``error``, the exchange's text, if this order alone was rejected.
+
+        Raises:
+            OrderRejected: the whole batch was rejected.
+            The other errors of :meth:`add_order`. After OrderOutcomeUnknown call :meth:`reconcile` with each
+            of ``error.names``.
         """
         return self._ks_desk.batch_add(
             {
@@ -794,45 +1098,77 @@ class SpotWSClient:
     ) -> Any:
         """Cancel orders, and block until it is known what became of each.
 
-        A cancel may be repeated without harm. If its reply is lost the executions are looked at, and it is
-        sent once more; only then is the outcome unknown. An ``order_userref`` may name any number of orders:
-        what it did is confirmed from the executions.
+        Canceling twice has the same effect as once. So if the reply is lost, the ``executions`` channel is
+        consulted and the request is sent once more; only if that is not answered either is the outcome
+        unknown. An ``order_userref`` may name any number of orders, so its effect is read from the
+        executions. The order gate lets cancels pass, except while the exchange is in maintenance. May be
+        called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/cancel_order.
+
+        Args:
+            order_id: the exchange's id of an order, or a list of ids.
+            cl_ord_id: the client's id of an order, or a list of ids.
+            order_userref: the number of orders, an int, or a list of numbers.
+            timeout: seconds to wait for the connection and all replies together; None for ever.
 
         Returns:
-            For one id the reply's ``result``. For a list (of one, too), or for ``order_userref``, one entry
-            per order: its id, and ``error`` if it was not canceled.
+            For a single id, the reply's ``result``, a dict of that id. For a list, even of one id, or for
+            ``order_userref``, a list with one dict per order: its id, and ``error`` if it was not canceled.
 
         Raises:
-            OrderRejected: the one order cannot be canceled (``EOrder:Unknown order``: it is not open).
-            OrderNotSent, OrderOutcomeUnknown: as :meth:`add_order`.
+            TypeError, ValueError: no id was given, or one is not valid; nothing was sent.
+            OrderRejected: the exchange refused the request, or the single order cannot be canceled
+                (``EOrder:Unknown order``: it is not open).
+            OrderNotSent: the request certainly did not reach the exchange.
+            OrderOutcomeUnknown: the request was sent, and there was no clear reply.
+            CredentialsMissing, CredentialsInvalid, PermissionRefused: the client has no API key, or one that
+                gets no WebSocket token; nothing was sent.
         """
         given = {"order_id": order_id, "cl_ord_id": cl_ord_id, "order_userref": order_userref}
         one = isinstance(order_id, str) or isinstance(cl_ord_id, str)
         return self._ks_cancels.cancel_order(prepared("cancel_order", given), deadline_of(timeout), one=one)
 
     def cancel_all(self, *, timeout: Optional[float] = 10.0) -> Json:
-        """Cancel every open order of the account, triggered or not.
+        """Cancel all open orders of the account, including those that have not been triggered.
+
+        Blocks until the exchange has replied. If the reply is lost, the request is sent once more. May be
+        called from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/cancel_all.
+
+        Args:
+            timeout: seconds to wait for the connection and the replies together; None for ever.
 
         Returns:
-            ``{"count": n}``.
+            A dict of ``count``, the number of orders canceled, which may be 0.
 
         Raises:
-            As :meth:`cancel_order`.
+            The errors of :meth:`cancel_order`.
         """
         return self._ks_sender.for_all("cancel_all", {}, deadline_of(timeout))
 
     def cancel_all_orders_after(self, *, timeout: int, reply_timeout: Optional[float] = 10.0) -> Json:
-        """Arm the exchange's dead man's switch: all orders are canceled ``timeout`` seconds from now.
+        """Arm the exchange's dead man's switch, which cancels all orders ``timeout`` seconds from now.
 
-        Every call starts the time anew; 0 disarms. It is for the whole account. :meth:`dead_mans_switch`
-        renews it for you. (``timeout`` is the exchange's parameter; ``reply_timeout`` is how long to wait
-        for the reply.)
+        Every call starts the time anew. The switch is for the whole account, and it also fires when the
+        exchange's engine returns from downtime. :meth:`dead_mans_switch` renews it in the background. Blocks
+        until the exchange has replied; if the reply is lost, the request is sent once more. May be called
+        from any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/cancel_after.
+
+        Args:
+            timeout: the exchange's parameter: whole seconds until the cancellation, 1 to 86399, or 0 to
+                disarm the switch.
+            reply_timeout: seconds to wait for the connection and the replies together; None for ever.
 
         Returns:
-            ``currentTime`` and ``triggerTime``.
+            The reply's ``result``, a dict of ``currentTime`` and ``triggerTime`` (RFC 3339 text).
 
         Raises:
-            As :meth:`cancel_order`.
+            TypeError, ValueError: ``timeout`` is not a whole number in that range; nothing was sent.
+            The errors of :meth:`cancel_order`.
         """
         params = prepared("cancel_all_orders_after", {"timeout": timeout})
         return self._ks_sender.for_all("cancel_all_orders_after", params, deadline_of(reply_timeout))
@@ -844,16 +1180,27 @@ class SpotWSClient:
         cl_ord_id: OneOrMany = None,
         timeout: Optional[float] = 10.0,
     ) -> List[Json]:
-        """Cancel 2 to 50 orders with one message. ``orders`` are order ids.
+        """Cancel 2 to 50 orders with one message, and block until it is known what became of each.
 
-        The exchange answers only how many it canceled; what became of each is taken from the executions.
+        The exchange's reply has only the number of canceled orders, so the state of each order is read from
+        the ``executions`` channel. If the reply is lost, the request is sent once more. May be called from
+        any thread.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/batch_cancel.
+
+        Args:
+            orders: a list of the exchange's order ids.
+            cl_ord_id: a list of the client's order ids.
+            timeout: seconds to wait for the connection, the replies and the executions together; None for
+                ever.
 
         Returns:
-            One entry per id: the id, and ``status`` as far as it is known (``canceled``, ``filled``, ... or
-            ``unknown``).
+            A list with one dict per id: the id, and ``status``, such as ``canceled`` or ``filled``;
+            ``unknown`` if the executions do not tell.
 
         Raises:
-            As :meth:`cancel_order`.
+            TypeError, ValueError: there are fewer than 2 or more than 50 ids; nothing was sent.
+            The errors of :meth:`cancel_order`.
         """
         params = prepared("batch_cancel", {"orders": orders, "cl_ord_id": cl_ord_id})
         return self._ks_cancels.batch_cancel(params, deadline_of(timeout))
@@ -867,34 +1214,40 @@ class SpotWSClient:
         deadline: Union[str, float, None] = None,
         timeout: Optional[float] = 30.0,
     ) -> Reconciled:
-        """Find out what became of an order whose reply was lost, and block until that is known.
+        """Find out what became of a request whose reply was lost, and block until that is known.
 
-        Asks the executions, then REST (open and closed orders); never sends anything that changes something.
+        The ``executions`` channel is consulted, then the REST endpoints QueryOrders, OpenOrders and
+        ClosedOrders. Nothing is sent that changes an order. That an order never arrived can be certain only
+        after its deadline (5 seconds after it was sent, unless it was given another), so ``timeout`` should
+        be longer than that. May be called from any thread.
 
         Args:
-            order: the :class:`OrderOutcomeUnknown`, or a ``cl_ord_id``, an ``order_id`` or an
-                ``order_userref``. Of a batch, each of ``error.names`` on its own.
-            deadline: when the order could be taken at the latest (RFC 3339, or seconds since the epoch), for
-                an order that this client did not send.
-            timeout: seconds, None for ever. An order that is nowhere is known to be nowhere only after its
-                deadline (5 seconds after it was sent, if not said otherwise).
+            order: the :class:`OrderOutcomeUnknown`, or the order's ``cl_ord_id``, ``order_id`` (str) or
+                ``order_userref`` (int). For a batch, call it with each of ``error.names``.
+            deadline: for an order that this client did not send, the last moment at which the engine could
+                accept it: RFC 3339 text or seconds since the epoch. The default is the deadline that the
+                request was sent with.
+            timeout: seconds to wait; None until the outcome is known.
 
         Returns:
-            The outcome (live, filled, canceled, never arrived, still unknown), and the order if there is
-            one. For an amend or a cancel it is the state of the order that was to be changed.
+            A :class:`Reconciled` with the outcome (``LIVE``, ``FILLED``, ``CANCELED``, ``NEVER_ARRIVED`` or
+            ``STILL_UNKNOWN``), the order's state if there is such an order, and the evidence as text. For an
+            amend or a cancel it is the state of the order that was to be changed.
 
         Raises:
-            CredentialsMissing: there is no API key.
-            ClientClosed: the client is closed.
+            CredentialsMissing: the client has no API key.
+            ClientClosed: the client was closed during the call.
         """
         return Reconciler(self._ks_runtime, self._ks_sender, order, deadline).run(timeout)
 
     @overridable
     def unresolved(self) -> List[OrderOutcomeUnknown]:
-        """The requests whose outcome is unknown, oldest first.
+        """The requests whose outcome is unknown, as a list of :class:`OrderOutcomeUnknown`, oldest first.
 
-        :meth:`reconcile` takes them off the list (a batch, once each of its orders is known), and a further
-        call that succeeds those of ``cancel_all`` and ``cancel_all_orders_after``.
+        A request leaves the list when :meth:`reconcile` has found its outcome (a batch, when that is known
+        of each of its orders). Those of ``cancel_all`` and ``cancel_all_orders_after`` leave it when a later
+        call of the same method succeeds. Does not block. May be read from any thread. A subclass may have an
+        attribute of this name.
         """
         return self._ks_sender.unresolved.errors()
 
@@ -905,36 +1258,68 @@ class SpotWSClient:
         stuck_after: Optional[float] = None,
         on_failure: Optional[Callable[[str], Any]] = None,
     ) -> DeadMansSwitch:
-        """A context manager: if this program dies, the exchange cancels all orders ``timeout`` seconds later.
+        """Return a context manager that keeps the exchange's dead man's switch armed.
+
+        If this program ends or loses its connection, the exchange cancels all orders of the account
+        ``timeout`` seconds after the last renewal. Entering the ``with`` block arms the switch, leaving it
+        disarms it, unless it is left by an exception; each blocks 10 seconds at most. This call itself does
+        not block. May be called from any thread. See :class:`DeadMansSwitch`.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/cancel_after.
 
         Args:
-            timeout: whole seconds; it is renewed every third of it. Nothing is armed before ``with``.
-            stuck_after: stop renewing when ``feed()`` was not called for so many seconds, for owners that
-                may hang.
-            on_failure: called with a sentence, on a thread of its own, when renewals fail.
+            timeout: whole seconds, 3 to 86399. The switch is renewed in the background every third of this.
+            stuck_after: seconds without a call of ``feed()`` on the result after which it is not renewed any
+                more, for programs that may hang; None (default) to renew it always.
+            on_failure: called with a text, on a thread of its own, when the switch is not being renewed.
+
+        Raises:
+            ValueError: ``timeout`` or ``stuck_after`` is out of range.
         """
         return DeadMansSwitch(self._ks_runtime, self._ks_sender, timeout, stuck_after, on_failure)
 
     @overridable
     def order_gate(self) -> OrderGate:
-        """What holds back orders while the feed is down. See :class:`OrderGate`."""
+        """The :class:`OrderGate`, which refuses or holds orders while the data are not up to date.
+
+        Does not block. May be used from any thread. A subclass may have an attribute of this name.
+        """
         return self._ks_gate
 
     @overridable
     def trading_rate(self) -> RateMirror:
-        """How much of the exchange's trading rate is used up. See :class:`RateMirror`."""
+        """The :class:`RateMirror`, which tells how much of the exchange's trading rate is used.
+
+        Does not block. May be used from any thread. A subclass may have an attribute of this name.
+
+        Source: Kraken's guide "Spot Trading Limits".
+        """
         return self._ks_rate
 
     # -- the account, and REST ---------------------------------------------------------------
 
     @overridable
     def orders(self) -> Orders:
-        """The account's orders, live. See :class:`Orders`."""
+        """The account's orders, a mapping that the ``executions`` channel keeps up to date.
+
+        See :class:`Orders`. Getting the attribute does not block; the first read of the mapping subscribes
+        and waits for the snapshot. May be used from any thread. A subclass may have an attribute of this
+        name.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/executions.
+        """
         return self._ks_orders
 
     @overridable
     def balance(self) -> Balance:
-        """The account's balances, live. See :class:`Balance`."""
+        """The account's balances, a mapping that the ``balances`` channel keeps up to date.
+
+        See :class:`Balance`. Getting the attribute does not block; the first read of the mapping subscribes
+        and waits for the snapshot. May be used from any thread. A subclass may have an attribute of this
+        name.
+
+        Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/balances.
+        """
         runtime = self._ks_runtime
 
         def held(timeout: Optional[float]) -> Mapping[str, Any]:
@@ -957,29 +1342,42 @@ class SpotWSClient:
         query_str: Optional[str] = None,
         extra_params: Union[str, Mapping[str, Any], None] = None,
     ) -> Any:
-        """Send a REST request and return the exchange's ``result``. Blocks up to ``timeout`` seconds in all.
+        """Send a REST request, block until the answer is complete, and return the exchange's ``result``.
 
-        Private requests go out one after the other, each with a nonce higher than the last. Nothing is ever
-        sent twice, but for a request that was refused for its nonce. Needs no started client.
+        Private requests are sent one after the other, each with a higher nonce than the one before. A
+        request is repeated, once, only if it was refused because of its nonce, or if the connection ended
+        and either nothing was sent yet or the endpoint only reads. The client need not be started. May be
+        called from any thread.
+
+        Source: Kraken's guide "Spot REST Authentication", and for the errors
+        https://docs.kraken.com/exchange/guides/general/errors.
 
         Args:
-            method: ``"GET"``, ``"POST"``, ...
+            method: the HTTP method, such as ``"GET"`` or ``"POST"``.
             uri: the path, such as ``"/0/private/Balance"``.
-            params: parameters, without the nonce.
-            timeout: seconds for everything together, None for ever.
-            auth: sign it.
-            do_json: send the parameters as JSON instead of a form.
-            return_raw: return the ``requests.Response``, for zip exports and the like.
-            query_str: added to the query as it stands.
+            params: the parameters, without the nonce.
+            timeout: seconds for everything together, including waiting for other requests; None for ever.
+            auth: True (default) to sign the request; False for public endpoints.
+            do_json: True to send the parameters as JSON; the default is a form.
+            return_raw: True to return the ``requests.Response``, for endpoints that answer with a file.
+            query_str: text that is added to the query string as it is.
             extra_params: further parameters, as a dict or as JSON text.
 
+        Returns:
+            What the exchange has under ``result``, or the response with ``return_raw``.
+
         Raises:
-            RestRefused: with the exchange's words; ``CredentialsInvalid``, ``PermissionRefused`` and
-                ``RateLimited`` for what they name.
-            CredentialsMissing: ``auth`` without an API key.
-            ReplyTimeout: no complete answer in time; a request that changes something may have been carried
-                out.
-            ConnectFailed, ConnectionLost: no connection, or none any more.
+            RestRefused: the exchange refused the request; ``errors`` has its texts.
+            CredentialsInvalid, PermissionRefused, RateLimited: the exchange refused the request for this
+                reason.
+            CredentialsMissing: the request is to be signed, and the client has no API key.
+            ConnectFailed: no connection could be made; nothing was sent.
+            ConnectionLost: the connection ended before the answer was complete.
+            ReplyTimeout: the answer was not complete in time. After this and after ConnectionLost, a request
+                that changes something may have been carried out.
+            OrderOutcomeUnknown: in place of these two, for a request that places or changes orders, if any
+                part of it may have been sent; see :meth:`reconcile`.
+            ClientClosed: the client was closed; :meth:`start` allows requests again.
         """
         runtime = self._ks_runtime
         runtime.guard_fork()
@@ -998,12 +1396,22 @@ class SpotWSClient:
         )
 
     def get_ws_token(self, timeout: Optional[float] = 10.0) -> Dict[str, Any]:
-        """A fresh WebSocket token, as ``{"token": str, "expires": 900}``. Callers at the same time share one.
+        """Fetch a WebSocket token by REST, and block until it is there.
 
-        The client fetches its own; this is for messages of your own.
+        The client fetches the tokens for its own requests; this one is for messages sent in other ways.
+        Calls from several threads at the same time share one request. May be called from any thread.
+
+        Source: Kraken's guide "Spot Websockets Authentication".
+
+        Args:
+            timeout: seconds to wait; None for ever.
+
+        Returns:
+            A dict of ``token`` (str) and ``expires``, the number of seconds (900) within which the token must
+            be used for the first time.
 
         Raises:
-            As :meth:`request`.
+            The errors of :meth:`request`.
         """
         runtime = self._ks_runtime
         runtime.guard_fork()
@@ -1013,15 +1421,26 @@ class SpotWSClient:
         return {**result, "token": token.reveal() if isinstance(token, Secret) else token}
 
     def get_nonce(self) -> str:
-        """A nonce higher than every one before it, from the same source as this client's own requests."""
+        """Return a nonce for a REST request that is sent in another way, as decimal text.
+
+        It is higher than every nonce before it, also those of this client's own requests, and counts units
+        of 10 nanoseconds since the epoch. Waits for private requests that are under way. May be called from
+        any thread.
+
+        Source: Kraken's guide "Spot REST Authentication".
+        """
         return str(self._ks_runtime.rest.nonces.next())
 
     @property
     def return_unique_id(self) -> str:
-        """A random id, 32 hexadecimal digits."""
+        """A new random id on every access, 32 hexadecimal digits, which is a valid ``cl_ord_id``."""
         return uuid.uuid4().hex
 
     @overridable
     def rest(self) -> History:
-        """Public REST: what was before the stream. See :class:`History`."""
+        """The public REST endpoints for history and reference data, as a :class:`History`.
+
+        Getting the attribute does not block. May be used from any thread. A subclass may have an attribute of
+        this name.
+        """
         return History(self._ks_runtime.rest.request)

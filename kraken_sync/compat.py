@@ -1,8 +1,8 @@
-"""What python-kraken-sdk's users rely on: texts of argument errors, and properties that attributes may hide.
+"""Compatibility with python-kraken-sdk: its texts of argument errors, and properties that can be hidden.
 
-That SDK's client is made to be subclassed, and bots have attributes such as ``self.orders``. What this
-client offers beyond the SDK's names must not forbid them: an instance's own attribute wins. For the same
-reason nothing inside this library reads a public attribute of a client, but for those that the SDK
+That SDK's client is made to be subclassed, and subclasses have attributes such as ``self.orders``. Names that
+this client has in addition to the SDK's must not break them, so an attribute that is set on an instance takes
+precedence. For the same reason this library reads no public attribute of a client, except those that the SDK
 documents as overridable.
 """
 
@@ -14,7 +14,9 @@ Value = TypeVar("Value")
 
 
 class overridable(Generic[Value]):
-    """As :class:`property`, but an attribute that is set on an instance hides it."""
+    """As :class:`property`, but an attribute that is set on an instance takes precedence."""
+
+    # There is no __set__ on purpose: Python lets an instance's __dict__ win only over such descriptors.
 
     def __init__(self, read: Callable[[Any], Value]) -> None:
         self._read = read
@@ -31,7 +33,7 @@ class overridable(Generic[Value]):
 
 
 def method_of(message: Any) -> str:
-    """The message's ``method``. Raises TypeError for what is no message."""
+    """Return the ``method`` of a message. Raises TypeError if it is not a message."""
     if not isinstance(message, Mapping):
         raise TypeError("The ``message`` must be type dict!")
     method = message.get("method")
@@ -41,7 +43,7 @@ def method_of(message: Any) -> str:
 
 
 def params_of(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The ``params`` of a message that subscribes or unsubscribes. Raises TypeError for anything else."""
+    """Return the ``params`` of a subscribe or unsubscribe. Raises TypeError for anything else."""
     params = message.get("params")
     if not isinstance(params, Mapping) or not params:
         raise TypeError("The message must contain the ``params`` key with a value as type dict!")

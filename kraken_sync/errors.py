@@ -1,33 +1,33 @@
-"""Every error this library raises.
+"""The errors that this library raises.
 
-* :class:`KrakenError`: the root; catching it catches them all
+* :class:`KrakenError`: the base class of all others
 
-  * :class:`ConnectFailed` (``ConnectionError``): cannot resolve, refused, TLS, handshake
-  * :class:`ConnectionLost` (``ConnectionError``): the connection went away under a request
-  * :class:`ClientClosed`: the client was closed, before or during the call
+  * :class:`ConnectFailed` (``ConnectionError``): no connection could be made
+  * :class:`ConnectionLost` (``ConnectionError``): the connection ended during a call
+  * :class:`ClientClosed`: the client was closed before or during the call
   * :class:`ForkedClient`: the client belongs to another process
-  * :class:`ReplyTimeout` (``TimeoutError``): what was waited for did not come in time
-  * :class:`RequestRefused`: the exchange said no
+  * :class:`ReplyTimeout` (``TimeoutError``): a reply or an event did not arrive in time
+  * :class:`RequestRefused`: the exchange refused a request
 
-    * :class:`SubscriptionRefused`: for at least one symbol of a subscription
-    * :class:`OrderRejected`: an order, amend or cancel; it certainly had no effect
+    * :class:`SubscriptionRefused`: a subscription, for at least one of its symbols
+    * :class:`OrderRejected`: an order, an amend or a cancel, which had no effect
     * :class:`RestRefused`: a REST request
-    * :class:`RateLimited`: too many messages; nothing is lost, slow down
-    * :class:`PermissionRefused`: the API key lacks a permission, which is named
+    * :class:`RateLimited`: a request, because there were too many
+    * :class:`PermissionRefused`: a request for which the API key lacks a permission
 
   * :class:`OrderNotSent`: the request certainly did not reach the exchange
-  * :class:`OrderOutcomeUnknown`: it may have; ``client.reconcile()`` finds out
-  * :class:`OrderEnded`: what was waited for cannot happen any more
-  * :class:`BookNotLive`: an order book that is not verified right now was read
-  * :class:`AccountNotLive`: orders or balances that are not up to date right now were read
-  * :class:`StreamOverflow`: a stream that must not lose anything was read too slowly
+  * :class:`OrderOutcomeUnknown`: the request may have reached it; see ``client.reconcile()``
+  * :class:`OrderEnded`: an order ended in a way that excludes what was waited for
+  * :class:`BookNotLive`: an order book was read that is not verified at the moment
+  * :class:`AccountNotLive`: orders or balances were read that are not up to date at the moment
+  * :class:`StreamOverflow`: messages were dropped because a stream was read too slowly
   * :class:`CredentialsMissing` (``ValueError``): a private call without an API key
-  * :class:`CredentialsInvalid`: the API key is wrong
-  * :class:`UnknownSymbol` (``ValueError``): no such symbol, with the nearest names
-  * :class:`UnknownChannel` (``ValueError``): no such channel, with the nearest name
+  * :class:`CredentialsInvalid`: the exchange does not accept the API key
+  * :class:`UnknownSymbol` (``ValueError``): there is no such symbol
+  * :class:`UnknownChannel` (``ValueError``): there is no such channel
 
-Other bad arguments are plain ``ValueError`` or ``TypeError`` and raise before anything is sent.
-Each class carries its data as attributes, so that nobody has to parse the text.
+Other invalid arguments raise ``ValueError`` or ``TypeError`` before anything is sent. The classes have their
+data as attributes. Source: https://docs.kraken.com/exchange/guides/general/errors.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ __all__ = [
 
 
 class KrakenError(Exception):
-    """Root of all errors of this library. All of them can be copied and pickled.
+    """The base class of all errors of this library. All of them can be copied and pickled.
 
     Attributes:
-        permanent: True if trying again cannot help (a bad certificate, a wrong key).
+        permanent: True if trying again cannot help, as after a wrong API key or an untrusted certificate.
     """
 
     permanent = False
@@ -84,10 +84,10 @@ class ConnectFailed(KrakenError, ConnectionError):
     """No connection could be made.
 
     Attributes:
-        step: what failed: ``"resolve"``, ``"connect"``, ``"proxy"``, ``"tls"``, ``"handshake"``,
-            ``"status"`` or, on the private side, ``"token"``.
-        status: the HTTP status of a refused handshake, else None.
-        retry_after: seconds that the exchange asked for before the next try, or None.
+        step: the step that failed: ``"resolve"``, ``"connect"``, ``"proxy"``, ``"tls"``, ``"handshake"``,
+            ``"status"``, ``"thread"`` or, for a private connection, ``"token"``.
+        status: the HTTP status of a refused handshake, or None.
+        retry_after: the seconds that the exchange asks to wait before the next attempt, or None.
     """
 
     def __init__(
@@ -107,12 +107,12 @@ class ConnectFailed(KrakenError, ConnectionError):
 
 
 class ConnectionLost(KrakenError, ConnectionError):
-    """The connection ended while something was waiting on it.
+    """The connection ended during a call.
 
     Attributes:
-        code: the WebSocket close code, if the exchange gave one.
-        reason: what ended it, in words.
-        sent: False if what was to be sent certainly did not leave, not even in part.
+        code: the WebSocket close code of the exchange, or None.
+        reason: why the connection ended, as text.
+        sent: False if certainly no byte of the request was sent.
     """
 
     def __init__(self, text: str, *, code: Optional[int] = None, reason: str = "", sent: bool = True) -> None:
@@ -130,7 +130,7 @@ class ClientClosed(KrakenError):
 
 
 class ForkedClient(KrakenError):
-    """A client was used in a forked child; make a new one in the child."""
+    """A client was used in a forked process. Make a new client in that process."""
 
     def __init__(
         self, text: str = "this client belongs to the parent process; make a new one in the child process"
@@ -139,7 +139,7 @@ class ForkedClient(KrakenError):
 
 
 class ReplyTimeout(KrakenError, TimeoutError):
-    """What was waited for did not come in time. ``waited`` is in seconds."""
+    """A reply or an event did not arrive in time. ``waited`` is the time waited in seconds, or None."""
 
     def __init__(self, text: str, *, waited: Optional[float] = None) -> None:
         super().__init__(text)
@@ -151,8 +151,8 @@ class RequestRefused(KrakenError):
 
     Attributes:
         method: the request's method, such as ``"subscribe"``.
-        error: the exchange's own words.
-        req_id: the request's id, if it had one.
+        error: the exchange's error text.
+        req_id: the request's id, or None.
     """
 
     def __init__(self, method: str, error: str, *, req_id: Optional[int] = None, text: str = "") -> None:
@@ -163,11 +163,11 @@ class RequestRefused(KrakenError):
 
 
 class SubscriptionRefused(RequestRefused):
-    """At least one symbol of a subscription was refused; the whole call had no effect.
+    """The exchange refused at least one symbol of a subscription; the whole call had no effect.
 
     Attributes:
-        channel: the channel.
-        refused: each refused symbol (None for a channel without symbols) with the reason.
+        channel: the channel's name.
+        refused: a dict of each refused symbol (None for a channel without symbols) and the reason.
     """
 
     def __init__(
@@ -193,11 +193,11 @@ class SubscriptionRefused(RequestRefused):
 
 
 class OrderRejected(RequestRefused):
-    """The exchange refused an order, an amend or a cancel: it had no effect.
+    """The exchange rejected an order, an amend or a cancel, which had no effect.
 
     Attributes:
-        code: the part of ``error`` that names the kind, such as ``"EOrder:Insufficient funds"``.
-        cl_ord_id: the client's id that was sent with it, if any.
+        code: the part of ``error`` without details, such as ``"EOrder:Insufficient funds"``.
+        cl_ord_id: the client's id of the order that was sent, or None.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class RestRefused(RequestRefused):
     """The exchange refused a REST request.
 
     Attributes:
-        errors: all errors, in the exchange's words.
+        errors: all error texts of the exchange.
         status: the HTTP status.
     """
 
@@ -231,11 +231,11 @@ class RestRefused(RequestRefused):
 
 
 class RateLimited(RequestRefused):
-    """The exchange asks for fewer requests (``Exceeded msg rate``, ``EAPI:Rate limit exceeded``)."""
+    """There were too many requests (``Exceeded msg rate``, ``EAPI:Rate limit exceeded``)."""
 
 
 class PermissionRefused(RequestRefused):
-    """The API key lacks a permission. ``permission`` is its name on Kraken's page of API keys."""
+    """The API key lacks a permission. ``permission`` is its name on Kraken's page for API keys."""
 
     permanent = True
 
@@ -246,11 +246,11 @@ class PermissionRefused(RequestRefused):
 
 
 class OrderNotSent(KrakenError):
-    """The request certainly did not reach the exchange; it may be tried again.
+    """The request certainly did not reach the exchange, so it may be sent again.
 
     Attributes:
-        method: such as ``"add_order"``.
-        reason: why, in words.
+        method: the request's method, such as ``"add_order"``.
+        reason: why it was not sent, as text.
     """
 
     def __init__(self, method: str, reason: str) -> None:
@@ -260,20 +260,20 @@ class OrderNotSent(KrakenError):
 
 
 class OrderOutcomeUnknown(KrakenError):
-    """The request was sent, and nothing is known of what became of it.
+    """The request was sent, and it is not known whether it had an effect.
 
-    Never send an order again: :meth:`SpotWSClient.reconcile` finds out what happened.
+    Do not send an order again; :meth:`SpotWSClient.reconcile` finds out what became of it.
 
     Attributes:
-        method: such as ``"add_order"``.
-        cl_ord_id: the client's id of the order; the first one of a batch.
-        order_id: the exchange's id, if the request named one.
-        order_userref: the number that was sent instead of a ``cl_ord_id``.
-        names: every id of every order that the request was about.
-        sent_at: seconds since the epoch, by this machine's clock.
-        deadline: seconds since the epoch, by the exchange's clock, after which the engine refuses it; None
-            for a request without one.
-        reason: why nothing is known.
+        method: the request's method, such as ``"add_order"``.
+        cl_ord_id: the client's id of the order (of a batch, the first one), or None.
+        order_id: the exchange's id of the order, if the request had one.
+        order_userref: the number that was sent in place of a ``cl_ord_id``, or None.
+        names: all ids of all orders of the request.
+        sent_at: when it was sent, in seconds since the epoch by this machine's clock.
+        deadline: when the engine stops accepting it, in seconds since the epoch by the exchange's clock;
+            None for a request without a deadline.
+        reason: why the outcome is unknown, as text.
     """
 
     def __init__(
@@ -305,7 +305,7 @@ class OrderOutcomeUnknown(KrakenError):
 
 
 class OrderEnded(KrakenError):
-    """An order ended without what was waited for. ``order`` is its last state."""
+    """An order ended in a way that excludes what was waited for. ``order`` is its last state."""
 
     def __init__(self, text: str, order: Any) -> None:
         super().__init__(text)
@@ -313,13 +313,13 @@ class OrderEnded(KrakenError):
 
 
 class BookNotLive(KrakenError):
-    """The book is not verified right now; ``book.stale`` reads it all the same.
+    """The book is not verified at the moment; ``book.stale`` reads its last known state.
 
     Attributes:
         symbol: the book's symbol.
         state: ``"SYNCING"``, ``"STALE"``, ``"RESYNCING"`` or ``"CLOSED"``.
-        reason: why it is not live.
-        since: seconds for which it has not been live, or None if it never was.
+        reason: why the book is not live, as text.
+        since: the seconds for which it has not been live, or None if it never was.
     """
 
     def __init__(
@@ -336,12 +336,12 @@ class BookNotLive(KrakenError):
 
 
 class AccountNotLive(KrakenError):
-    """Orders or balances are not up to date right now; ``.stale`` reads them all the same.
+    """Orders or balances are not up to date at the moment; ``.stale`` reads their last known state.
 
     Attributes:
         table: ``"orders"`` or ``"balance"``.
         state: ``"SYNCING"``, ``"STALE"``, ``"RESYNCING"`` or ``"CLOSED"``.
-        reason: why it is not live.
+        reason: why the table is not live, as text.
     """
 
     def __init__(self, table: str, state: str, reason: str) -> None:
@@ -354,7 +354,7 @@ class AccountNotLive(KrakenError):
 
 
 class StreamOverflow(KrakenError):
-    """A stream that must not lose messages was read too slowly and lost ``dropped`` of them."""
+    """A stream with the policy ``raise`` was read too slowly; ``dropped`` messages were dropped."""
 
     def __init__(self, text: str, *, dropped: int) -> None:
         super().__init__(text)
@@ -366,13 +366,13 @@ class CredentialsMissing(KrakenError, ValueError):
 
 
 class CredentialsInvalid(KrakenError):
-    """The exchange does not know the API key, or the secret does not belong to it."""
+    """The exchange does not accept the API key, or the secret does not belong to it."""
 
     permanent = True
 
 
 class UnknownSymbol(KrakenError, ValueError):
-    """Not a symbol of the exchange. ``suggestions`` are the nearest names, best first."""
+    """The exchange has no such symbol. ``suggestions`` are the most similar names, best first."""
 
     def __init__(self, symbol: str, suggestions: Sequence[str] = (), *, text: str = "") -> None:
         self.symbol = symbol
@@ -381,7 +381,7 @@ class UnknownSymbol(KrakenError, ValueError):
 
 
 class UnknownChannel(KrakenError, ValueError):
-    """Not a channel of the exchange. ``suggestions`` are the nearest names, best first."""
+    """The exchange has no such channel. ``suggestions`` are the most similar names, best first."""
 
     def __init__(self, channel: Any, suggestions: Sequence[str] = (), *, text: str = "") -> None:
         self.channel = channel
@@ -390,7 +390,7 @@ class UnknownChannel(KrakenError, ValueError):
 
 
 def did_you_mean(names: Sequence[str]) -> str:
-    """The sentence that offers ``names``, or nothing.
+    """Return a sentence that offers ``names``, or an empty text if there are none.
 
     >>> did_you_mean(["BTC/USD", "BTC/USDT"])
     "Did you mean 'BTC/USD' or 'BTC/USDT'?"

@@ -1,4 +1,7 @@
-"""SpotOrderBookClient: the order books of python-kraken-sdk's surface, without ``await``."""
+"""A client that keeps order books, with the interface of python-kraken-sdk's class of the same name.
+
+Its methods are plain functions instead of coroutines.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ Callback = Callable[..., Any]
 
 
 class _Kept:
-    """One book as the callback's thread has seen it, and when its levels were last told."""
+    """One book as the callback's thread has seen it, with the time of the last update of each level."""
 
     def __init__(self, symbol: str, depth: int) -> None:
         self.sync = BookSync(symbol, depth)
@@ -36,7 +39,7 @@ class _Kept:
 
 
 class SpotOrderBookClient(SpotWSClient):
-    """Keeps verified order books of one depth, and tells every update.
+    """A client that keeps verified order books of one depth and calls a function with every update.
 
     ::
 
@@ -48,15 +51,27 @@ class SpotOrderBookClient(SpotWSClient):
             books.add_book(pairs=["XBT/USD"])
             ...
 
-    ``on_book_update`` (or ``callback``) is called with every message that was verified, on one background
-    thread, in order; :meth:`get` called from there is the book right after that message. If a checksum
-    does not match nothing is called until the book was fetched anew and verified.
-    :meth:`SpotWSClient.book` offers more: exact decimals, waiting, several depths.
+    :meth:`on_book_update` (or ``callback``) is called with every message whose checksum was verified, on one
+    background thread, in the order of the messages. :meth:`get` called from there returns the book right
+    after that message. If a checksum does not match, no further updates of that book are delivered until a
+    new snapshot was fetched and verified. :meth:`SpotWSClient.book` offers exact decimals, waiting for a
+    condition, and several depths.
+
+    Sources: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/book and Kraken's guide on the
+    v2 book checksum.
 
     Args:
-        depth: 10, 25, 100, 500 or 1000 levels a side, for all books of this client.
-        callback: called as ``callback(pair=..., message=...)``.
-        key, secret, options: as for :class:`SpotWSClient`: URLs, ``proxy``, ``ssl_context``, ...
+        depth: the number of price levels on each side of all books of this client: 10 (default), 25, 100,
+            500 or 1000.
+        callback: a function that is called as ``callback(pair=..., message=...)``; see
+            :meth:`on_book_update`.
+        key, secret: see :class:`SpotWSClient`; public books need neither.
+        options: the other keyword arguments of :class:`SpotWSClient`, except ``callback``.
+
+    Raises:
+        ValueError: ``depth`` is not one of the above.
+        TypeError: ``callback`` is not callable, or is a coroutine function.
+        The errors of :class:`SpotWSClient`.
     """
 
     def __init__(
@@ -90,26 +105,35 @@ class SpotOrderBookClient(SpotWSClient):
 
     @property
     def depth(self) -> int:
-        """The depth of all books of this client."""
+        """The depth of all books of this client, in price levels on each side. Does not block."""
         return self._ks_depth
 
     def add_book(self, pairs: Union[str, Sequence[str]], timeout: Optional[float] = 10.0) -> None:
-        """Keep the books of these pairs, and block until each has a verified snapshot.
+        """Subscribe to the books of these pairs, and block until each has a verified snapshot.
 
-        Called from a callback it does not wait for the snapshots.
+        If the exchange refuses one of the pairs, none is added. From a callback, the call returns without
+        waiting for the snapshots, because they are delivered on the same thread. May be called from any
+        thread.
 
         Args:
-            pairs: in any common spelling, ``XBT/USD`` as well as ``BTC/USD``.
-            timeout: seconds, None for ever.
+            pairs: a pair or a list of pairs, in any common spelling, ``XBT/USD`` as well as ``BTC/USD``.
+            timeout: seconds to wait, for the connection, the replies and the snapshots together; None for
+                ever.
 
         Raises:
-            UnknownSymbol, SubscriptionRefused: naming each pair; nothing was changed.
-            BookNotLive: no verified snapshot in time.
+            UnknownSymbol: there is no such pair; nothing was sent.
+            SubscriptionRefused: the exchange refused; ``refused`` has each refused pair with the exchange's
+                text.
+            BookNotLive: a pair had no verified snapshot in time; it stays subscribed.
+            ReplyTimeout: the exchange did not reply in time.
+            ConnectFailed: there was no connection yet, and none could be made in time.
+            ClientClosed: the client was closed during the call.
         """
         deadline = deadline_of(timeout)
         listed = _listed(pairs)
         params = {"channel": "book", "depth": self._ks_depth, "symbol": listed}
         symbols = type(self).subscribe(self, params, timeout=time_left(deadline)).symbols
+        # Snapshots are applied on the callback's thread: waiting for them there would be a deadlock.
         if threading.get_ident() == self._ks_teller:
             return
         with self._ks_lock:
@@ -118,10 +142,17 @@ class SpotOrderBookClient(SpotWSClient):
                     raise BookNotLive(symbol, "SYNCING", "no verified snapshot in time")
 
     def remove_book(self, pairs: Union[str, Sequence[str]], timeout: Optional[float] = 10.0) -> None:
-        """Keep the books of these pairs no more, and block until the exchange has confirmed.
+        """End the subscriptions of these pairs' books, and block until the exchange has confirmed it.
+
+        May be called from any thread.
+
+        Args:
+            pairs: a pair or a list of pairs, in any common spelling.
+            timeout: seconds to wait; None for ever.
 
         Raises:
-            SubscriptionRefused: one of them is not kept.
+            SubscriptionRefused: one of the pairs is not subscribed; nothing was changed.
+            ReplyTimeout: the exchange did not confirm in time; the subscriptions end all the same.
         """
         names = _listed(pairs)
         type(self).unsubscribe(
@@ -129,11 +160,17 @@ class SpotOrderBookClient(SpotWSClient):
         )
 
     def subscribe(self, params: Mapping[str, Any], req_id: Optional[int] = None, **how: Any) -> Subscription:
-        """As :meth:`SpotWSClient.subscribe`; a book of this client's depth is kept as by :meth:`add_book`."""
+        """Subscribe to a channel, and return a stream; see :meth:`SpotWSClient.subscribe`.
+
+        A book of this client's depth is kept, as with :meth:`add_book`, but the call does not wait for its
+        snapshot. ``how`` are the keyword arguments ``timeout``, ``maxlen`` and ``policy``. May be called from
+        any thread.
+        """
         names = self._ks_books_in(params)
         with self._ks_lock:
             fresh = {self._ks_symbol(name) for name in names} - self._ks_added
-            self._ks_added |= fresh  # before the first snapshot can come
+            # Before subscribing: the callback's thread discards snapshots of symbols that are not in here.
+            self._ks_added |= fresh
         try:
             stream = super().subscribe(params, req_id, **how)
         except BaseException:
@@ -145,7 +182,11 @@ class SpotOrderBookClient(SpotWSClient):
         return stream
 
     def unsubscribe(self, params: Mapping[str, Any], req_id: Optional[int] = None, **how: Any) -> None:
-        """As :meth:`SpotWSClient.unsubscribe`; books are kept no more, as by :meth:`remove_book`."""
+        """End a subscription; see :meth:`SpotWSClient.unsubscribe`.
+
+        Books of this client's depth are removed, as with :meth:`remove_book`. ``how`` is the keyword argument
+        ``timeout``. May be called from any thread.
+        """
         super().unsubscribe(params, req_id, **how)
         with self._ks_lock:
             for name in self._ks_books_in(params):
@@ -155,7 +196,7 @@ class SpotOrderBookClient(SpotWSClient):
             self._ks_lock.notify_all()
 
     def _ks_books_in(self, params: Any) -> List[str]:
-        """The symbols of a subscription, if it is one of the books that are kept here."""
+        """Return the symbols of ``params`` if it is about books of this client's depth, else nothing."""
         if not isinstance(params, Mapping) or params.get("channel") != "book":
             return []
         symbol = params.get("symbol")
@@ -163,11 +204,19 @@ class SpotOrderBookClient(SpotWSClient):
         return names if params.get("depth", self._ks_depth) == self._ks_depth else []
 
     def get(self, pair: str) -> Optional[Dict[str, Any]]:
-        """A copy of a book as the last callback has seen it; None if it is not kept.
+        """Return a copy of a book as it was after the last delivered update.
+
+        Does not wait for the network. May be called from any thread.
+
+        Args:
+            pair: the pair, in any common spelling.
 
         Returns:
-            ``bid`` and ``ask``: ordered dicts, best first, of price text to ``(volume text, timestamp)``;
-            ``valid``: whether it is verified and live right now; ``price_decimals``, ``qty_decimals``.
+            A dict, or None if the book is not subscribed or has had no snapshot yet. ``bid`` and ``ask`` are
+            ordered dicts with the best price first: the key is the price, the value a tuple of the volume in
+            base currency and the time of the level's last update. All of these are text (the time is RFC
+            3339, or None if it is not known). ``valid`` tells whether the book is verified and live at this
+            moment. ``price_decimals`` and ``qty_decimals`` are the numbers of decimal places.
         """
         with self._ks_lock:
             kept = self._ks_kept.get(self._ks_symbol(pair))
@@ -190,7 +239,16 @@ class SpotOrderBookClient(SpotWSClient):
             return found
 
     def on_book_update(self, pair: str, message: Dict[str, Any]) -> Any:
-        """Called with every verified message. Override it, or pass ``callback``."""
+        """Called with every verified message; override it in a subclass, or pass ``callback``.
+
+        It is called on one background thread, with one message after the other. It may block and may call
+        any method of the client. An exception that it raises is logged, and the next message is delivered
+        all the same.
+
+        Args:
+            pair: the pair, as the exchange spells it.
+            message: the message of the ``book`` channel as a dict.
+        """
         if self._ks_on_update is None:
             return None
         if self._ks_with_self:
@@ -198,25 +256,26 @@ class SpotOrderBookClient(SpotWSClient):
         return self._ks_on_update(pair=pair, message=message)
 
     def on_message(self, message: Any) -> Any:
-        """Called with every message before a book is told; nothing needs it."""
+        """Called with every message, before :meth:`on_book_update`; this implementation does nothing."""
 
     @staticmethod
     def get_first(values: Tuple[Any, ...]) -> float:
-        """The first of ``values`` as a float: the sort key of price levels."""
+        """Return the first of ``values`` as a float; python-kraken-sdk sorts price levels by it."""
         return float(values[0])
 
     # -- inside ------------------------------------------------------------------------------
 
-    _ks_tap_decode = bytes  # exact digits are needed here, so frames are decoded by who gets them
+    # The checksum needs the digits as they were sent, so the callback's stream delivers the frames' bytes.
+    _ks_tap_decode = bytes
 
     def _ks_handler(self) -> Optional[Callable[[Any], Any]]:
-        with self._ks_lock:  # the client starts: nothing that is kept from before is worth anything
-            self._ks_kept.clear()
+        with self._ks_lock:
+            self._ks_kept.clear()  # books from before close() would look valid although they are old
         return self._ks_frame
 
     def _ks_frame(self, frame: Any) -> None:
         self._ks_teller = threading.get_ident()
-        if isinstance(frame, dict):  # a gap
+        if isinstance(frame, dict):  # a gap message, which the client made itself; frames are bytes here
             self._ks_gap(frame)
             no_coroutine(self.on_message(frame))
             return
@@ -228,7 +287,7 @@ class SpotOrderBookClient(SpotWSClient):
                 no_coroutine(self.on_book_update(pair=symbol, message=message))
 
     def _ks_apply(self, frame: bytes) -> List[str]:
-        """Apply a frame, if it is one of a book; returns the symbols that were verified."""
+        """Apply a frame if it is a book message, and return the symbols that were verified."""
         try:
             if not (frame.startswith(BOOK_PREFIX) or decode_envelope(frame).channel == "book"):
                 return []
@@ -247,7 +306,7 @@ class SpotOrderBookClient(SpotWSClient):
                 self._ks_kept[key.symbol or ""].sync.leave(BookState.STALE, "a message cannot be read", 0.0)
 
     def _ks_take(self, data: Any, snapshot: bool) -> bool:
-        """Apply one message; True if it was verified."""
+        """Apply one symbol's part of a message, and return whether it was verified."""
         with self._ks_lock:
             kept = self._ks_kept.get(data.symbol)
             if kept is None:
@@ -283,7 +342,9 @@ class SpotOrderBookClient(SpotWSClient):
                 symbol = item.get("symbol")
                 if gap.get("channel") == "book" and symbol in self._ks_kept:
                     self._ks_kept[symbol].sync.leave(BookState.STALE, str(item.get("reason")), 0.0)
-                elif item.get("dropped"):  # messages were lost here: only a fresh snapshot helps
+                # Dropped by this client's own queue: the connection has seen all messages, so it will not
+                # fetch new snapshots by itself.
+                elif item.get("dropped"):
                     lost = list(self._ks_kept)
             for symbol in lost:
                 self._ks_kept[symbol].sync.leave(BookState.STALE, "messages were dropped", 0.0)
@@ -296,7 +357,8 @@ class SpotOrderBookClient(SpotWSClient):
         connection.change(lambda session: book_views.resync(session, symbols, reason, time.monotonic()))
 
     def _ks_valid(self, symbol: str) -> bool:
-        """Whether the book is verified here, live on the connection, and from the same snapshot."""
+        """Return whether the book is verified here, live on the connection, and from the same snapshot."""
+        # The callback's thread lags behind the connection: after a resync this copy may still be the old one.
         kept, connection = self._ks_kept.get(symbol), self._ks_runtime.connection(PUBLIC)
         if kept is None or not kept.sync.live or connection is None:
             return False
@@ -304,7 +366,7 @@ class SpotOrderBookClient(SpotWSClient):
         return began_with is not None and began_with == kept.sync.snapshot_checksum
 
     def _ks_came(self, symbol: str) -> bool:
-        """Whether the book of ``symbol`` is there; raises if it cannot come any more."""
+        """Return whether the book of ``symbol`` is valid. Raises if it cannot become valid any more."""
         if self._ks_valid(symbol):
             return True
         connection = self._ks_runtime.connection(PUBLIC)
@@ -326,7 +388,7 @@ def _listed(pairs: Union[str, Sequence[str]]) -> List[str]:
 
 
 def _takes_self(callback: Callback) -> bool:
-    """Whether a plain function wants the client as its first argument, as the SDK's own example does."""
+    """Return whether a function takes the client as its first argument, as in python-kraken-sdk's example."""
     try:
         names = list(inspect.signature(callback).parameters)
     except (TypeError, ValueError):

@@ -1,8 +1,10 @@
-"""Verifies recordings: the same decoding, books and checksums as live, without a connection.
+"""Verifies recordings with the same decoding, books and checksums as a live connection.
 
-A recording has one wire message a line, as text. Lines may wrap the message under ``"frame"`` (as a
-string, or as an object whose raw text is taken as it stands), with other keys beside it; ``"dir": "tx"``
-marks what the client sent. Lines that are neither are foreign: counted, not fatal.
+A recording is a text file with one message of the WebSocket API per line. A line may also be an object that
+has the message under ``"frame"``, as a string or as an object (whose text is used unchanged), beside other
+keys; ``"dir": "tx"`` marks messages that the client sent. Other lines are counted as foreign.
+
+Source for the checksums: Kraken's guide on the v2 book checksum.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ Decimals = Mapping[str, Tuple[int, int]]
 
 
 class _Line(msgspec.Struct):
-    """A line of a recording: a message itself, or what wraps it."""
+    """A line of a recording: a message, or an object that contains one."""
+
+    # Raw, not a decoded object: decoding and encoding again would change the digits of numbers, on which the
+    # checksum depends.
 
     frame: msgspec.Raw = msgspec.Raw(b"")
     dir: Any = None
@@ -36,7 +41,7 @@ _decode_text = msgspec.json.Decoder(str).decode
 
 
 class Recorded(NamedTuple):
-    """A received message and where it stands in the file."""
+    """A received message and its line number in the file."""
 
     line: int
     frame: bytes
@@ -49,12 +54,12 @@ class Mismatch(NamedTuple):
     symbol: str
     expected: int
     computed: Optional[int]
-    """None if the message had numbers that no book can hold."""
+    """None if the message had numbers that a book cannot hold."""
 
 
 @dataclass
 class Report:
-    """What came out of a verification."""
+    """The result of a verification."""
 
     messages: int = 0
     """Messages received from the exchange."""
@@ -62,23 +67,23 @@ class Report:
     verified: int = 0
     mismatched: int = 0
     skipped: int = 0
-    """Book messages that could not be checked: after a mismatch, until the next snapshot."""
+    """Book messages that could not be checked, because there was no snapshot yet since the last mismatch."""
     sent: int = 0
-    """Messages that the recording client sent."""
+    """Messages that the client of the recording sent."""
     foreign: int = 0
-    """Lines that are no messages."""
+    """Lines that are not messages."""
     symbols: List[str] = field(default_factory=list)
     mismatches: List[Mismatch] = field(default_factory=list)
     seconds: float = 0.0
-    """Spent decoding, applying and verifying."""
+    """The time spent on decoding, applying and verifying, without reading the file."""
 
     @property
     def messages_per_second(self) -> float:
-        """Speed of decoding, applying and verifying."""
+        """The number of messages decoded, applied and verified per second; 0 if no time was measured."""
         return self.messages / self.seconds if self.seconds else 0.0
 
     def as_dict(self) -> Dict[str, Any]:
-        """For JSON."""
+        """Return the report as a dict that can be encoded as JSON."""
         return {
             "messages": self.messages,
             "book_messages": self.book_messages,
@@ -95,7 +100,7 @@ class Report:
 
 
 def read_lines(lines: Iterable[bytes], report: Report) -> List[Recorded]:
-    """The received messages of a recording; ``report`` counts what is none."""
+    """Return the received messages of a recording, and count all other lines in ``report``."""
     received = []
     for number, line in enumerate(lines, 1):
         line = line.strip()
@@ -119,14 +124,16 @@ def read_lines(lines: Iterable[bytes], report: Report) -> List[Recorded]:
 
 
 def verify(lines: Iterable[bytes], decimals: Optional[Decimals] = None) -> Report:
-    """Check every book message of a recording.
+    """Check the checksum of every book message of a recording, and return a report.
 
-    The depth of a book comes from the acknowledgement of its subscription, else it is the smallest
-    offered depth that holds the snapshot. After a mismatch the symbol is ignored until its next snapshot.
+    The depth of a book is taken from the reply to its subscription; without one it is the smallest depth that
+    the exchange offers and that holds the snapshot. After a mismatch the messages of the symbol are skipped
+    until its next snapshot.
 
     Args:
-        lines: the recording, whole.
-        decimals: symbol -> (price, qty) decimals, where the text has lost its trailing zeros.
+        lines: the lines of the recording.
+        decimals: the numbers of decimal places of (price, quantity) by symbol, for recordings whose numbers
+            have lost their trailing zeros.
     """
     report = Report()
     received = read_lines(lines, report)
@@ -141,6 +148,8 @@ def verify(lines: Iterable[bytes], decimals: Optional[Decimals] = None) -> Repor
 
 
 class _Verifier:
+    """The books of one recording."""
+
     def __init__(self, report: Report, decimals: Decimals) -> None:
         self._report = report
         self._decimals = decimals
@@ -194,12 +203,12 @@ class _Verifier:
                 return
             computed = book.computed
         except ValueError:
-            pass  # absurd numbers: no checksum could be computed
+            pass  # a number that a book cannot hold, so there is no checksum to compare
         report.mismatched += 1
         report.mismatches.append(Mismatch(line, symbol, data.checksum, computed))
         del self._books[symbol]
 
 
 def _unwrap(raw: bytes) -> bytes:
-    """The message under ``"frame"``: a string is decoded, an object's text is taken as it stands."""
+    """Return the message under ``"frame"``: the text of a string, or of an object unchanged."""
     return _decode_text(raw).encode() if raw.startswith(b'"') else raw

@@ -1,7 +1,8 @@
-"""What a client runs on: starting, closing, being dropped, being forked; and what it is doing meanwhile.
+"""The life of a client: starting, closing, being dropped without a close, being forked; and its state.
 
-A :class:`Runtime` is held by its client and by every stream and book of it, but by no thread: when nobody
-holds it any more it stops by itself. The running parts are an :class:`Engine`, one from start to close.
+The client and all of its streams and books refer to its :class:`Runtime`, but no thread does. So when nothing
+refers to it any more, it is collected, and its finalizer stops the threads. The threads and connections are
+parts of an :class:`Engine`, of which there is one from each start to the next close.
 """
 
 from __future__ import annotations
@@ -31,17 +32,24 @@ from .io.streams import Decode, Stream
 from .io.waiting import deadline_of
 
 EXIT_TIMEOUT = 1.0
-"""Seconds that clients left open may take, together, when the interpreter ends."""
+"""Seconds that all clients which were not closed may take together when the interpreter ends."""
 
+LONGEST = 86400.0
+"""Seconds for which ``close(None)`` waits for the threads."""
 LOG_TIMEOUT = 0.5
 """Seconds for which closing waits for log records that are still to be handled."""
+
 Handler = Callable[[Any], Any]
 
+# For _at_exit() only; weak, so that it does not keep the engines of closed clients.
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class WSState(str, enum.Enum):
-    """What a client is doing; the words of python-kraken-sdk."""
+    """The states of a client, with the names that python-kraken-sdk uses.
+
+    CANCELLING and ERRORHANDLING exist for compatibility; this client is never in them.
+    """
 
     INIT = "INIT"
     CONNECTING = "CONNECTING"
@@ -54,14 +62,16 @@ class WSState(str, enum.Enum):
 
 
 class Messages(Stream):
-    """``client.messages``."""
+    """The stream :attr:`SpotWSClient.messages`."""
 
+    # The runtime refers to this stream, so a strong reference back would be a cycle, and a dropped client
+    # would run until the garbage collector finds it.
     def __init__(self, runtime: Runtime, decode: Decode) -> None:
         super().__init__("client.messages", decode)
         self._runtime = weakref.ref(runtime)
 
     def get(self, timeout: Optional[float] = None) -> Any:
-        """See :meth:`Stream.get`; starts the client if it was never started."""
+        """Return the next message; see :meth:`Stream.get`. Starts the client if it was never started."""
         runtime = self._runtime()
         if runtime is not None and runtime.state is WSState.INIT and not self.ended:
             runtime.start()
@@ -69,16 +79,16 @@ class Messages(Stream):
 
 
 class Runtime:
-    """The life of one client, and its connections. Any thread.
+    """The life of one client, and its connections. Any thread may use it.
 
     Args:
-        endpoints: where each kind of connection goes.
-        timing: all time limits.
-        context: TLS settings.
-        decode: what frames become for readers.
-        tap_decode: what frames become for the callback.
-        handler: makes the callback for every message, or None, when the client starts; held weakly.
-        rest: REST, and tokens.
+        endpoints: the host of each kind of connection.
+        timing: the time limits.
+        context: the TLS settings.
+        decode: decodes frames for streams.
+        tap_decode: decodes frames for the callback.
+        handler: returns the callback for every message, or None; called at each start, and held weakly.
+        rest: sends REST requests, and fetches tokens.
         rate: the account's rate counters.
     """
 
@@ -103,20 +113,21 @@ class Runtime:
         self._handler = weakref.WeakMethod(handler)
         self._rate = rate
         self._life = new_rlock("life")
-        """Held for a moment while starting and closing; never while anything is waited for."""
+        """Held for moments while starting and closing; never while waiting for anything."""
         self._engine: Optional[Engine] = None
-        self._past: Optional[Engine] = None  # what was closed last, for its figures
+        self._past: Optional[Engine] = None  # the engine that was closed last, for stats() and gaps()
         self._closed = False
         self._messages: Optional[Stream] = None
         self._origin = _caller()
+        # A list of its own, because the finalizer must not refer to the object that is to be collected.
         self._running: List[Engine] = []
         finalizer = weakref.finalize(self, _abandon, self._running, self._origin)
-        finalizer.atexit = False  # the end of the interpreter has its own way, see _at_exit
+        finalizer.atexit = False  # at the end of the interpreter _at_exit() stops all clients together
 
     # -- life --------------------------------------------------------------------------------
 
     def start(self, timeout: Optional[float] = 10.0) -> None:
-        """See :meth:`SpotWSClient.start`."""
+        """Connect, and block until the connections are open; see :meth:`SpotWSClient.start`."""
         self.guard_fork()
         deadline = deadline_of(timeout)
         with self._life:
@@ -124,14 +135,18 @@ class Runtime:
             if engine is None:
                 engine = self._engine = self._new_engine()
                 self._closed = False
+            # Two threads may start the client at once: the failure of the one with the shorter timeout must
+            # not end the engine for which the other one waits.
             engine.starters += 1
         try:
             if self._private_from_start:
                 engine.open(PRIVATE)
+            # level3 is left out: it is opened by its first subscription, which waits for it.
             for kind in (PUBLIC, PRIVATE):
                 if kind in engine.connections:
                     engine.connections[kind].wait_open(deadline)
         except BaseException as error:
+            # Without one of its threads an engine is of no use, whatever worked before.
             lacks_thread = isinstance(error, ConnectFailed) and error.step == "thread"
             if self._gives_up(engine, even_if_worked=lacks_thread):
                 engine.stop(EXIT_TIMEOUT)
@@ -141,7 +156,7 @@ class Runtime:
             engine.starters -= 1
 
     def _gives_up(self, engine: Engine, even_if_worked: bool) -> bool:
-        """Whether a failed start ends the engine: it never worked, and nobody else waits for it."""
+        """Return whether a failed start ends the engine: it never worked, and nobody else waits for it."""
         with self._life:
             engine.starters -= 1
             worked = engine.worked and not even_if_worked
@@ -151,19 +166,21 @@ class Runtime:
             self._running.remove(engine)
             return True
 
-    def close(self, timeout: float = 2.0) -> None:
-        """See :meth:`SpotWSClient.close`."""
+    def close(self, timeout: Optional[float] = 2.0) -> None:
+        """Close all connections and stop all threads; see :meth:`SpotWSClient.close`."""
+        deadline_of(timeout)  # before anything is closed, refuse what is no timeout
         engine = self._engine
         if engine is not None and engine.pid != os.getpid():
-            return  # a forked child: nothing here is ours, and the lock may be held for ever
+            return  # a forked child: the threads are the parent's, and the lock may be held for ever
         with self._life:
             engine, self._engine, self._closed = self._engine, None, True
             self._past = engine or self._past
             if engine in self._running:
                 self._running.remove(engine)
+        # Without the lock: ending these waits for threads, which may be waiting for it.
         self.rest.close()
         if engine is not None:
-            engine.stop(timeout)
+            engine.stop(LONGEST if timeout is None else min(timeout, LONGEST))
         log.flush(LOG_TIMEOUT)
 
     def _new_engine(self) -> Engine:
@@ -187,7 +204,7 @@ class Runtime:
         return engine
 
     def guard_fork(self) -> None:
-        """Raise ForkedClient in a forked child."""
+        """Raise ForkedClient in a process that was forked after the client was started."""
         engine = self._engine
         if engine is not None and engine.pid != os.getpid():
             raise ForkedClient
@@ -195,22 +212,29 @@ class Runtime:
     # -- connections -------------------------------------------------------------------------
 
     def connection(self, kind: str) -> Optional[Connection]:
-        """The connection of this kind, if there is one."""
+        """Return the connection of this kind, or None if there is none. Does not block."""
         engine = self._engine
         return engine.connections.get(kind) if engine is not None else None
 
     def public(self, timeout: Optional[float]) -> Connection:
-        """The public connection, started if it is not."""
+        """Return the public connection; starts the client if that was never done.
+
+        Raises:
+            AttributeError: the client has no public connection, with the text of python-kraken-sdk.
+            ClientClosed, ConnectFailed: see :meth:`start`.
+        """
         engine = self._started(timeout)
         if PUBLIC not in engine.connections:
             raise AttributeError("Could not found any connected websocket!")
         return engine.connections[PUBLIC]
 
     def private(self, what: str, timeout: Optional[float], kind: str = PRIVATE) -> Connection:
-        """The private (or level3) connection, opened if it is not; blocks until it is up.
+        """Return the private (or level3) connection; opens it if needed, and blocks until it was once up.
 
         Raises:
-            CredentialsMissing: ``what`` needs an API key.
+            CredentialsMissing: there is no API key, which ``what`` needs.
+            ValueError: the client was given other hosts, and none for level3.
+            ClientClosed, ConnectFailed: see :meth:`start`.
         """
         self.need_credentials(what)
         if kind not in self.endpoints:
@@ -218,15 +242,17 @@ class Runtime:
         deadline = deadline_of(timeout)
         engine = self._started(timeout)
         connection = engine.connections.get(kind) or engine.open(kind)
+        # A connection that was up before is being restored: the caller's own wait covers that, and a
+        # subscription can be noted meanwhile.
         if not connection.worked:
             connection.wait_open(deadline)
         return connection
 
     def need_credentials(self, what: str) -> None:
-        """Have an API key: given to the constructor, or in the environment.
+        """Take the API key from the environment unless the constructor was given one.
 
         Raises:
-            CredentialsMissing: there is none, and ``what`` needs one.
+            CredentialsMissing: there is no API key, which ``what`` needs.
         """
         if self.rest.credentials is None:
             self.rest.credentials = from_environment(lambda name: Secret(os.environ.get(name, "")))
@@ -234,6 +260,7 @@ class Runtime:
             raise CredentialsMissing(missing(what))
 
     def _started(self, timeout: Optional[float]) -> Engine:
+        """Return the engine; starts the client if it was never started, but not after a close."""
         self.guard_fork()
         engine = self._engine
         if engine is None:
@@ -249,7 +276,7 @@ class Runtime:
 
     @property
     def state(self) -> WSState:
-        """What the client is doing right now."""
+        """What the client is doing now; see :attr:`SpotWSClient.state`."""
         engine = self._engine
         if engine is None:
             return WSState.CLOSED if self._closed else WSState.INIT
@@ -261,19 +288,19 @@ class Runtime:
 
     @property
     def given_up(self) -> bool:
-        """Whether a connection was given up for good."""
+        """Whether a connection was given up for good, so that it is not retried."""
         engine = self._engine
         connections = list(engine.connections.values()) if engine is not None else []
         return any(connection.failure is not None for connection in connections)
 
     @property
     def has_taps(self) -> bool:
-        """Whether somebody gets every frame: a callback, or ``client.messages``."""
+        """Whether something gets every frame: a callback or ``client.messages``."""
         engine = self._engine
         return engine is not None and bool(engine.taps)
 
     def stats(self) -> Dict[str, Any]:
-        """See :meth:`SpotWSClient.stats`."""
+        """Return counters; see :meth:`SpotWSClient.stats`."""
         engine, totals = self._engine or self._past, {"state": self.state.value}
         if engine is None:
             return totals
@@ -287,14 +314,14 @@ class Runtime:
         }
 
     def gaps(self) -> List[Dict[str, Any]]:
-        """See :meth:`SpotWSClient.gaps`."""
+        """Return the gaps of all connections; see :meth:`SpotWSClient.gaps`."""
         engine = self._engine or self._past
         connections = list(engine.connections.values()) if engine is not None else []
         found = [gap for connection in connections for gap in connection.gaps()]
         return sorted(found, key=lambda gap: gap["until"] or "")
 
     def messages(self) -> Stream:
-        """See :attr:`SpotWSClient.messages`."""
+        """Return the stream of all messages, made on first use; see :attr:`SpotWSClient.messages`."""
         self.guard_fork()
         with self._life:
             engine = self._engine
@@ -303,6 +330,7 @@ class Runtime:
                 if engine is not None:
                     engine.taps.append(self._messages)
             stream = self._messages
+        # A connection that was given up before the stream existed has not ended it.
         for connection in list(engine.connections.values()) if engine is not None else ():
             if connection.failure is not None:
                 stream.end(connection.failure)
@@ -310,7 +338,7 @@ class Runtime:
 
 
 def _caller() -> str:
-    """Where a client was made: the first frame outside this package."""
+    """Return where a client was made, as ``file:line``: the first frame outside of this package."""
     package = os.path.dirname(os.path.abspath(__file__))
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(package + os.sep):
@@ -319,7 +347,12 @@ def _caller() -> str:
 
 
 def _abandon(running: List[Engine], origin: str) -> None:
-    """A client was dropped. This may run inside any other code, so it takes no lock and waits for nothing."""
+    """Stop a client that was dropped without a close.
+
+    The garbage collector may call this within any other code, also while this thread holds one of the locks
+    needed for stopping. So it takes no lock and waits for nothing: it sets a mark, and the watchdog stops the
+    engine.
+    """
     engines = [engine for engine in running if engine.pid == os.getpid()]
     for engine in engines:
         engine.abandoned = True
@@ -328,7 +361,8 @@ def _abandon(running: List[Engine], origin: str) -> None:
 
 
 def _at_exit() -> None:
-    """The interpreter ends: stop what was left open, all together within a second."""
+    """Stop all clients that were not closed when the interpreter ends, within a second for all of them."""
+    # First all are told to stop, then each is waited for, so that their times do not add up.
     engines = [engine for engine in list(_engines) if engine.running and engine.pid == os.getpid()]
     deadline = time.monotonic() + EXIT_TIMEOUT
     for engine in engines:

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import random
-from decimal import Decimal
+from decimal import Context, Decimal, FloatOperation, Inexact, InvalidOperation, localcontext
 
 import pytest
+from conftest import FAR
 
+from kraken_sync import SpotWSClient
 from kraken_sync.core.wire.numbers import decimal_of, decimals_of, fixed, scaled, to_decimal
+
+
+def test_the_decimal_context_of_the_caller(trader: SpotWSClient) -> None:
+    """Programs set their own precision and traps; prices, sums and checks here do not depend on them."""
+    book = trader.book("BTC/USD")
+    strict = Context(prec=3, traps=[Inexact, FloatOperation, InvalidOperation])
+    with localcontext(strict):
+        assert None not in (book.vwap("buy", "0.5"), book.mid, book.spread)
+        order_id = trader.add_order(**{**FAR, "order_qty": "0.12345678"})["order_id"]
+        left = trader.orders[order_id].remaining
+        imbalance, held = book.imbalance(3), trader.balance.held
+        with pytest.raises(ValueError, match="nearest valid value is 30000.1"):
+            trader.add_order(**{**FAR, "limit_price": "30000.123"})
+
+    assert left == Decimal("0.12345678")
+    assert imbalance is not None
+    assert held == {"BTC": Decimal("0.12345678")}
 
 
 @pytest.mark.parametrize(

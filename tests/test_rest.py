@@ -6,10 +6,12 @@ import json
 import multiprocessing
 import os
 import socket
+import struct
 import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Callable, List
@@ -27,9 +29,11 @@ from kraken_sync import (
     CredentialsMissing,
     ForkedClient,
     KrakenError,
+    OrderOutcomeUnknown,
     PermissionRefused,
     RateLimited,
     ReplyTimeout,
+    RequestRefused,
     RestRefused,
     SpotWSClient,
 )
@@ -159,6 +163,60 @@ def test_no_answer_of_the_exchange(status: int, body: str, kind: type, words: st
 
 
 @responses.activate
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (502, "<html>Bad gateway</html>"),
+        (504, ""),
+        (520, "error code: 520"),
+        (200, "<html>Sign in to the network</html>"),
+        (200, ""),
+        (200, '{"error": ["EGeneral:Internal error"]}'),
+    ],
+)
+def test_an_answer_that_leaves_the_outcome_open(status: int, body: str) -> None:
+    """Such an answer says nothing about an order or a withdrawal, so neither is said to be refused."""
+    for endpoint, kind in (("AddOrder", OrderOutcomeUnknown), ("Withdraw", ConnectionLost)):
+        responses.post(f"{BASE}/0/private/{endpoint}", body=body, status=status)
+        with pytest.raises(kind, match="was sent") as caught:
+            alone().request("POST", f"/0/private/{endpoint}", {"cl_ord_id": "bot-7"})
+
+        assert not isinstance(caught.value, RequestRefused)
+        if isinstance(caught.value, OrderOutcomeUnknown):
+            assert caught.value.cl_ord_id == "bot-7"
+    assert len(responses.calls) == 2
+
+
+@responses.activate
+def test_a_read_may_be_tried_again() -> None:
+    """A gateway's error for a read says that it may be tried again."""
+    responses.post(f"{BASE}/0/private/Balance", body="<html>Bad gateway</html>", status=502)
+    with pytest.raises(RestRefused, match="may be tried again"):
+        alone().request("POST", "/0/private/Balance")
+
+
+@responses.activate
+@pytest.mark.parametrize("do_json", [False, True])
+@pytest.mark.parametrize(
+    ("value", "digits"),
+    [
+        (Decimal("0.00000097"), "0.00000097"),
+        (9.7e-7, "0.00000097"),
+        (1e16, "10000000000000000"),
+        (Decimal("1E+3"), "1000"),
+        (6776.5, "6776.5"),
+    ],
+)
+def test_numbers_are_sent_in_fixed_point(do_json: bool, value: Any, digits: str) -> None:
+    """The exchange reads no exponents."""
+    responses.post(f"{BASE}/0/private/X", json={"error": [], "result": {}})
+    alone().request("POST", "/0/private/X", {"price": value}, do_json=do_json, query_str=f"volume={digits}")
+    body = responses.calls[0].request.body.decode()
+
+    assert (json.loads(body)["price"] if do_json else dict(parse_qsl(body))["price"]) == digits
+
+
+@responses.activate
 def test_redirects_are_not_followed() -> None:
     """The key never goes to another host."""
     elsewhere = responses.post("https://elsewhere.example/", json={"error": [], "result": {}})
@@ -284,6 +342,52 @@ def test_the_deadline_is_for_everything(script: Callable[[socket.socket], None])
 
     assert time.monotonic() - started < 2.0
     assert talker.requests == 1
+    talker.server.close()
+
+
+def hang_up(sock: socket.socket) -> None:
+    """End a connection with a reset, so that nothing of an answer can be read."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kind", "requests"),
+    [("AddOrder", OrderOutcomeUnknown, 1), ("Withdraw", ConnectionLost, 1), ("Balance", ConnectionLost, 2)],
+)
+def test_a_connection_lost_after_the_request(endpoint: str, kind: type, requests: int) -> None:
+    """What may have changed something is never sent twice, and an order is unknown; a read is tried again."""
+    talker = Talker(hang_up)
+    with pytest.raises(kind, match="was sent"):
+        alone(rest_url=talker.url).request("POST", f"/0/private/{endpoint}", timeout=5)
+
+    assert talker.requests == requests
+    talker.server.close()
+
+
+def test_an_idle_connection_closed_by_the_server() -> None:
+    """The server closes a connection after an answer; the next read goes on on a new one."""
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{"error":[],"result": 5}'
+    talker = Talker(lambda sock: sock.sendall(answer))
+    client = alone(rest_url=talker.url)
+
+    assert [client.request("POST", "/0/private/Balance") for _ in range(3)] == [5, 5, 5]
+    talker.server.close()
+
+
+@pytest.mark.parametrize(
+    "script", [hang_up, lambda sock: None, lambda sock: sock.sendall(b"HTTP/1.1 200\r\n")]
+)
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "proxy"])
+def test_what_was_not_sent(script: Callable[[socket.socket], None], proxied: bool) -> None:
+    """Until TLS stands no byte of a request has left: the order is not placed, and the error says so."""
+    talker = Talker(script)
+    url = "https://api.example.invalid" if proxied else talker.url.replace("http:", "https:")
+    client = alone(rest_url=url, proxy=talker.url if proxied else None)
+    with pytest.raises(ConnectFailed) as caught:
+        client.request("POST", "/0/private/AddOrder", {"pair": "XBTUSD"}, timeout=5)
+
+    assert not any(word in str(caught.value) for word in ("Caused by", "retries", "_ssl.c", "was sent,"))
+    assert b"AddOrder" not in talker.heard
     talker.server.close()
 
 

@@ -1,4 +1,4 @@
-"""The subcommands of ``kraken-sync``."""
+"""The subcommands of the ``kraken-sync`` command. Their docstrings are the texts of ``--help``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from . import display
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 POLL = 0.5
-"""Seconds between two looks at the clock and at a closed pipe."""
+"""The longest time in seconds between two checks of ``--seconds`` and of a closed pipe."""
 
 
 @click.group(context_settings=CONTEXT)
@@ -61,7 +61,7 @@ def _feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Feed:
-    """What all feeds share: the client, and when to stop."""
+    """The client of a command, and when the command is to stop."""
 
     def __init__(self, client: SpotWSClient, options: Dict[str, Any]) -> None:
         self.client = client
@@ -72,23 +72,23 @@ class _Feed:
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def over(self) -> bool:
-        """Whether it is time to stop."""
+        """Return whether it is time to stop."""
         if self._end is not None and time.monotonic() >= self._end:
             return True
         return self._left == 0 or (not self.table and display.pipe_closed())
 
     def wait(self) -> float:
-        """How long to wait before asking :meth:`over` again."""
+        """Return the seconds to wait before calling :meth:`over` again."""
         return POLL if self._end is None else max(0.01, min(POLL, self._end - time.monotonic()))
 
     def new_gaps(self) -> List[Dict[str, Any]]:
-        """What was missing since this was last asked."""
+        """Return the gaps since the last call."""
         gaps = self.client.gaps()
         new, self._told = gaps[self._told :], len(gaps)
         return new
 
     def counted(self) -> None:
-        """A line was printed."""
+        """Note that a line was printed."""
         if self._left is not None:
             self._left -= 1
 

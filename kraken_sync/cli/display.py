@@ -1,4 +1,4 @@
-"""What the command prints: JSON lines into pipes, live tables onto terminals."""
+"""The output of the command: JSON lines for pipes, live tables for terminals."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..core.wire.messages import encode
 from ..market.order_book import OrderBook
 
 ROWS = 15
-"""Rows of a rolling table."""
+"""The number of rows of a rolling table."""
 LADDER = 12
-"""Levels a side of a single book's table."""
+"""The number of levels on each side in the table of a single book."""
 
 
 def wants_table(as_json: bool) -> bool:
-    """Whether stdout is a terminal that can show a live table."""
+    """Return whether to show a live table: stdout is a terminal that can, and ``rich`` is installed."""
     if as_json or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         return False
     try:
@@ -32,14 +32,18 @@ def wants_table(as_json: bool) -> bool:
 
 
 def print_json(message: Mapping[str, Any]) -> None:
-    """One JSON object on a line of its own, at once; exact digits, nothing but ASCII."""
+    """Print one JSON object on a line of its own and flush, with exact digits and in ASCII."""
+    # ASCII, so that the output does not depend on the encoding of the terminal or the locale.
     text = encode(message).decode()
     sys.stdout.write(text.encode("ascii", "backslashreplace").decode() + "\n")
     sys.stdout.flush()
 
 
 def pipe_closed() -> bool:
-    """Whether whoever read stdout is gone, so that a quiet feed can end without writing."""
+    """Return whether the reader of stdout has closed the pipe.
+
+    Without this a command whose feed is quiet would notice it only with its next line.
+    """
     if not hasattr(select, "poll"):
         return False
     poll = select.poll()
@@ -51,7 +55,7 @@ def pipe_closed() -> bool:
 
 
 def book_line(state: BookSnapshot) -> Dict[str, Any]:
-    """A book as it is printed into a pipe."""
+    """Return a book as the dict that is printed into a pipe."""
     return {
         "symbol": state.symbol,
         "bids": [level._asdict() for level in state.bids],
@@ -62,13 +66,13 @@ def book_line(state: BookSnapshot) -> Dict[str, Any]:
 
 
 def gap_line(gap: Mapping[str, Any]) -> Dict[str, Any]:
-    """A gap as it is printed into a pipe."""
+    """Return a gap as the dict that is printed into a pipe."""
     return {"type": "gap", **gap}
 
 
 @contextmanager
 def live_table() -> Iterator[Callable[[Any], None]]:
-    """A place on the terminal; what is shown there is replaced, at most four times a second."""
+    """Give a function that shows a table at a fixed place on the terminal, refreshed 4 times a second."""
     from rich.console import Console
     from rich.live import Live
 
@@ -77,7 +81,7 @@ def live_table() -> Iterator[Callable[[Any], None]]:
 
 
 class RollingTable:
-    """The latest rows of a feed."""
+    """A table of the latest rows of a feed."""
 
     def __init__(self, title: str, columns: Sequence[str]) -> None:
         self._title = title
@@ -94,7 +98,7 @@ class RollingTable:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    """A rich table of plain texts, with its title above."""
+    """Return a rich table of plain texts with its title above."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -103,12 +107,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for column in columns:
         made.add_column(column, justify="left" if column in ("symbol", "timestamp") else "right")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(cell) for cell in row))  # not str, in which rich would interpret [markup]
     return Group(Text(title, style="bold"), made)
 
 
 def ladder(book: OrderBook, verified: int) -> Any:
-    """One book as a table, best levels in the middle row by row."""
+    """Return one book as a table, bids on the left and asks on the right, the best levels first."""
     state = book.stale.snapshot(LADDER)
     rows = []
     for index in range(max(len(state.bids), len(state.asks))):
@@ -130,7 +134,7 @@ def ladder(book: OrderBook, verified: int) -> Any:
 
 
 def overview(books: Sequence[OrderBook], stats: Mapping[str, Any], title: str) -> Any:
-    """Several books as a table, one row each."""
+    """Return several books as a table with one row each."""
     rows = []
     for book in books:
         state = book.stale.snapshot(1)
@@ -152,7 +156,7 @@ def overview(books: Sequence[OrderBook], stats: Mapping[str, Any], title: str) -
 
 
 def text(value: Optional[Any]) -> str:
-    """A value as text: decimals in fixed point, nothing that could steer a terminal."""
+    """Return a value as text: decimals in fixed point, and no control characters for the terminal."""
     if value is None:
         return "-"
     if isinstance(value, Decimal):

@@ -1,7 +1,8 @@
-"""The ``kraken-sync`` command: turns what happens into output and exit codes.
+"""The entry point of the ``kraken-sync`` command, and its exit codes.
 
-Data go to stdout, everything else to stderr. Exit codes: 0 fine, 1 failure, 2 usage, 3 network or timeout,
-4 refused by the exchange, 5 credentials, 6 a book that could not be verified, 130 interrupted.
+Data are written to stdout, everything else to stderr. The exit codes are 0 for success, 1 for a failure, 2
+for wrong usage, 3 for the network or a timeout, 4 for a refusal by the exchange, 5 for missing credentials, 6
+for a book that could not be verified, and 130 for an interrupt.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ FAILURE, USAGE, NETWORK, REFUSED, CREDENTIALS, NOT_LIVE, INTERRUPTED = 1, 2, 3, 
 
 
 def main(args: Optional[List[str]] = None) -> None:
-    """Run the command and exit."""
-    if sys.stdout is None or sys.stderr is None:  # started with a closed descriptor
+    """Run the command with ``args`` (by default those of the process), and exit."""
+    # Python sets these to None if the process was started with the descriptor closed (">&-" in a shell).
+    if sys.stdout is None or sys.stderr is None:
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
         sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:
@@ -37,11 +39,12 @@ def main(args: Optional[List[str]] = None) -> None:
         print('the command line needs click: pip install "kraken-sync[cli]"', file=sys.stderr)
         sys.exit(USAGE)
     try:
-        # not group.main(): that prints "Aborted!" and has exit codes of its own
+        # Not group.main(), which prints "Aborted!" and has exit codes of its own.
         with group.make_context("kraken-sync", sys.argv[1:] if args is None else args) as context:
             result = group.invoke(context)
         code = result if isinstance(result, int) else 0
         sys.stdout.flush()
+    # The reader of the pipe has what it wants ("| head"): that is no failure.
     except BrokenPipeError:
         _drop_stdout()
         code = 0
@@ -57,7 +60,7 @@ def main(args: Optional[List[str]] = None) -> None:
 
 
 def _explain(error: Exception) -> int:
-    """Say what went wrong on stderr; the exit code for it."""
+    """Print the error on stderr, and return its exit code. Raises unexpected errors again."""
     import click
 
     if isinstance(error, click.exceptions.Exit):
@@ -69,6 +72,7 @@ def _explain(error: Exception) -> int:
         return error.exit_code
     if not isinstance(error, (KrakenError, ValueError, TypeError, OSError, ImportError)):
         raise error
+    # The library's errors advise Python calls; a user of the command needs the subcommand.
     advice = re.sub(r"client\.symbols\('(.*?)'\)", r"kraken-sync instruments \1", str(error))
     print(f"error: {advice}", file=sys.stderr)
     if isinstance(error, (ConnectFailed, ConnectionLost, ReplyTimeout)):
@@ -83,5 +87,5 @@ def _explain(error: Exception) -> int:
 
 
 def _drop_stdout() -> None:
-    """Nobody reads stdout any more: keep the interpreter from complaining about it at exit."""
+    """Redirect stdout to nowhere, so that the interpreter's last flush of it does not fail at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

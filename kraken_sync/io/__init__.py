@@ -1,1 +1,1 @@
-"""Acts: threads, sockets, queues. Decisions are asked of :mod:`kraken_sync.core`."""
+"""Threads, sockets, HTTP, queues and locks. The decisions are made by :mod:`kraken_sync.core`."""

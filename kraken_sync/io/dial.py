@@ -1,7 +1,7 @@
-"""Makes a connected (and for ``wss`` a verified TLS) socket within one deadline.
+"""Makes a connected socket, for ``wss`` with verified TLS, within one deadline.
 
-Every address that a name resolves to gets its share of the time, so that a broken IPv6 route costs
-seconds, not the connection.
+Every address that a name resolves to gets its share of the time, so that a broken IPv6 route costs seconds
+and not the whole attempt.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from ..errors import ConnectFailed
 from .guarded_socket import wait_ready
 
 MAX_ANSWER = 16 * 1024
+"""The largest answer of a proxy, in bytes."""
 SLICE = 0.1
-"""How often an abort is looked for while dialling, in seconds."""
+"""Seconds between two checks for an abort while connecting."""
 
 
 class Proxy:
-    """An HTTP proxy that tunnels: the parts of ``http://user:password@host:port``."""
+    """An HTTP proxy that makes tunnels: the parts of ``http://user:password@host:port``."""
 
     def __init__(self, url: Secret) -> None:
-        """Raises ValueError for anything else."""
+        """Parse the URL. Raises ValueError if it does not have this form."""
         host = port = None
         try:
             parts = urlsplit(url.reveal())
             host, port = parts.hostname, parts.port
         except ValueError:
-            pass  # its text quotes what may be the password
+            pass  # the text of urlsplit's error may quote the password
         if host is None or port is None or parts.scheme != "http":
             raise ValueError(
                 "proxy must be a URL such as 'http://user:password@host:port'; special characters of the "
@@ -50,10 +51,10 @@ class Proxy:
 
 
 class Endpoint:
-    """Where to connect: the parts of a ``ws://`` or ``wss://`` URL, and the proxy on the way, if any."""
+    """The parts of a ``ws://`` or ``wss://`` URL, and the proxy to use, if any."""
 
     def __init__(self, url: str, proxy: Optional[Proxy] = None) -> None:
-        """Raises ValueError for anything that is no WebSocket URL."""
+        """Parse the URL. Raises ValueError if it is not a WebSocket URL."""
         self.proxy = proxy
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
@@ -68,11 +69,11 @@ class Endpoint:
 
 
 def default_context() -> ssl.SSLContext:
-    """The TLS settings used unless the caller brings some: certificates are always verified."""
+    """Return the default TLS settings, which verify certificates and host names."""
     context = ssl.create_default_context()
     try:
         import certifi
-    except ImportError:  # certifi comes with requests; the system's certificates are there anyway
+    except ImportError:  # certifi is installed with requests; without it there are the system's certificates
         return context
     context.load_verify_locations(certifi.where())
     return context
@@ -85,17 +86,19 @@ def dial(
     aborted: Callable[[], bool],
     step: Callable[[str], None],
 ) -> socket.socket:
-    """Connect to ``endpoint``. Blocks until ``deadline`` (monotonic) at most, name resolution aside.
+    """Connect to ``endpoint``, and return the socket.
+
+    Blocks at most until ``deadline``, except for the system's name resolution, which cannot be interrupted.
 
     Args:
-        endpoint: where to.
-        context: TLS settings for ``wss``.
+        endpoint: the host to connect to.
+        context: the TLS settings for ``wss``.
         deadline: monotonic seconds.
-        aborted: asked now and then; True ends the attempt.
-        step: told what is being tried: ``resolve``, ``connect``, ``tls``.
+        aborted: called every 0.1 s; True ends the attempt.
+        step: called with the name of each step: ``resolve``, ``connect``, ``tls``.
 
     Raises:
-        ConnectFailed: with the step that failed.
+        ConnectFailed: the error has the step that failed.
     """
     step("resolve")
     first: Union[Proxy, Endpoint] = endpoint.proxy or endpoint
@@ -142,9 +145,11 @@ def dial(
 
 def _connect(sock: socket.socket, address: Any, deadline: float, aborted: Callable[[], bool]) -> None:
     sock.setblocking(False)
+    # Without it an order could wait for the acknowledgement of the ping before it (Nagle's algorithm).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: unacknowledged data end the connection too
+    # Linux only: the connection ends when sent data are not acknowledged for 20 s, not after 15 minutes.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20000)
     try:
         sock.connect(address)
@@ -161,7 +166,7 @@ def _connect(sock: socket.socket, address: Any, deadline: float, aborted: Callab
 def _tunnel(
     sock: socket.socket, endpoint: Endpoint, proxy: Proxy, deadline: float, aborted: Callable[[], bool]
 ) -> None:
-    """Ask the proxy for a tunnel to the endpoint (RFC 9110, CONNECT)."""
+    """Ask the proxy for a tunnel to the endpoint (RFC 9110, section 9.3.6, CONNECT)."""
     where = f"{endpoint.host}:{endpoint.port}"
     lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
     if proxy.login:
@@ -173,7 +178,8 @@ def _tunnel(
         except BlockingIOError:
             wait_ready(sock, True, SLICE)
         _go_on(deadline, aborted)
-    while not answer.endswith(b"\r\n\r\n"):  # byte by byte: what follows belongs to the endpoint
+    # Byte by byte, because what follows the header is the beginning of the endpoint's data.
+    while not answer.endswith(b"\r\n\r\n"):
         try:
             byte = sock.recv(1)
         except BlockingIOError:

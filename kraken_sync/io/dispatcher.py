@@ -1,6 +1,6 @@
-"""The thread on which user callbacks run, one at a time and in order.
+"""The thread on which a user's callback runs, with one message after the other, in order.
 
-A callback may block, fail or call the client: the I/O thread does not notice. If it is slower than the
+A callback may block, raise or call the client without disturbing the I/O thread. If it is slower than the
 feed, the oldest messages are dropped and a gap frame takes their place, as in any stream.
 """
 
@@ -18,33 +18,36 @@ Handler = Callable[[Any], Any]
 
 
 class Dispatcher:
-    """Feeds one callback from one stream.
+    """Calls one callback with each message of one stream.
 
     Args:
-        callback: what to call with each message. It holds its client, which lives until it is closed.
-        stream: where the messages come from.
+        callback: the function to call. It refers to its client, which therefore lives until it is closed.
+        stream: the source of the messages.
+        died: called if the thread ends by an error of this library.
     """
 
     def __init__(self, callback: Handler, stream: Stream, died: Died = lambda error: None) -> None:
         self._stream = stream
         self._callback = callback
         self.errors = 0
-        """How often the callback has failed."""
+        """The number of exceptions that the callback has raised."""
+        # By class and place, so that a callback that fails with every message logs one traceback, not
+        # thousands.
         self._seen: Dict[str, int] = {}
         self._stopped = False
         self.thread = GuardedThread("dispatcher", self._run, died)
 
     def start(self) -> None:
-        """Start calling."""
+        """Start the thread. Raises ConnectFailed if that is not possible."""
         self.thread.begin()
 
     def stop(self) -> None:
-        """Call nothing more; what has not been delivered yet is dropped."""
+        """Make no further calls; messages that were not delivered are dropped. Does not block."""
         self._stopped = True
         self._stream.end()
 
     def join(self, timeout: float) -> None:
-        """Wait for the running callback, unless this is called from it."""
+        """Wait up to ``timeout`` seconds for the running callback, unless this is called from it."""
         self.thread.finish(timeout)
 
     def _run(self) -> None:
@@ -55,7 +58,9 @@ class Dispatcher:
                     no_coroutine(self._callback(message))
             except StopIteration:
                 return
-            except BaseException as error:  # of a callback or of parse_float: the next message
+            # Raised by the callback or by the user's parse_float. Also SystemExit: sys.exit() in a callback
+            # ends no program, and ending this thread silently would look like a quiet market.
+            except BaseException as error:
                 if self._stream.over:
                     return
                 self._failed(self._callback, error)
@@ -74,12 +79,13 @@ class Dispatcher:
                 place,
                 error=error,
             )
+            # Without logging set up an error in a callback would be invisible.
             if not log.heard:
                 traceback.print_exception(type(error), error, error.__traceback__)
 
 
 def no_coroutine(result: Any) -> None:
-    """Raise TypeError if a callback gave a coroutine, which nobody would ever run."""
+    """Raise TypeError if a callback returned a coroutine, which would never run."""
     if inspect.iscoroutine(result):
-        result.close()
+        result.close()  # or Python warns, at some later time, that it was never awaited
         raise TypeError("the callback gave a coroutine: it must be a plain function, without 'async'")

@@ -1,7 +1,7 @@
-"""Everything of a client that runs: its connections, its watchdog, its dispatcher.
+"""The running parts of a client: its connections, its watchdog, its worker and its dispatcher.
 
-The engine knows nothing of the client object, so that a client nobody holds any more can be collected
-although its threads are running; its finaliser then stops the engine.
+The engine does not refer to the client, so that a client that nothing refers to can be collected although its
+threads are running; its finalizer then stops the engine.
 """
 
 from __future__ import annotations
@@ -35,10 +35,13 @@ class Engine:
     """The running parts of one client, from :meth:`start` to :meth:`stop`; used once.
 
     Args:
-        endpoints: where each kind of connection goes: ``public``, ``private``, ``level3``.
+        endpoints: the host of each kind of connection: ``public``, ``private``, ``level3``.
+        timing: the time limits.
+        context: the TLS settings.
+        handler: the callback for every message, or None; see :class:`Dispatcher`.
+        decode: decodes frames for the callback.
         rest: fetches tokens; closed with the engine.
         rate: the account's rate counters.
-        handler: see :class:`Dispatcher`.
     """
 
     def __init__(
@@ -55,21 +58,22 @@ class Engine:
         self.timing = timing
         self.taps: List[Stream] = []
         self.connections: Dict[str, Connection] = {}
-        """The connections there are, by kind."""
+        """The connections that exist, by kind."""
         self._endpoints = endpoints
         self._context = context
         self._rest = rest
         self._lock = new_lock("engine")
+        # The engine itself comes first: a dropped client is stopped before its connections are looked after.
         self._visited: List[Visited] = [self]
         self._watchdog = Watchdog(self._visited, timing.tick, self._died)
         self._rate = rate
         self._worker: Optional[Worker] = None
         self.abandoned = False
-        """Set by a finaliser, which must not lock: the watchdog then stops everything."""
+        """Set by the client's finalizer, which must take no lock; the watchdog then stops everything."""
         self.starters = 0
-        """How many calls of ``start()`` are waiting."""
+        """The number of calls of ``start()`` that are waiting."""
         self.origin = ""
-        """Where the client was made."""
+        """Where the client was made, as ``file:line``."""
         self.running = False
         self.dispatcher: Optional[Dispatcher] = None
         if handler is not None:
@@ -78,10 +82,10 @@ class Engine:
             self.dispatcher = Dispatcher(handler, stream, self._died)
 
     def start(self) -> None:
-        """Start all threads; the public connection begins to connect, if there is to be one.
+        """Start all threads, and let the public connection begin to connect. Does not block.
 
         Raises:
-            ConnectFailed: a thread cannot be started; what was begun is stopped.
+            ConnectFailed: a thread cannot be started; those that were are stopped.
         """
         self.running = True
         try:
@@ -95,11 +99,11 @@ class Engine:
             raise
 
     def open(self, kind: str) -> Connection:
-        """The connection of this kind; begins to connect if there is none. Does not block.
+        """Return the connection of this kind; if there is none, begin to connect. Does not block.
 
         Raises:
             ConnectFailed: its thread cannot be started; the next call tries again.
-            ClientClosed: the client was closed meanwhile.
+            ClientClosed: the engine was stopped.
         """
         with self._lock:
             if kind in self.connections:
@@ -108,7 +112,7 @@ class Engine:
                 raise ClientClosed("the client was closed meanwhile")
             connection = self._make(kind)
             connection.start()
-            # only now, since a connection without a thread would be waited for in vain
+            # After start(), because callers would wait in vain for a connection without a thread.
             self.connections[kind] = connection
             self._visited.append(connection)
         return connection
@@ -117,6 +121,7 @@ class Engine:
         endpoint, timing, wake = self._endpoints[kind], self.timing, self._watchdog.wake
         if kind == PUBLIC:
             return Connection(kind, endpoint, timing, self._context, self.taps, wake, watched=self._watched)
+        # Only private connections need it. Set after it was started, so that a failure is tried again.
         if self._worker is None:
             worker = Worker(self._died)
             worker.start()
@@ -135,16 +140,17 @@ class Engine:
         )
 
     def _watched(self) -> bool:
-        """Whether the watchdog lives; the I/O threads ask."""
+        """Return whether the watchdog's thread is running; asked by the I/O threads."""
+        # Each looks after the other: the watchdog after all threads, the I/O threads after the watchdog.
         return not self._watchdog.thread.dead or not self.running
 
     @property
     def worked(self) -> bool:
-        """Whether any connection ever was open."""
+        """Whether any connection was ever open."""
         return any(connection.worked for connection in self.connections.values())
 
     def visit(self, now: float, judge: bool) -> None:
-        """The watchdog's visit: has the client been dropped? Do the other threads live?"""
+        """Stop the engine if its client was dropped, and check that all threads are running."""
         if self.abandoned:
             self.stop(1.0)
             return
@@ -157,21 +163,21 @@ class Engine:
                 self._died(RuntimeError(f"{thread.name} is dead"))
 
     def _ended_on_purpose(self, thread: GuardedThread) -> bool:
-        """An I/O thread ends when its connection was given up or closed."""
+        """Return whether an I/O thread ended because its connection was given up or closed."""
         return any(
             one.thread is thread and (one.failure is not None or one.closed)
             for one in self.connections.values()
         )
 
     def _died(self, error: BaseException) -> None:
-        """A thread has died of a fault of this library: nobody may wait for what it did."""
+        """Give all connections up because a thread has died: waiting calls are to raise, not to hang."""
         log.critical("a fault of kraken_sync itself, a thread has died: %r", error, error=error)
         lost = ConnectionLost(f"internal error: a thread of this client has died of {error!r}")
         for connection in list(self.connections.values()):
             connection.give_up(lost)
 
     def signal(self) -> None:
-        """Let everything begin to end. Does not block."""
+        """Tell all threads except those of the connections to end. Does not block."""
         self._watchdog.stop()
         if self.dispatcher is not None:
             self.dispatcher.stop()
@@ -179,12 +185,12 @@ class Engine:
             self._worker.stop()
 
     def stop(self, timeout: float) -> None:
-        """Stop everything. Blocks up to ``timeout`` seconds. Any thread, also a callback's."""
+        """Stop everything. Blocks up to ``timeout`` seconds. Any thread, also that of a callback."""
         if os.getpid() != self.pid:
             return  # a forked child: the threads and sockets are the parent's
         deadline = time.monotonic() + timeout
         with self._lock:
-            self.running = False
+            self.running = False  # from here on open() makes no connection that would not be stopped
         self.signal()
         self._rest.close()
         for connection in list(self.connections.values()):

@@ -1,11 +1,12 @@
-"""A socket for one reading and many writing threads, with deadlines that hold.
+"""A socket for one reading thread and many writing threads, with absolute deadlines.
 
-websocket-client is used as a frame codec over this object (through its public ``socket=`` option). All that
-it does not give is here: no two threads inside one TLS object (OpenSSL forbids it), absolute deadlines,
-bounded messages, a read-ahead, and an abort that wakes everybody and never blocks.
+websocket-client encodes and decodes frames over this object, which it gets through its public ``socket=``
+option. This module adds what websocket-client lacks: only one thread at a time is inside the TLS object (an
+OpenSSL connection must not be used by two threads at once), deadlines are absolute, messages are bounded,
+data are read ahead, and an abort wakes all threads and never blocks.
 
-The file descriptor is closed by :meth:`GuardedSocket.dispose` alone, which only the reading thread calls as
-its last act; so no thread can ever touch a reused descriptor.
+Only :meth:`GuardedSocket.dispose` closes the file descriptor, and only the reading thread calls it, when it
+has done everything else. So no thread can use a descriptor that the system has given to another file.
 """
 
 from __future__ import annotations
@@ -19,66 +20,73 @@ from typing import Optional
 from .locks import new_lock
 
 READ_AHEAD = 65536
+"""The number of bytes read at once. websocket-client asks for 2 bytes and then for the payload; with this a
+system call serves many small messages."""
 WRITE_PIECE = 16384
+"""The number of bytes written at once, which is the largest TLS record (RFC 8446, section 5.1)."""
 WAIT_SLICE = 0.5
-"""Longest single wait of a reader; an abort wakes it at once anyway."""
+"""The longest single wait in seconds, after which the deadline and an abort are checked."""
 
 
 class Broken(Exception):
-    """The socket is of no use any more; the text says why."""
+    """The socket cannot be used any more; the text says why."""
 
 
 class GuardedSocket:
-    """Wraps a connected, non-blocking socket. ``recv`` belongs to one thread, ``send`` is for all."""
+    """Wraps a connected socket. :meth:`recv` is for the reading thread only, :meth:`send` for any thread."""
 
     def __init__(self, sock: socket.socket) -> None:
+        # Non-blocking, so that a thread never waits inside the TLS object while it holds the lock: a writer
+        # must be able to send while the reader waits for data.
         sock.setblocking(False)
         self._sock = sock
         self._io = new_lock("socket")
         self._ending = new_lock("descriptor")
-        """Held while the descriptor is shut down or closed, so that neither hits a reused one."""
+        """Held while the descriptor is shut down or closed, so that neither affects a reused descriptor.
+        It is not the other lock, because an abort must not wait for a read or a write."""
         self._buffer = b""
         self._position = 0
-        self._budget = READ_AHEAD
-        self._begun = False
+        self._budget = READ_AHEAD  # bytes that the current message may still have
+        self._begun = False  # whether a byte of the current message was read
         self.broken: Optional[str] = None
-        """Why nothing works any more; the first reason stays."""
+        """Why the socket cannot be used any more, or None; the first reason stays."""
         self.byte_at = time.monotonic()
-        """When bytes last came."""
+        """When bytes were last received (monotonic seconds)."""
         self.message_at: Optional[float] = None
-        """Since when a message is incomplete, or None."""
+        """Since when a message has been incomplete (monotonic seconds), or None."""
         self.read_deadline: Optional[float] = None
         self.write_deadline: Optional[float] = None
         self.accepted = 0
-        """How many bytes of the last :meth:`send` have left, or may have."""
+        """The number of bytes of the last :meth:`send` that the TLS object or the system has accepted."""
         self._closed = False
 
     # -- what websocket-client asks of a socket ---------------------------------------------
 
     def gettimeout(self) -> float:
-        """0: the codec must not wait on its own; ``recv`` and ``send`` here do."""
+        """Return 0, so that websocket-client does not wait itself; :meth:`recv` and :meth:`send` do."""
+        # With another value it would wait in select() itself, for a time that is not the deadline.
         return 0.0
 
     def settimeout(self, timeout: Optional[float]) -> None:
-        """Nothing: deadlines are absolute and ours."""
+        """Do nothing: ``read_deadline`` and ``write_deadline`` take the place of timeouts."""
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the file descriptor."""
         return self._sock.fileno()
 
     def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
-        """As an abort."""
+        """Abort the socket."""
         self.abort("shut down")
 
     def close(self) -> None:
-        """As an abort: only :meth:`dispose` closes the descriptor."""
+        """Abort the socket; only :meth:`dispose` closes the descriptor."""
         self.abort("closed")
 
     def recv(self, size: int) -> bytes:
-        """At least one and at most ``size`` bytes. Reading thread only.
+        """Return at least one and at most ``size`` bytes. Reading thread only; blocks until there are some.
 
         Raises:
-            Broken: the peer is gone, the deadline passed, or the message is too big.
+            Broken: the connection has ended, ``read_deadline`` has passed, or the message is too big.
         """
         if self._position >= len(self._buffer):
             self._fill()
@@ -86,17 +94,20 @@ class GuardedSocket:
         piece = self._buffer[start : start + size]
         self._position = start + len(piece)
         self._begun = True
+        # Counted here and not by frame: a message may come in any number of fragments.
         self._budget -= len(piece)
         if self._budget < 0:
-            self.abort("message too big")
+            self.abort("message too big")  # the rest would be taken for the next message
             raise Broken(self.broken)
         return piece
 
     def send(self, data: bytes) -> int:
-        """All of ``data``, or the connection is condemned. Any thread, one at a time.
+        """Send all of ``data``, or end the connection. Any thread, one at a time.
+
+        Blocks at most until ``write_deadline``.
 
         Raises:
-            Broken: nothing, or only a part, may have left.
+            Broken: nothing or only a part may have been sent; ``accepted`` tells how much.
         """
         view, sent = memoryview(data), 0
         self.accepted = 0
@@ -108,13 +119,13 @@ class GuardedSocket:
                     sent += self._sock.send(view[sent : sent + WRITE_PIECE])
                 self.accepted = sent
                 continue
-            except ssl.SSLWantReadError:
+            except ssl.SSLWantReadError:  # a key update of TLS: sending has to wait for the peer's data
                 for_writing = False
             except (ssl.SSLWantWriteError, BlockingIOError, InterruptedError):
                 for_writing = True
             except OSError as error:
                 self.abort(f"sending failed: {error}")
-                continue
+                continue  # the loop's first test raises, with the first reason
             if not self._wait(for_writing, self.write_deadline):
                 self.abort("the peer takes no data")
         return len(view)
@@ -122,18 +133,19 @@ class GuardedSocket:
     # -- ours --------------------------------------------------------------------------------
 
     def begin_message(self, budget: int) -> None:
-        """The next bytes begin a message of at most ``budget`` bytes."""
+        """Note that the next bytes begin a message of at most ``budget`` bytes."""
         self._budget = budget
         self._begun = False
         self.message_at = None
 
     def abort(self, why: str) -> None:
-        """End it: every thread in here wakes up and raises. Any thread, any time, never blocks."""
+        """End the connection, so that every thread in :meth:`recv` or :meth:`send` raises. Never blocks."""
         if self.broken is None:
             self.broken = why
         try:
-            # The base class on purpose: SSLSocket.shutdown() first drops the TLS object, and a send
-            # in another thread would then go out in clear.
+            # The method of the base class: SSLSocket.shutdown() first drops the TLS object, and a send() in
+            # another thread would then be transmitted unencrypted. It is shutdown() and not close(), because
+            # only that wakes the threads that wait for the descriptor.
             with self._ending:
                 if not self._closed:
                     socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
@@ -141,19 +153,21 @@ class GuardedSocket:
             pass  # not connected any more
 
     def dispose(self) -> None:
-        """Close the descriptor. Reading thread only, as its last act."""
+        """Close the descriptor. Reading thread only, when it has done everything else."""
         self.abort("closed")
+        # Both locks: no thread may be inside the TLS object, and none about to shut the descriptor down.
         with self._io, self._ending:
             self._closed = True
             self._sock.close()
         self._buffer = b""
 
     def _fill(self) -> None:
+        """Read what is there, and wait for at least one byte."""
         while True:
             if self.broken:
                 raise Broken(self.broken)
             try:
-                with self._io:
+                with self._io:  # for a moment only, since the socket does not block
                     data = self._sock.recv(READ_AHEAD)
             except (ssl.SSLWantReadError, BlockingIOError, InterruptedError):
                 for_writing = False
@@ -169,25 +183,28 @@ class GuardedSocket:
                 self._buffer, self._position = data, 0
                 self.byte_at = time.monotonic()
                 return
+            # Noted only when the message is not complete after all that was there: this costs nothing for the
+            # usual message that arrives in one piece.
             if self._begun and self.message_at is None:
                 self.message_at = self.byte_at
             if not self._wait(for_writing, self.read_deadline):
                 self.abort("no answer in time")
 
     def _wait(self, for_writing: bool, deadline: Optional[float]) -> bool:
-        """Wait, outside the lock, until the socket may be ready; False once the deadline passed."""
+        """Wait, without the lock, until the socket may be ready; False once ``deadline`` has passed."""
         left = WAIT_SLICE if deadline is None else min(WAIT_SLICE, deadline - time.monotonic())
         if left <= 0:
             return False
         try:
             wait_ready(self._sock, for_writing, left)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # ValueError: the descriptor is -1 after dispose()
             self.abort(f"waiting failed: {error}")
         return True
 
 
 def wait_ready(sock: socket.socket, for_writing: bool, timeout: float) -> bool:
-    """Wait up to ``timeout`` seconds until ``sock`` is readable (or writable)."""
+    """Wait up to ``timeout`` seconds until ``sock`` is readable (or writable), and return whether it is."""
+    # poll() where there is one: select() fails for descriptors of 1024 and above.
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLOUT if for_writing else select.POLLIN)

@@ -1,17 +1,18 @@
-"""HTTP requests that end at their deadline. The only importer of requests.
+"""HTTP requests that end at their deadline. The only module that imports requests.
 
-One session, no redirects, nothing sent twice. A request runs on a thread of :mod:`.rest_threads`, and any
-other thread can cut it."""
+There is one session, which follows no redirect and repeats no request. A request runs on a thread of
+:mod:`.rest_threads`, and any other thread can end it.
+"""
 
 from __future__ import annotations
 
 import io
 import os
-import re
 import socket
+import ssl
 import threading
 import time
-from typing import Any, Dict, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 from urllib.parse import urlsplit
 
 from ..core.wire.secret import Secret
@@ -28,31 +29,36 @@ from .dial import Proxy
 from .locks import new_lock
 
 MAX_BODY = 256 * 1024 * 1024
+"""The largest answer in bytes; exported reports are files of many megabytes."""
 _PIECE = 64 * 1024
 LATE = "no complete answer in time"
+# Tells a connection which request uses it: urllib3 takes it from a pool, and gives it nothing of ours.
 _local = threading.local()
 
 
 class HttpCall:
-    """One request under way, which another thread can cut."""
+    """One request under way, which another thread can end."""
 
     def __init__(self, deadline: Optional[float]) -> None:
         self.deadline = deadline
         self.connection: Any = None
         self.why = ""
+        self.sent = False
+        """Whether any byte of the request may have been sent; the proxy's and TLS's own do not count."""
         self.closed = False
-        """It was cut because the client is being closed."""
+        """Whether it was ended because the client is being closed."""
 
     def raise_if_cut(self) -> None:
-        """Raise OSError if it was cut, or is over; nothing may be sent after that."""
+        """Raise OSError if it was ended or its deadline has passed; nothing may be sent after that."""
         if not self.why and self.deadline is not None and time.monotonic() >= self.deadline:
             self.why = LATE
         if self.why:
             raise OSError(self.why)
 
     def cut(self, why: str) -> None:
-        """End it now: the thread that carries it out gets an error, at the latest at its next step."""
+        """End the request: the thread that runs it gets an error, at the latest at its next step."""
         self.why = self.why or why
+        # Without a socket yet, the next step sees ``why``: while connecting, _mine() checks it.
         sock = getattr(self.connection, "sock", None)
         if sock is None:
             return
@@ -64,9 +70,10 @@ class HttpCall:
 
 
 class DeadlineSocket:
-    """A connected socket whose every step ends at the deadline of the request that this thread carries out.
+    """A connected socket on which each step ends at the deadline of the request that this thread runs.
 
-    requests knows only a timeout per step, so a peer that drips its answer would be waited for without end.
+    The timeout of requests is for each step, so the answer of a peer that sends one byte now and then would
+    be waited for without end.
     """
 
     def __init__(self, sock: Any) -> None:
@@ -83,28 +90,30 @@ class DeadlineSocket:
 
     def sendall(self, *args: Any) -> None:
         """See :meth:`socket.socket.sendall`."""
-        self._bound()
+        call = self._bound()
+        if call is not None:
+            call.sent = True
         self.sock.sendall(*args)
 
     def makefile(self, *args: Any, **kwargs: Any) -> Any:
-        """A buffered reader, which is what http.client asks for."""
+        """Return a buffered reader, which http.client asks for."""
         self.sock._io_refs += 1  # as socket.makefile() does: the socket stays open until the reader is closed
         return io.BufferedReader(socket.SocketIO(self, "r"))  # type: ignore[arg-type]
 
-    def _bound(self) -> None:
+    def _bound(self) -> Optional[HttpCall]:
         call: Optional[HttpCall] = getattr(_local, "call", None)
-        if call is None:
-            return
-        call.raise_if_cut()
-        if call.deadline is not None:
-            self.sock.settimeout(max(0.001, call.deadline - time.monotonic()))
+        if call is not None:
+            call.raise_if_cut()
+            if call.deadline is not None:
+                self.sock.settimeout(max(0.001, call.deadline - time.monotonic()))
+        return call
 
 
 class Http:
-    """One session of HTTP requests. Any thread.
+    """One session of HTTP requests. Any thread may use it.
 
     Args:
-        proxy: what ``https`` goes through.
+        proxy: the proxy for ``https`` requests, or None.
     """
 
     def __init__(self, proxy: Optional[Proxy]) -> None:
@@ -140,10 +149,12 @@ class Http:
                 headers={**headers, **{name: secret.reveal() for name, secret in hidden.items()}},
                 timeout=left,
                 allow_redirects=False,
-                stream=True,
+                stream=True,  # so that _read() can check the deadline and the size between two pieces
             )
+            # The response refers to its request, and a raw response is returned to the user.
             for name in hidden:
                 response.request.headers.pop(name, None)
+            call.sent = True  # whatever carried it: it was answered
             text = _read(response, call)
             call.raise_if_cut()  # what was read may be the half that came before the cut
             return response, text
@@ -153,7 +164,8 @@ class Http:
             failure = error
         finally:
             self._end(call)
-        raise failure.with_traceback(None)  # out here: no frame that saw the headers hangs on it
+        # Raised here, without its context and traceback, whose frames hold the headers with the signature.
+        raise failure.with_traceback(None)
 
     def _begin(self, call: HttpCall) -> None:
         with self._lock:
@@ -168,7 +180,8 @@ class Http:
             self._calls.discard(call)
 
     def _guard_fork(self) -> None:
-        """In a forked child the connections are the parent's; what was never used may be used here."""
+        """Raise ForkedClient in a forked child, unless the session was never used before the fork."""
+        # Parent and child would share the session's connections, and each could get the other's answers.
         if os.getpid() == self._pid:
             return
         if self._session is not None:
@@ -178,14 +191,14 @@ class Http:
     # -- life --------------------------------------------------------------------------------
 
     def reopen(self) -> None:
-        """After :meth:`close`, allow requests again."""
+        """Allow requests again after :meth:`close`."""
         with self._lock:
             self._closed = False
 
     def close(self) -> None:
-        """End everything under way; its callers get an error."""
+        """End all requests under way; their callers get ClientClosed."""
         with self._lock:
-            self._closed = True
+            self._closed = True  # before the list is taken: a call that begins now is refused
             calls, session, self._session = list(self._calls), self._session, None
         for call in calls:
             call.closed = True
@@ -214,35 +227,56 @@ def _read(response: Any, call: HttpCall) -> bytes:
 
 
 def _translated(error: BaseException, call: HttpCall, what: str, url: str) -> KrakenError:
-    """Our error for one of requests', which holds the request and so is not kept."""
+    """Return the error of this library for one of requests, which must not be kept: it has the headers."""
     import requests
 
-    host = urlsplit(url).hostname
+    host, where = urlsplit(url).hostname, urlsplit(url).netloc
+    unsent = "" if call.sent else "; nothing was sent"
     if call.closed:
         return ClientClosed(f"{what}: the client was closed meanwhile")
-    words = re.sub(r"^.*(?:object at \w+>|HTTPS?Connection\w*|Known)\(?[^:]*\)?: ", "", str(error))
-    words = words.strip("()'\" ")
     if isinstance(error, requests.exceptions.SSLError):
+        words = _cause(error)
         return ConnectFailed(
-            f"{host}: TLS failed: {words:.200}", step="tls", permanent="certificate" in words
+            f"{host}: TLS failed: {words}{unsent}", step="tls", permanent="certificate" in words
         )
-    cause = repr(getattr(error.args[0] if error.args else None, "reason", None))
     if isinstance(error, requests.exceptions.ProxyError):
-        return ConnectFailed(f"the proxy gives no tunnel to {host}: {words[-160:]}", step="proxy")
-    if "NameResolution" in cause or "NameResolution" in str(error):
+        return ConnectFailed(f"the proxy gives no tunnel to {host}: {_cause(error)}", step="proxy")
+    if "NameResolution" in str(error):
         return ConnectFailed(f"cannot resolve {host}. Are you online?", step="resolve")
-    if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in cause:
-        where = urlsplit(url).netloc
-        return ConnectFailed(f"cannot connect to {where}: {words[-120:]}. Are you online?", step="connect")
+    if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in str(error):
+        return ConnectFailed(f"cannot connect to {where}: {_cause(error)}. Are you online?", step="connect")
     if isinstance(error, requests.exceptions.InvalidHeader):
         return CredentialsInvalid("the API key has characters that no API key has; copy it again")
     if call.why or isinstance(error, requests.exceptions.Timeout):
-        return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}")
-    return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {words:.200}")
+        return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}{unsent}")
+    if unsent:
+        return ConnectFailed(f"cannot connect to {where}: {_cause(error)}{unsent}", step="connect")
+    return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {_cause(error)}")
+
+
+def _cause(error: BaseException) -> str:
+    """What the operating system or TLS said, far below the words of requests and urllib3."""
+    found: Optional[BaseException] = error
+    seen: List[BaseException] = []
+    while found is not None and found not in seen:
+        seen.append(found)
+        if isinstance(found, ssl.SSLCertVerificationError):
+            return f"the certificate is not trusted ({found.verify_message})"
+        if isinstance(found, ssl.SSLError) and found.reason:
+            return str(found.reason).replace("_", " ").lower()
+        if isinstance(found, OSError) and found.strerror:
+            return found.strerror.lower()
+        inner = [one for one in found.args if isinstance(one, BaseException)]
+        below = inner[-1] if inner else getattr(found, "reason", None) or found.__cause__ or found.__context__
+        if not isinstance(below, BaseException):
+            break
+        found = below
+    said = str(seen[-1])
+    return said if "unnel" in said or isinstance(seen[-1], ValueError) else "the peer closed the connection"
 
 
 def _mine(connection: Any) -> None:
-    """Tell the call of this thread what it uses; raises OSError if the call is over."""
+    """Note which connection the request of this thread uses. Raises OSError if the request has ended."""
     call: Optional[HttpCall] = getattr(_local, "call", None)
     if call is not None:
         call.connection = connection
@@ -255,8 +289,10 @@ def _new_session(proxy: Optional[Proxy]) -> Any:
     from urllib3 import connection, connectionpool
 
     def known(kind: Any) -> Any:
-        """``kind``, telling the call that uses it."""
+        """Return a subclass of a connection class that can be ended by another thread."""
 
+        # Before and after connecting, because a cut() while the name is resolved has no socket to end; and
+        # before each request, because a kept connection was noted by the request before.
         def connect(self: Any) -> None:
             _mine(self)
             kind.connect(self)
@@ -289,12 +325,16 @@ def _new_session(proxy: Optional[Proxy]) -> Any:
 
     class Session(requests.Session):
         def get_redirect_target(self, resp: Any) -> None:
-            """None is followed, nor read."""
+            """Return None, so that no redirect is followed."""
+            # allow_redirects=False is not enough: with it requests still reads the body of a redirect.
 
     session = Session()
-    session.trust_env = False  # no proxy that nobody asked for
+    # Nothing from the environment: its proxies would carry requests that nobody meant to show them, and an
+    # entry in .netrc would be sent as an Authorization header.
+    session.trust_env = False
     if proxy is not None:
         session.proxies = {"https": proxy.url.reveal()}
+    # trust_env would also have read these two, with which companies name their certificate authority.
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     session.headers["User-Agent"] = "kraken-sync"
     for prefix in ("https://", "http://"):

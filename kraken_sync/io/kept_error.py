@@ -1,4 +1,4 @@
-"""Raising an error that was kept: what ended a connection or a stream is told to everybody who asks."""
+"""Raising an error that is kept: what ended a connection or stream is raised to every later caller."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from ..errors import KrakenError
 
 
 def fresh_copy(error: KrakenError) -> KrakenError:
-    """A copy to raise, so that no caller's frames pile up in the traceback of the kept error."""
+    """Return a copy to raise, so that the kept error's traceback does not collect the callers' frames."""
     return copy.copy(error).with_traceback(None)

@@ -1,8 +1,9 @@
-"""Every lock of this library, by name, and the order in which they are taken.
+"""The names of all locks of this library, and the order in which they are taken.
 
-A thread that holds a lock may take only locks further down in :data:`ORDER`. The session's lock is held for
-moments: whoever holds it decides and lets go; nothing waits, sends, logs or calls user code meanwhile. A test
-walks real traffic with locks that check this order, and ``docs/threads.rst`` shows the table.
+A thread that holds a lock may take only locks further down in :data:`ORDER`; so no two threads can wait for
+each other. A thread that holds the session's lock only decides: it does not wait, send, log or call a user's
+code meanwhile. A test runs real traffic with locks that check this order, and ``docs/threads.rst`` shows the
+table.
 """
 
 from __future__ import annotations
@@ -29,19 +30,22 @@ ORDER: Mapping[str, str] = {
     "descriptor": "one socket: shutting down and closing",
     "event": "one event: whether it is set",
 }
-"""Name to what it guards, in the order in which locks are taken."""
+"""The name of each lock and what it guards, in the order in which locks are taken."""
 
 checked: Optional[Callable[[str, bool], Any]] = None
-"""Tests set this: it makes a lock of a name (reentrant or not) that watches the order."""
+"""Set by tests: makes a lock of this name, reentrant or not, that checks the order."""
 
 
 def new_lock(name: str) -> Any:
-    """A lock that is in :data:`ORDER`."""
+    """Return a new lock with a name of :data:`ORDER`."""
     assert name in ORDER
     return threading.Lock() if checked is None else checked(name, False)
 
 
 def new_rlock(name: str) -> Any:
-    """A reentrant lock that is in :data:`ORDER`. It refuses to be released by who does not hold it."""
+    """Return a new reentrant lock with a name of :data:`ORDER`.
+
+    Releasing it raises RuntimeError in a thread that does not hold it.
+    """
     assert name in ORDER
     return threading.RLock() if checked is None else checked(name, True)

@@ -1,8 +1,9 @@
-"""The log of this library. No handler and no filter of a user runs on a thread of ours.
+"""The log of this library. A user's handlers and filters never run on one of the library's threads.
 
-Handlers may block or raise. So what our threads log leaves through a bounded queue, on a thread that does
-nothing else and ends when nothing is left to do; what is logged in a user's own thread is handled there. A
-handler that raises never changes what a call says."""
+Handlers may block or raise. So records from the library's threads are handled on a thread of their own, which
+gets them through a bounded queue and ends when there are none. Records from a user's thread are handled on
+that thread. An exception raised by a handler never changes the outcome of a call.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +19,13 @@ from .threads import GuardedThread
 
 NAME = "kraken_sync"
 MOST = 10_000
-"""Records that wait at most; further ones are counted and lost."""
+"""The number of records that may wait to be handled; further ones are counted and lost."""
 IDLE = 0.1
 """Seconds without a record after which the thread ends."""
 
 
 class _Entry(NamedTuple):
-    """A record that is still to be made."""
+    """The data of a log record that was not handled yet."""
 
     level: int
     message: str
@@ -36,8 +37,10 @@ class _Entry(NamedTuple):
 
 
 class Log:
-    """As a :class:`logging.Logger`, as far as it is used here. Any thread; never raises, never blocks
-    ours."""
+    """The part of :class:`logging.Logger` that this library uses. Any thread.
+
+    Its methods never raise, except a Ctrl-C, and never block one of the library's threads.
+    """
 
     def __init__(self) -> None:
         self._logger = logging.getLogger(NAME)
@@ -68,13 +71,15 @@ class Log:
 
     @property
     def heard(self) -> bool:
-        """Whether the program has set up logging at all."""
+        """Whether the program has set up logging: a handler other than a NullHandler exists."""
         handlers = [*self._logger.handlers, *logging.getLogger().handlers]
         return any(not isinstance(handler, logging.NullHandler) for handler in handlers)
 
     def flush(self, timeout: float) -> None:
-        """Wait until what was logged so far has been handled, and the thread has ended: at most ``timeout``
-        seconds. From a handler it does nothing."""
+        """Wait up to ``timeout`` seconds until the records so far have been handled and the thread has ended.
+
+        Does nothing if it is called by a handler.
+        """
         thread = self._thread
         if thread is not None and self._running:
             self._entries.put(None)
@@ -83,6 +88,7 @@ class Log:
     def _log(self, level: int, message: str, args: Tuple[Any, ...], error: Optional[BaseException]) -> None:
         if not self._logger.isEnabledFor(level):
             return
+        # Taken here: on the other thread the caller's place, time and thread could not be found out.
         frame = sys._getframe(2)
         code, thread = frame.f_code, threading.current_thread()
         entry = _Entry(
@@ -111,7 +117,7 @@ class Log:
             thread.start()
             self._thread = thread
         except RuntimeError:
-            self._running = False  # an interpreter that is ending: the next record tries again
+            self._running = False  # no thread can be started now; the next record tries again
 
     def _run(self) -> None:
         while True:
@@ -123,7 +129,7 @@ class Log:
                 self._running = False
                 if self._entries.empty() or self._running:
                     return
-                self._running = True  # one came in between
+                self._running = True  # a record came between the timeout and the assignment
                 continue
             self._handle(entry)
             if self._lost and self._entries.empty():
@@ -158,7 +164,7 @@ class Log:
             _tell_once(error)
         except BaseException as error:
             if not isinstance(threading.current_thread(), GuardedThread):
-                raise  # a Ctrl-C of the user, in the user's own thread
+                raise  # a Ctrl-C, on the user's thread
             _tell_once(error)
 
 
@@ -166,22 +172,22 @@ _told = False
 
 
 def _tell_once(error: BaseException) -> None:
-    """A handler or filter has failed: say so where the standard library says such things."""
+    """Report on stderr, once per process, that a user's handler or filter has raised an exception."""
     global _told
     if not _told and logging.raiseExceptions and sys.stderr is not None:
         _told = True
         try:
             print(f"kraken_sync: a handler or filter of your logging failed: {error!r}", file=sys.stderr)
         except Exception:
-            pass  # nobody is left to be told
+            pass  # stderr is closed, too
 
 
 log = Log()
-"""The only one."""
+"""The only instance."""
 
 
 def _forked() -> None:
-    """In a forked child: the thread is the parent's, and so is what waits for it."""
+    """Begin anew in a forked child: the thread exists in the parent only, and handles the records there."""
     log._entries, log._running, log._thread = queue.SimpleQueue(), False, None
 
 

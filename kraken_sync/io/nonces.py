@@ -1,8 +1,7 @@
-"""Nonces that only rise: across threads, and across processes that name the same file.
+"""Nonces that always increase, across threads, and across processes that use the same file.
 
-Source: Kraken, "Spot REST Authentication": a strictly increasing unsigned 64-bit integer per API key. A
-number taken earlier must also arrive earlier, so whoever takes one sends its request before the next one is
-given out.
+Source: Kraken's guide "Spot REST Authentication": a strictly increasing unsigned 64-bit integer per API key.
+A lower nonce must also arrive earlier, so a request is sent before the next nonce is given out.
 """
 
 from __future__ import annotations
@@ -18,21 +17,25 @@ from .waiting import Turn
 
 Value = TypeVar("Value")
 
-_RETRY = 0.01
+_RETRY = 0.01  # flock() has no timeout, so the lock is tried again after this many seconds
 
 
 def _now() -> int:
+    # The unit of python-kraken-sdk: after a nonce in nanoseconds the key would refuse all of that library's.
     return time.time_ns() // 10
 
 
 class Nonces:
-    """The nonces of one API key, in units of 10 ns since the epoch, as python-kraken-sdk has them.
+    """The nonces of one API key, in units of 10 ns since the epoch, as in python-kraken-sdk.
 
-    A key remembers the highest nonce it has seen, so both libraries can use it in turn.
+    The exchange keeps the highest nonce of each key, so with the same unit both libraries can use one key.
 
     Args:
         path: a file that several processes share for one key; None for this process alone.
-        clock: the wall clock, in units of 10 ns; it may jump back.
+        clock: the wall clock, in units of 10 ns; it may be set back.
+
+    Raises:
+        ValueError: the system has no file locks (Windows), or the directory does not exist.
     """
 
     def __init__(self, path: Union[str, Path, None] = None, clock: Callable[[], int] = _now) -> None:
@@ -46,14 +49,15 @@ class Nonces:
             raise ValueError(f"nonce_file: there is no directory {self._path.parent}")
 
     def next(self) -> int:
-        """A nonce alone, for who sends it in some other way."""
+        """Return a nonce for a request that is sent in another way. Waits for requests under way."""
         return self.use(None, lambda nonce: nonce)
 
     def use(self, deadline: Optional[float], send: Callable[[int], Value]) -> Value:
-        """``send(nonce)``, and everybody else's turn only after that.
+        """Return ``send(nonce)``; the next nonce is given out only after it has returned.
 
         Raises:
-            ReplyTimeout: it was not our turn before ``deadline`` (monotonic); nothing was sent.
+            ReplyTimeout: earlier requests were not done before ``deadline`` (monotonic); nothing was sent.
+            ValueError: the file does not hold a nonce.
         """
         found: List[Value] = []
 
@@ -67,6 +71,8 @@ class Nonces:
                 if last >= 2**63:
                     raise ValueError(f"{self._path} holds a number that is no nonce: {text:.40}")
                 nonce = self._raise(last)
+                # Written before sending, with a fixed width, so that a crash leaves a nonce that is used up
+                # and never a mixture of two numbers.
                 os.pwrite(file, f"{nonce:<32}".encode(), 0)
                 found.append(send(nonce))
             return True

@@ -1,21 +1,27 @@
-"""Kraken's REST API: signed and public requests, each within one deadline, and WebSocket tokens."""
+"""Kraken's REST API: signed and public requests, each within one deadline, and WebSocket tokens.
+
+Sources: Kraken's guides "Spot REST Authentication" and "Spot Websockets Authentication"; for the errors
+https://docs.kraken.com/exchange/guides/general/errors.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from functools import partial
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from ..core.wire.credentials import Credentials
 from ..core.wire.error_texts import INVALID_NONCE
 from ..core.wire.rest_messages import Params, RestRequest, check_url, result_of
 from ..core.wire.secret import Secret
 from ..core.wire.signing import sign
+from ..core.wire.times import parse_time
 from ..errors import (
     ConnectionLost,
     CredentialsMissing,
     KrakenError,
+    OrderOutcomeUnknown,
     RateLimited,
     ReplyTimeout,
     RestRefused,
@@ -28,17 +34,20 @@ from .nonces import Nonces
 from .rest_threads import GRACE, Job, RestThreads
 
 LOCKOUT = 300.0
-"""Seconds to leave the exchange alone after a temporary lockout; it lasts about 15 minutes."""
+"""Seconds without a request after ``EGeneral:Temporary lockout``, which lasts about 15 minutes."""
 
 
 class Rest:
-    """The REST side of one client. Any thread; private requests go out one after the other.
+    """Sends the REST requests of one client. Any thread; private requests are sent one after the other.
 
     Args:
-        url: such as ``https://api.kraken.com``, without a path.
+        url: the base URL, such as ``https://api.kraken.com``, without a path.
         credentials: the API key, or None.
-        nonces: where its nonces come from.
-        proxy: what ``https`` goes through.
+        nonces: the source of the key's nonces.
+        proxy: the proxy for ``https`` requests, or None.
+
+    Raises:
+        ValueError: ``url`` is not valid.
     """
 
     url = ""
@@ -74,7 +83,10 @@ class Rest:
         query_str: Optional[str] = None,
         extra_params: Union[str, Params, None] = None,
     ) -> Any:
-        """Send a request and return the exchange's ``result``. See :meth:`SpotWSClient.request`."""
+        """Send a request, and return the exchange's ``result``; see :meth:`SpotWSClient.request`.
+
+        Blocks at most until ``deadline`` (monotonic seconds), and a quarter of a second for the outcome.
+        """
         method = method.upper()
         if not uri.startswith("/"):
             uri = f"/{uri}"
@@ -84,32 +96,53 @@ class Rest:
         if auth and self.credentials is None:
             raise CredentialsMissing(missing(f"REST {uri}"))
         request, call = RestRequest(method, uri, body, do_json, query_str), HttpCall(deadline)
-        request.body("0")  # what cannot be sent raises here and now
+        request.body("0")  # raises for parameters that cannot be sent, on the caller's thread
+        our_time = time.time()
         job = self._threads.submit(partial(self._carry_out, request, call, auth, return_raw))
         try:
             if not self._threads.wait(job, deadline):
+                # Ending the connection makes the request fail at once; its own account of what was sent is
+                # better than a guess.
                 call.cut(LATE)
-                if not job.wait(GRACE):
+                if not job.wait(GRACE) and request.is_order and call.sent:
+                    raise order_unknown(request, LATE, our_time)
+                if not job.wait(0.0):
                     raise ReplyTimeout(f"{uri}: {LATE}")
-        except BaseException:
+        except BaseException:  # a Ctrl-C: the request must not go on, and hold the nonce, for nobody
             call.cut("its caller was interrupted")
             raise
-        return job.outcome()
+        try:
+            return job.outcome()
+        except (ConnectionLost, ReplyTimeout) as error:
+            if not request.is_order or not call.sent:
+                raise
+            raise order_unknown(request, str(error), our_time) from error
 
     def _carry_out(self, request: RestRequest, call: HttpCall, auth: bool, return_raw: bool) -> Any:
-        """Send it, on whatever thread this is."""
+        """Send the request, and once more if the first attempt certainly changed nothing."""
+        try:
+            return self._once(request, call, auth, return_raw)
+        except RestRefused as error:
+            # Refused because of its nonce, so it had no effect. Another program with the same key can cause
+            # this at any time; the next attempt has a higher nonce.
+            if not error.error.startswith(INVALID_NONCE):
+                raise
+        except ConnectionLost:
+            # Typically the server has closed a connection that was idle, just as this request was sent on it.
+            if request.changes and call.sent:
+                raise
+        call.sent = False
+        return self._once(request, call, auth, return_raw)
+
+    def _once(self, request: RestRequest, call: HttpCall, auth: bool, return_raw: bool) -> Any:
         own = self.credentials
         if not auth or own is None:
             return self._send(request, request.body(), {}, call, return_raw)
-        try:
-            return self._signed(request, own, call, return_raw)
-        except RestRefused as error:
-            if not error.error.startswith(INVALID_NONCE):
-                raise
-        # it was refused, so it had no effect: once more, with a later number
         return self._signed(request, own, call, return_raw)
 
     def _signed(self, request: RestRequest, own: Credentials, call: HttpCall, return_raw: bool) -> Any:
+        # Signed and sent while it is this nonce's turn: the exchange refuses a nonce that arrives after a
+        # higher one.
         def send(number: int) -> Any:
             nonce = str(number)
             body = request.body(nonce)
@@ -133,13 +166,13 @@ class Rest:
         url = f"{self.url}{request.uri}{'?' if request.query else ''}{request.query}"
         response, text = self._http.exchange(request.method, url, data, headers, hidden, call, request.uri)
         if not return_raw:
-            return result_of(request.uri, response.status_code, text)
+            return result_of(request.uri, response.status_code, text, request.changes)
         if response.status_code >= 300 or text[:100].lstrip().startswith(b"{"):
-            result_of(request.uri, response.status_code, text)  # raises what it says
+            result_of(request.uri, response.status_code, text, request.changes)  # raises what it says
         return response
 
     def query_orders(self, names: Sequence[str], deadline: Optional[float]) -> Dict[str, Any]:
-        """What REST says of these orders, by id."""
+        """Return the exchange's entries for these order ids, by id."""
         params = {"txid": ",".join(names), "trades": True}
         result = self.request("POST", "/0/private/QueryOrders", params, deadline=deadline)
         return result if isinstance(result, dict) else {}
@@ -147,14 +180,15 @@ class Rest:
     # -- tokens ------------------------------------------------------------------------------
 
     def ws_token(self, deadline: Optional[float]) -> Dict[str, Any]:
-        """A fresh WebSocket token and its lifetime: ``{"token": Secret, "expires": 900}``.
+        """Fetch a WebSocket token, and return ``{"token": Secret, "expires": 900}``.
 
-        Callers that come while one is being fetched share it.
+        Callers that come while one is being fetched share it. Blocks at most until ``deadline``.
         """
         while True:
             with self._lock:
                 job = self._fetching
-                if job is None:
+                # One that is done was left by callers who were interrupted: its token may be old.
+                if job is None or job.wait(0.0):
                     job = self._fetching = self._threads.submit(partial(self._fetch_token, deadline))
             if not self._threads.wait(job, deadline):
                 raise ReplyTimeout("no WebSocket token in time")
@@ -163,7 +197,7 @@ class Rest:
                     self._fetching = None
             outcome = job.outcome()
             if isinstance(outcome, ReplyTimeout) and (deadline is None or time.monotonic() < deadline):
-                continue  # whom we waited for had less time than we have
+                continue  # the fetch had the earlier deadline of another caller
             if isinstance(outcome, KrakenError):
                 raise fresh_copy(outcome)
             return dict(outcome)
@@ -172,6 +206,7 @@ class Rest:
         try:
             result = self.request("POST", "/0/private/GetWebSocketsToken", deadline=deadline)
             return {**result, "token": Secret(result["token"])}
+        # Returned, not raised: several callers get the outcome, and each raises a copy of its own.
         except KrakenError as error:
             return error
         except Exception as error:
@@ -180,24 +215,44 @@ class Rest:
     # -- life --------------------------------------------------------------------------------
 
     def reopen(self) -> None:
-        """After :meth:`close`, allow requests again."""
+        """Allow requests again after :meth:`close`."""
         self._http.reopen()
 
     def close(self) -> None:
-        """End everything under way; its callers get an error."""
+        """End all requests under way; their callers get ClientClosed."""
         self._http.close()
         self._threads.close()
 
 
+def order_unknown(request: RestRequest, reason: str, our_time: float) -> OrderOutcomeUnknown:
+    """Return the error for a request about orders that may have been sent and has no clear answer."""
+    params = request.params
+
+    def texts(name: str) -> List[str]:
+        value = params.get(name)
+        return [value] if isinstance(value, str) else []
+
+    userref = params.get("userref")
+    return OrderOutcomeUnknown(
+        request.endpoint,
+        reason,
+        cl_ord_ids=texts("cl_ord_id"),
+        order_ids=texts("txid"),
+        order_userrefs=[userref] if isinstance(userref, int) and not isinstance(userref, bool) else [],
+        sent_at=our_time,
+        deadline=parse_time(params.get("deadline")),
+    )
+
+
 def patience(error: Optional[KrakenError]) -> float:
-    """Seconds that the exchange asks for before the next try."""
+    """Return the seconds to wait before the next attempt: 5 after a rate limit, more after a lockout."""
     if not isinstance(error, RateLimited):
         return 0.0
     return LOCKOUT if "lockout" in error.error else 5.0
 
 
 def missing(what: str) -> str:
-    """What to say to somebody who has no API key."""
+    """Return the error text for a call that needs an API key."""
     return (
         f"Missing credentials. {what} needs an API key: pass key= and secret= to the client, or set "
         "KRAKEN_API_KEY and KRAKEN_API_SECRET in the environment"

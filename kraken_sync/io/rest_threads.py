@@ -1,8 +1,10 @@
-"""Threads on which REST requests run, so that a Ctrl-C in a caller's thread breaks nothing inside them.
+"""The threads on which REST requests run, so that a Ctrl-C in a caller's thread breaks nothing inside them.
 
-Signals are handled on the main thread alone. A request that runs on another one cannot be interrupted half
-way through a lock of the standard library; its caller waits on a condition of ours and may leave at any
-moment. The threads are kept for a while and used again; there is one for each request under way."""
+Python runs signal handlers on the main thread only. A request that runs on another thread is never
+interrupted while it holds a lock of the standard library or of urllib3. Its caller waits on a condition of
+this library and may be interrupted at any moment. There is one thread for each request under way; a thread
+without a request is kept for a second.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,16 @@ from .waiting import Event
 IDLE = 1.0
 """Seconds without a request after which a thread ends."""
 TAKEN_WITHIN = 0.02
-"""Seconds after which a request that no thread has taken gets another thread."""
+"""Seconds after which another thread is started for a request that no thread has taken."""
 GRACE = 0.25
-"""Seconds that a request which was cut has to say what had become of it."""
+"""Seconds that a request has, after it was ended at its deadline, to report its outcome."""
 
+# Whether the current thread is one of these: a request made by a request is then run at once.
 _here = threading.local()
 
 
 class Job:
-    """A request that one thread carries out, and others wait for."""
+    """A request that one thread runs and other threads wait for."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work
@@ -39,13 +42,13 @@ class Job:
 
     @property
     def taken(self) -> bool:
-        """Whether a thread has begun with it."""
+        """Whether a thread has begun to run it."""
         return not self._unclaimed
 
     def run(self) -> None:
-        """Carry it out, unless another thread has begun with it."""
+        """Run it, unless another thread has begun to."""
         try:
-            self._unclaimed.pop()  # which is atomic: one thread gets it
+            self._unclaimed.pop()  # list.pop() is atomic, so only one thread gets the item
         except IndexError:
             return
         try:
@@ -55,18 +58,18 @@ class Job:
         self._done.set()
 
     def wait(self, timeout: Optional[float]) -> bool:
-        """Wait until it is done; False after ``timeout`` seconds."""
+        """Wait until it is done, and return True; False after ``timeout`` seconds (None: for ever)."""
         return self._done.wait(timeout)
 
     def outcome(self) -> Any:
-        """What it returned, or raised."""
+        """Return what it returned, or raise what it raised. Only once it is done."""
         if self._error is not None:
             raise self._error
         return self._result
 
 
 class RestThreads:
-    """The threads of one client. Any thread."""
+    """The REST threads of one client. Any thread may use it."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Optional[Job]] = queue.SimpleQueue()
@@ -75,8 +78,11 @@ class RestThreads:
         self._pid = os.getpid()
 
     def submit(self, work: Callable[[], Any]) -> Job:
-        """Have ``work()`` carried out soon. Does not block, unless no thread can be had: then it is carried
-        out here and now, as when the interpreter is ending, or on a thread of these."""
+        """Have ``work()`` run by one of the threads, and return the job.
+
+        Does not block, except on one of these threads, or if no thread can be started (when the interpreter
+        is ending, for example): then ``work()`` is run by this call.
+        """
         if os.getpid() != self._pid:  # a forked child has none of the threads
             self.__init__()  # type: ignore[misc]
         job = Job(work)
@@ -89,26 +95,28 @@ class RestThreads:
         return job
 
     def ensure(self, job: Job) -> None:
-        """Have a thread for this job if none has taken it: a caller may have been interrupted before it
-        had."""
+        """Start another thread for this job if no thread has taken it."""
+        # A Ctrl-C in submit() may have come between queueing the job and starting its thread.
         if not job.taken:
             self._add(job)
 
     def wait(self, job: Job, deadline: Optional[float]) -> bool:
-        """Wait until ``job`` is done; False once ``deadline`` (monotonic) has passed."""
+        """Wait until ``job`` is done, and return True; False once ``deadline`` (monotonic) has passed."""
+        patience = TAKEN_WITHIN
         while not job.taken and (deadline is None or time.monotonic() < deadline):
-            if job.wait(TAKEN_WITHIN):
+            if job.wait(patience):
                 return True
             self.ensure(job)
+            patience *= 2  # on a machine that is busy, more threads make nothing faster
         return job.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
     def close(self) -> None:
-        """Let all threads end when they have nothing to do."""
+        """Tell all threads to end once they have nothing to do. Does not block."""
         for _ in range(self._alive):
             self._jobs.put(None)
 
     def _add(self, job: Job) -> None:
-        """Start a thread; carry the job out here if there is none to be had."""
+        """Start a thread; if that fails, run the job in this one."""
         try:
             # Thread.start() waits for the new thread, and a Ctrl-C in there leaves that thread hanging.
             # So it is called on a raw thread, which gets no signal.

@@ -1,7 +1,8 @@
-"""Bounded queues between the I/O thread and whoever reads.
+"""Bounded queues between the I/O thread and the threads that read.
 
-The I/O thread never waits for a reader: a full stream drops its oldest frames and says so, at the place
-where they are missing. Frames are kept as they came and decoded when read, in the reader's thread.
+The I/O thread never waits for a reader: a full stream drops its oldest frames and has a gap frame in their
+place. Frames are kept as received and decoded when they are read, in the reader's thread, so that decoding
+takes no time from receiving.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from .walltime import wall_text
 DROP_OLDEST, CONFLATE, RAISE = "drop_oldest", "conflate", "raise"
 POLICIES = (DROP_OLDEST, CONFLATE, RAISE)
 KEPT_GAPS = 1000
+"""The number of gaps kept for :attr:`Stream.gaps`, and of unread gap frames kept in the queue."""
 
 Decode = Callable[[bytes], Any]
 
 
 class _Lost:
-    """Stands where frames were dropped."""
+    """The mark in the queue where frames were dropped; a gap frame is made of it when it is read."""
 
     def __init__(self, now: float) -> None:
         self.count = 0
@@ -41,13 +43,16 @@ class Stream:
     """A bounded queue of frames. Any thread may read; each frame goes to one reader.
 
     Args:
-        name: for log lines.
+        name: the name for log lines and error texts.
         decode: turns a frame into what readers get.
-        maxlen: how many frames are kept for a slow reader.
-        policy: what a full stream does: ``drop_oldest`` leaves a gap frame where frames were lost,
-            ``conflate`` keeps only the latest frame of each symbol, ``raise`` makes the next read
-            raise StreamOverflow.
-        keys: what it is subscribed to; empty for a stream of everything.
+        maxlen: the number of frames that may wait to be read.
+        policy: what a full stream does: ``drop_oldest`` drops the oldest frames and leaves a gap frame in
+            their place, ``conflate`` keeps only the latest frame of each symbol, ``raise`` makes the next
+            read raise StreamOverflow.
+        keys: the subscriptions; empty for a stream of all frames.
+
+    Raises:
+        ValueError: ``maxlen`` or ``policy`` is not valid.
     """
 
     def __init__(
@@ -67,14 +72,16 @@ class Stream:
         self.policy = policy
         self.keys: FrozenSet[Key] = frozenset(keys)
         self.dropped = 0
-        """Frames lost so far because nobody read them in time."""
+        """The number of frames dropped so far because they were not read in time."""
         self.malformed = 0
-        """Frames dropped because they could not be decoded."""
+        """The number of frames that could not be decoded; each is a gap."""
         self._decode = decode
         self._entries: Deque[Entry] = deque()
+        # With "conflate" the queue has each key once, and the latest frame of the key is in here: replacing
+        # it leaves the key at its place in the queue.
         self._latest: Dict[Key, bytes] = {}
         self._frames = 0
-        """How many of the entries are frames; only these count against ``maxlen``."""
+        """The number of entries that are frames; gap frames do not count against ``maxlen``."""
         self._gaps: Deque[Dict[str, Any]] = deque(maxlen=KEPT_GAPS)
         self._ready = Condition("stream")
         self._readers = 0
@@ -86,15 +93,16 @@ class Stream:
     # -- I/O thread --------------------------------------------------------------------------
 
     def prime(self, frames: Iterable[bytes]) -> None:
-        """Begin with these frames; only before anybody else knows the stream."""
+        """Begin with these frames. Without the lock, so only before another thread knows the stream."""
         self._entries.extend(frames)
         self._frames = len(self._entries)
 
     def put(self, key: Optional[Key], frame: bytes) -> None:
-        """Add a frame. Never blocks."""
+        """Add a frame; ``key`` is its subscription, None in a stream of all frames. Never blocks."""
         with self._ready:
             if self._ended:
                 return
+            # A stream of all frames has no keys, so there is nothing to conflate by.
             if self.policy == CONFLATE and key is not None:
                 if key not in self._latest:
                     self._entries.append(key)
@@ -104,9 +112,9 @@ class Stream:
                 self._entries.append(frame)
                 self._frames += 1
             overflow = self._frames > self.maxlen and self._drop()
-            if self._readers:
+            if self._readers:  # notify() without waiting threads would cost time for every frame
                 self._ready.notify()
-        if overflow:
+        if overflow:  # logged once for each time the reader falls behind, and without the lock
             log.warning(
                 "the reader of %s is slow: messages are being dropped (policy %s, maxlen %d); "
                 "they are counted, and a gap frame stands where they were",
@@ -120,26 +128,33 @@ class Stream:
         with self._ready:
             self._gaps.extend(gap["data"])
             if not self._ended:
-                # what was conflated so far came before the gap: it keeps its place, and is final
+                # Frames conflated so far arrived before the gap. They become ordinary entries, or a frame
+                # from after the gap would replace them at a place before it.
                 self._entries = deque(
                     self._latest.pop(entry) if isinstance(entry, Key) else entry for entry in self._entries
                 )
-                if len(self._entries) - self._frames >= KEPT_GAPS:  # outages without end, and no reader
+                # A stream that nobody reads must not grow with every outage of a night.
+                if len(self._entries) - self._frames >= KEPT_GAPS:
                     del self._entries[[type(entry) for entry in self._entries].index(dict)]
                 self._entries.append(gap)
                 self._ready.notify_all()
 
     def end(self, error: Optional[KrakenError] = None, key: Optional[Key] = None) -> None:
-        """Nothing comes any more (of ``key``); readers get the rest, then ``error`` or the end."""
+        """End the stream, or the part of it that is for ``key``; it ends with its last key.
+
+        Readers get the frames that are left; after that they get ``error``, or the end if it is None.
+        """
         with self._ready:
             self._live.discard(key)
             if self._ended or (key is not None and self._live):
-                return
+                return  # the first end counts, and other symbols of the stream are still live
             self._ended, self._error = True, error
             self._ready.notify_all()
 
     def _drop(self) -> bool:
-        """Drop the oldest frame and leave a mark in its place; True if this begins an episode."""
+        """Drop the oldest frame and leave a mark in its place; return whether it is to be logged."""
+        # Gap frames in front of it stay, and neighbouring losses share one mark, so the readers learn of
+        # every loss, at its place, and the queue stays bounded.
         now = time.monotonic()
         passed: List[Entry] = []
         while self._entries:
@@ -164,13 +179,14 @@ class Stream:
     # -- readers -----------------------------------------------------------------------------
 
     def get(self, timeout: Optional[float] = None) -> Any:
-        """The next message. Blocks up to ``timeout`` seconds, or for ever with None.
+        """Return the next message. Blocks up to ``timeout`` seconds; None waits for ever. Any thread.
 
         Raises:
-            queue.Empty: nothing came in time.
-            StreamOverflow: messages were lost in a stream that must not lose any; reading goes on.
-            ClientClosed: the stream has ended and everything was read.
-            KrakenError: what ended the stream, if it was not closed on purpose.
+            queue.Empty: no message arrived in time.
+            ValueError: ``timeout`` is not a number of 0 or more.
+            StreamOverflow: messages were dropped, and the policy is ``raise``; the next call reads on.
+            ClientClosed: the stream has ended, and everything was read.
+            KrakenError: the error that ended the stream, if it was not ended on purpose.
         """
         deadline = deadline_of(timeout)
         while True:
@@ -179,25 +195,25 @@ class Stream:
                 return entry
             try:
                 return self._decode(entry)
-            except MalformedFrame as error:
+            except MalformedFrame as error:  # skipping it silently would hide that something is missing
                 self.malformed += 1
                 log.warning("%s: a frame cannot be read, and is a gap: %s", self.name, error)
                 return self._told(f"a message cannot be read: {error}", time.monotonic(), dropped=1)
 
     @property
     def gaps(self) -> List[Dict[str, Any]]:
-        """What was missing so far: ``symbol``, ``reason``, ``since``, ``until``, ``dropped``."""
+        """The latest 1000 gaps, as dicts of ``symbol``, ``reason``, ``since``, ``until``, ``dropped``."""
         with self._ready:
             return list(self._gaps)
 
     @property
     def ended(self) -> bool:
-        """Whether nothing can come any more (there may be something left to read)."""
+        """Whether no more messages can arrive; there may be some left to read."""
         return self._ended
 
     @property
     def over(self) -> bool:
-        """Whether nothing can come any more, and everything was read."""
+        """Whether no more messages can arrive, and everything was read."""
         return self._ended and not self._entries
 
     def __iter__(self) -> Stream:
@@ -215,7 +231,7 @@ class Stream:
             try:
                 if not self._ready.wait_until(lambda: bool(self._entries) or self._ended, deadline):
                     raise queue.Empty
-            finally:
+            finally:  # also after a Ctrl-C; a reader counted too many would only cost notifications
                 self._readers -= 1
             return self._next_entry()
 
@@ -226,7 +242,7 @@ class Stream:
             raise ClientClosed(f"{self.name} has ended")
         entry = self._entries.popleft()
         if not self._entries:
-            self._warned = False
+            self._warned = False  # the reader has caught up; falling behind again is logged again
         if isinstance(entry, _Lost):
             return self._overflow(entry)
         if not isinstance(entry, dict):
@@ -242,7 +258,7 @@ class Stream:
     def _told(
         self, reason: str, since: float, until: Optional[float] = None, dropped: int = 0
     ) -> Dict[str, Any]:
-        """The gap frame for frames that are missing here, and nowhere else; it enters ``gaps``, too."""
+        """Make the gap frame for frames that are missing in this stream only, and add it to ``gaps``."""
         symbols = {key.symbol for key in self.keys}
         channels = {key.channel for key in self.keys}
         gap = gap_frame(
@@ -258,7 +274,8 @@ class Stream:
         return gap
 
     def fork(self, error: KrakenError) -> None:
-        """In a forked child: nothing can come any more, and the lock may be held for ever."""
+        """End the stream in a forked child."""
+        # A new lock: another thread of the parent may have held the old one, and does not exist here.
         self._ready = Condition("stream")
         self._entries.clear()
         self._frames = 0

@@ -1,4 +1,4 @@
-"""Threads of this library: daemons that cannot die unseen."""
+"""The threads of this library: daemons whose death by an exception is always reported."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Died = Callable[[BaseException], None]
 
 
 class GuardedThread(threading.Thread):
-    """A daemon thread that tells when it dies of an exception, of whatever class.
+    """A daemon thread that reports an exception, of whatever class, that ends it.
 
     Args:
-        name: the thread's name; all of ours begin with ``kraken-sync-``.
-        work: what it does.
-        died: called on the dying thread with what it died of; wakes whoever waits.
+        name: the thread's name, after the prefix ``kraken-sync-``.
+        work: what the thread does.
+        died: called with the exception on the ending thread; it must wake the threads that wait for this one.
     """
 
     def __init__(self, name: str, work: Callable[[], None], died: Died) -> None:
@@ -25,17 +25,19 @@ class GuardedThread(threading.Thread):
         self._died = died
 
     def run(self) -> None:
-        """Do the work."""
+        """Run the thread's work; called by the thread itself."""
         try:
             self._work()
-        except BaseException as error:  # the last one who can tell it
+        # Nothing above could report it: by default Python prints a traceback, and waiting threads hang.
+        except BaseException as error:
             self._died(error)
 
     def begin(self) -> None:
         """Start the thread.
 
         Raises:
-            ConnectFailed: the system gives no thread (limits, memory, or an interpreter that is ending).
+            ConnectFailed: the system cannot start a thread (because of a limit or of memory), or the
+                interpreter is ending.
         """
         try:
             self.start()
@@ -45,11 +47,11 @@ class GuardedThread(threading.Thread):
             ) from error
 
     def finish(self, timeout: float) -> None:
-        """Wait for the thread to end, unless it never began or this is the thread itself."""
+        """Wait up to ``timeout`` seconds for the thread to end, unless it never began or is this thread."""
         if self is not threading.current_thread() and self.ident is not None:
             self.join(timeout)
 
     @property
     def dead(self) -> bool:
-        """Whether it was started and runs no more."""
+        """Whether the thread was started and has ended."""
         return self.ident is not None and not self.is_alive()

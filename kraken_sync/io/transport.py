@@ -1,8 +1,8 @@
-"""One WebSocket connection: dial, receive, send, abort. The only importer of websocket-client.
+"""One WebSocket connection: connect, receive, send, abort. The only module that imports websocket-client.
 
 websocket-client does the handshake, the framing and the masking; the socket below it is a
-:class:`~kraken_sync.io.guarded_socket.GuardedSocket`. A transport is used once: the next connection is
-another object, so nothing of an old one can leak into it.
+:class:`~kraken_sync.io.guarded_socket.GuardedSocket`. A transport is used for one connection only, so no
+state of an old connection can get into a new one.
 """
 
 from __future__ import annotations
@@ -21,61 +21,72 @@ from .locks import new_rlock
 from .waiting import Value, run_locked
 
 MAX_MESSAGE = 16 * 1024 * 1024
+"""The largest message in bytes; the largest one known, the snapshot of ``instrument``, has about 1 MiB."""
 MAX_HANDSHAKE = 64 * 1024
+"""The largest response to the handshake in bytes; websocket-client itself has no limit."""
 USER_AGENT = "User-Agent: kraken-sync"
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 
 class Transport:
-    """One connection to ``endpoint``. ``connect``, ``recv`` and ``dispose`` belong to one thread."""
+    """One connection to ``endpoint``.
+
+    :meth:`connect`, :meth:`recv` and :meth:`dispose` may be called by the reading thread only, all other
+    methods by any thread.
+    """
 
     def __init__(self, endpoint: Endpoint, context: Optional[ssl.SSLContext] = None) -> None:
         self._endpoint = endpoint
         self._context = context
         self._guard: Optional[GuardedSocket] = None
         self._codec: Any = None
-        """A websocket.WebSocket; its types differ between releases."""
+        """A websocket.WebSocket; untyped, because its types differ between releases."""
         self._aborted: Optional[str] = None
-        self._pong: Optional[bytes] = None
+        self._pong: Optional[bytes] = None  # the payload of a ping that is not answered yet
         self.step = "resolve"
-        """What :meth:`connect` is doing: ``resolve``, ``connect``, ``tls`` or ``handshake``."""
+        """The step that :meth:`connect` is at: ``resolve``, ``connect``, ``tls`` or ``handshake``."""
         self._send_lock = new_rlock("send")
-        """Held by whoever sends; guards the order of frames on the wire."""
+        """Held by the sending thread; guards the order of frames on the wire."""
         self._sender: Optional[int] = None
-        """The thread that may send now."""
+        """The thread that may send now; not the lock's owner, which a signal handler would be, too."""
         self.close_code: Optional[int] = None
         self.ignored = 0
-        """Frames that are no text, and were dropped."""
+        """The number of binary messages dropped; the exchange sends text only."""
 
     # -- reading thread ----------------------------------------------------------------------
 
     def connect(self, deadline: float) -> None:
-        """Dial and shake hands. Blocks until ``deadline`` (monotonic) at most.
+        """Connect and do the handshake. Blocks at most until ``deadline`` (monotonic seconds).
 
         Raises:
-            ConnectFailed: naming the step that failed.
+            ConnectFailed: the error has the step that failed.
         """
         sock = dial(
             self._endpoint, self._context, deadline, lambda: self._aborted is not None, self._set_step
         )
+        # A second look at what must never be wrong: tokens and orders go over this socket.
         if isinstance(sock, ssl.SSLSocket) != self._endpoint.secure:
             sock.close()
             raise ConnectFailed("a wss:// connection without TLS was refused", step="tls")
         self._set_step("handshake")
         guard = self._guard = GuardedSocket(sock)
+        # Asked after the guard is in place: an abort() that came before found no guard to abort.
         if self._aborted:
             guard.abort(self._aborted)
         guard.read_deadline = guard.write_deadline = deadline
         guard.begin_message(MAX_HANDSHAKE)
         self._handshake(guard)
-        guard.read_deadline = None
+        guard.read_deadline = None  # from here on the watchdog judges silence
 
     def recv(self) -> bytes:
-        """The next text message. Blocks until there is one.
+        """Return the next text message. Blocks until there is one.
 
         Raises:
-            ConnectionLost: the connection ended, with the close code if there was one.
+            ConnectionLost: the connection ended; the error has the close code if there was one.
         """
+        # Frames are put together here and not by websocket-client's recv(), which answers pings and close
+        # frames itself, from the reading thread, and has no limit for a message in many fragments. The
+        # checks are those of RFC 6455, sections 5.1, 5.4 and 5.5.
         guard, codec = self._connected()
         pieces: List[bytes] = []
         size = 0
@@ -89,9 +100,10 @@ class Transport:
                 if not frame.fin or len(data) > 125:
                     self._violation("a bad control frame")
                 if opcode == _PING:
-                    self._pong = bytes(data)
+                    self._pong = bytes(data)  # the watchdog's thread answers it
                 elif opcode == _CLOSE:
                     self._closed(bytes(data))
+                # Between the fragments of a message the budget and the message's age go on.
                 if not pieces:
                     guard.begin_message(MAX_MESSAGE)
                 continue
@@ -113,21 +125,23 @@ class Transport:
                 guard.begin_message(MAX_MESSAGE)
 
     def dispose(self) -> None:
-        """Free the descriptor; the last act of the reading thread."""
+        """Close the descriptor. Called by the reading thread when it has done everything else."""
         if self._guard is not None:
             self._guard.dispose()
         codec, self._codec = self._codec, None
-        if codec is not None:  # what it has read may be large, and must not wait for the collector
+        # websocket-client's objects refer to each other. What they have read may be large, so it is dropped
+        # here instead of whenever the garbage collector runs.
+        if codec is not None:
             codec.frame_buffer.recv_buffer = []
             vars(codec.frame_buffer).pop("recv_length", None)
 
     # -- any thread --------------------------------------------------------------------------
 
     def exclusively(self, timeout: float, work: Callable[[], Value]) -> Optional[Value]:
-        """Call ``work()``, which may send, while nobody else does.
+        """Call ``work()``, which may send, while no other thread sends, and return its result.
 
-        None if others are in the way for ``timeout`` seconds (-1: for ever), or if this thread is sending
-        already: a signal handler must not put its message into the middle of another one.
+        None if another thread is sending for ``timeout`` seconds (-1: no limit), or if this thread is sending
+        already: a signal handler that interrupts a send must not put a frame into the middle of another one.
         """
         return run_locked(self._send_lock, timeout, partial(self._alone, work))
 
@@ -141,12 +155,13 @@ class Transport:
             self._sender = None
 
     def send(self, frame: bytes, timeout: float) -> None:
-        """Send one text message, whole. Only within :meth:`exclusively`.
+        """Send one text message completely. Only within :meth:`exclusively`.
 
-        Blocks up to ``timeout`` seconds. A failure condemns the connection: a part may have left.
+        Blocks up to ``timeout`` seconds. A failure ends the connection, since a part of the frame may have
+        been sent.
 
         Raises:
-            ConnectionLost: the connection is, or is now, of no use.
+            ConnectionLost: the connection has ended; ``sent`` is False if no byte of the frame was sent.
         """
         assert self._sender == threading.get_ident()
         guard, codec = self._connected()
@@ -154,7 +169,8 @@ class Transport:
         guard.accepted = 0
         try:
             codec.send(frame, _TEXT)
-        except BaseException as error:  # whatever it is, also a Ctrl-C: a part may have left
+        # Also a Ctrl-C: after half a frame the next one would be read as the rest of it.
+        except BaseException as error:
             guard.abort(f"sending failed: {str(error) or type(error).__name__}")
             if not isinstance(error, Exception):
                 raise
@@ -163,7 +179,7 @@ class Transport:
             raise lost from error
 
     def send_pong(self, timeout: float) -> None:
-        """Answer the last protocol ping, if there is one. Only within :meth:`exclusively`."""
+        """Answer the last WebSocket ping, if there is one. Only within :meth:`exclusively`."""
         payload, self._pong = self._pong, None
         if payload is None:
             return
@@ -175,7 +191,7 @@ class Transport:
             guard.abort(f"sending failed: {error}")
 
     def say_goodbye(self, timeout: float) -> None:
-        """Send a close frame if that is possible at once, then abort. Never raises."""
+        """Send a close frame if that is possible within ``timeout`` seconds, then abort. Never raises."""
         guard, codec = self._guard, self._codec
         if guard is None or codec is None:
             self.abort("closed")
@@ -189,24 +205,24 @@ class Transport:
         try:
             codec.send(payload, _CLOSE)
         except Exception:
-            pass  # it is the end anyway
+            pass  # the connection is aborted next
 
     def abort(self, why: str) -> None:
-        """End the connection: ``connect``, ``recv`` and ``send`` raise. Never blocks."""
+        """End the connection: ``connect``, ``recv`` and ``send`` raise. Does not block."""
         if self._aborted is None:
-            self._aborted = why
+            self._aborted = why  # before the guard is looked at; see connect()
         guard = self._guard
         if guard is not None:
             guard.abort(why)
 
     @property
     def byte_at(self) -> float:
-        """When bytes last came (monotonic)."""
+        """When bytes were last received (monotonic seconds)."""
         return self._guard.byte_at if self._guard else float("-inf")
 
     @property
     def message_at(self) -> Optional[float]:
-        """Since when a message is incomplete (monotonic), or None."""
+        """Since when a message has been incomplete (monotonic seconds), or None."""
         return self._guard.message_at if self._guard else None
 
     # -- inside ------------------------------------------------------------------------------
@@ -220,8 +236,9 @@ class Transport:
         return self._guard, self._codec
 
     def _handshake(self, guard: GuardedSocket) -> None:
-        import websocket  # imported late: it costs as much as the rest of this library
+        import websocket  # imported here, because the import takes as long as that of the whole library
 
+        # UTF-8 is checked when the JSON is decoded, and this class has a lock of its own for sending.
         codec: Any = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
         try:
             codec.connect(
@@ -242,12 +259,15 @@ class Transport:
                 f"{self._endpoint} is no WebSocket endpoint, or did not answer as one: {reason:.200}",
                 step="handshake",
             ) from error
-        if codec.getstatus() != 101:  # releases differ in what they do with a redirect
+        # Releases of websocket-client differ in whether they raise for a redirect.
+        if codec.getstatus() != 101:
             guard.dispose()
             raise self._bad_status(codec.getstatus(), codec.getheaders() or {})
         granted = {name.lower(): value for name, value in (codec.getheaders() or {}).items()}
         for name in ("sec-websocket-extensions", "sec-websocket-protocol"):
-            if granted.get(name):  # nothing of the kind was asked for, so nobody here could read what comes
+            # RFC 6455, section 4.1: the client must fail for an extension or a subprotocol that it did not
+            # ask for. websocket-client lets them pass, and compressed frames would then look like bad data.
+            if granted.get(name):
                 guard.dispose()
                 raise ConnectFailed(
                     f"{self._endpoint} answered with {name}: {printable(granted[name]):.60}, which was not "
@@ -265,6 +285,7 @@ class Transport:
             404: "nothing is served at this path",
             429: "too many connections from your address; use one client for everything",
         }.get(status, "try again later" if status >= 500 else "is this the exchange's address?")
+        # Retry-After may also be a date (RFC 9110); then the usual delay applies.
         try:
             retry_after: Optional[float] = float(headers.get("retry-after", ""))
         except ValueError:
@@ -279,7 +300,8 @@ class Transport:
     def _frame(self, codec: Any) -> Any:
         try:
             return codec.recv_frame()
-        except Exception as error:  # translate everything in this one place
+        # Bad data make websocket-client raise errors of many classes, not all of them its own.
+        except Exception as error:
             if self._guard is not None:
                 self._guard.abort(f"bad data: {error}")
             raise self._lost(error) from error
@@ -298,20 +320,22 @@ class Transport:
         raise self._lost(Broken(what))
 
     def _closed(self, payload: bytes) -> None:
-        """The peer's close frame: keep what it says, answer it if that is easy, and end."""
+        """Handle the peer's close frame: keep its code and text, answer it if possible, and end."""
         guard, _ = self._connected()
         if len(payload) >= 2:
             self.close_code = int.from_bytes(payload[:2], "big")
         words = printable(payload[2:].decode("utf-8", "replace"))
         reason = f"closed by the exchange ({self.close_code or 'no code'}{': ' + words if words else ''})"
+        # The answer must not delay the end: only if nobody is sending, and for 0.1 s at most.
         self.exclusively(0.0, partial(self._send_close, payload[:2], 0.1))
-        guard.broken = reason  # what the peer said explains more than what followed from it
+        guard.broken = reason  # not only the first reason: the peer's explains more than a failed answer
         guard.abort(reason)
         raise self._lost(Broken(reason))
 
 
 def _limit_frames(buffer: Any) -> None:
-    """Have websocket-client's reader refuse a frame that is too big at its header, before its payload."""
+    """Make websocket-client's reader refuse a frame that is too big by its header, before its payload."""
+    # websocket-client has no such limit; the socket's budget would end it only after 16 MiB were buffered.
     measure = buffer.recv_length
 
     def recv_length() -> None:

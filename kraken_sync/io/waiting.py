@@ -1,9 +1,10 @@
-"""Waiting with deadlines, which a Ctrl-C may interrupt at any moment and which leaves no lock behind.
+"""Waiting with deadlines that a Ctrl-C may interrupt at any moment without leaving a lock taken.
 
-The standard classes enter and leave their lock in Python code, and there CPython may raise KeyboardInterrupt
-between taking the lock and telling the ``with`` statement: it stays taken for ever, and the next thread that
-needs it hangs. Here both ends run in C, where no signal is looked at. (Python 3.9 looks at signals between
-any two instructions: there a rest of the danger remains.)
+:class:`threading.Condition` enters and leaves its lock in Python code, where CPython may raise
+KeyboardInterrupt after the lock was taken and before the ``with`` statement knows it. The lock then stays
+taken for ever, and the next thread that needs it hangs. The classes here enter and leave locks in C code,
+during which no signal handler runs. Python 3.9 checks for signals between any two instructions; there a
+small risk remains.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ from . import locks
 
 Value = TypeVar("Value")
 WAIT_SLICE = 0.5
-"""Longest single wait in seconds; some platforms let no Ctrl-C through a longer one."""
+"""The longest single wait in seconds; on Windows a wait for a lock is not interrupted by Ctrl-C."""
 LEAST_FOR_A_LOCK = 0.1
-"""Seconds for which a lock that others hold for moments is waited for, however little time is left."""
+"""The least number of seconds to wait for a lock that is held for moments only. With a timeout of 0 a call
+would otherwise fail by chance, whenever the I/O thread holds the session's lock."""
 
 
 # -- deadlines: monotonic seconds, None for ever -------------------------------------------------
 
 
 def deadline_of(timeout: Optional[float]) -> Optional[float]:
-    """The monotonic moment ``timeout`` seconds from now; None (for ever) for None.
+    """Return the time ``timeout`` seconds from now in monotonic seconds; None (for ever) for None.
 
     Raises:
-        ValueError: for anything else than seconds or None.
+        ValueError: ``timeout`` is neither None nor a number of 0 or more.
     """
     if timeout is None:
         return None
@@ -38,23 +40,23 @@ def deadline_of(timeout: Optional[float]) -> Optional[float]:
         raise ValueError(f"timeout must be seconds (0 or more) or None, not {timeout!r:.80}")
     if math.isnan(timeout) or timeout < 0:
         raise ValueError(f"timeout must be seconds (0 or more) or None, not {timeout!r}")
-    if timeout > threading.TIMEOUT_MAX / 2:
+    if timeout > threading.TIMEOUT_MAX / 2:  # acquire() raises OverflowError for more (centuries, or inf)
         return None
     return time.monotonic() + timeout
 
 
 def time_left(deadline: Optional[float]) -> Optional[float]:
-    """Seconds until ``deadline``, 0 if it has passed; None for None."""
+    """Return the seconds until ``deadline``, 0 if it has passed; None for None."""
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def lock_timeout(deadline: Optional[float], least: float = 0.0) -> float:
-    """What a lock's ``acquire()`` takes as its timeout, at least ``least``."""
+    """Return the timeout for a lock's ``acquire()``: at least ``least`` seconds, -1 for ever."""
     return -1.0 if deadline is None else max(least, deadline - time.monotonic())
 
 
 def sooner(deadline: Optional[float], seconds: float) -> float:
-    """``deadline``, or the moment ``seconds`` from now if that is earlier."""
+    """Return ``deadline``, or the time ``seconds`` from now if that is earlier."""
     soon = time.monotonic() + seconds
     return soon if deadline is None else min(soon, deadline)
 
@@ -63,23 +65,27 @@ def sooner(deadline: Optional[float], seconds: float) -> float:
 
 
 class Condition(threading.Condition):
-    """As :class:`threading.Condition`; an interrupted ``wait()`` has its lock back, too.
+    """As :class:`threading.Condition`, but a Ctrl-C leaves its lock in the state it had.
 
     Args:
         name: the name of its lock in :data:`kraken_sync.io.locks.ORDER`.
     """
 
+    # Properties, so that the with statement calls the lock's own C methods without a Python frame between.
     __enter__ = property(attrgetter("_lock.__enter__"))
     __exit__ = property(attrgetter("_lock.__exit__"))
 
     def __init__(self, name: str) -> None:
+        # Reentrant, since a signal handler may use what the thread that it interrupts holds already.
         lock: Any = threading.RLock() if locks.checked is None else locks.new_rlock(name)
         super().__init__(lock)
         self.held: Callable[[], bool] = lock._is_owned
-        """Whether this thread holds the lock."""
+        """Returns whether this thread holds the lock."""
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Wait until notified, or ``timeout`` seconds; False after that."""
+        # The standard class takes its lock back in a finally clause of Python code, in which a second Ctrl-C
+        # may come. Here the lock is certainly held when this raises, as the caller's with statement expects.
         try:
             return super().wait(timeout)
         except BaseException:
@@ -91,7 +97,8 @@ class Condition(threading.Condition):
             raise
 
     def wait_until(self, done: Callable[[], bool], deadline: Optional[float]) -> bool:
-        """Wait until ``done()``; False once ``deadline`` (monotonic) has passed."""
+        """Wait until ``done()`` is true; False once ``deadline`` (monotonic seconds) has passed."""
+        # In slices, so that a lost notification or an uninterruptible wait costs half a second at most.
         while not done():
             left = WAIT_SLICE if deadline is None else deadline - time.monotonic()
             if left <= 0:
@@ -101,12 +108,14 @@ class Condition(threading.Condition):
 
 
 def run_locked(lock: Any, timeout: float, work: Callable[[], Value]) -> Optional[Value]:
-    """Call ``work()`` with a reentrant lock (or a :class:`Condition`) held.
+    """Call ``work()`` with a reentrant lock (or a :class:`Condition`) held, and return its result.
 
-    None if it cannot be had within ``timeout`` seconds (-1: for ever). A reentrant lock refuses to be
-    released by who does not hold it, so nothing has to be remembered between taking it and letting go.
-    Whoever holds it already (a signal handler that interrupted this thread) goes on holding it.
+    None if the lock is not available within ``timeout`` seconds (-1: for ever). If this thread holds the lock
+    already (a signal handler that interrupted it, for example), it still does afterwards.
     """
+    # A with statement has no timeout, and a variable "taken" would be set after the lock was taken, with room
+    # for a Ctrl-C between. A reentrant lock refuses to be released by a thread that does not hold it, so the
+    # attempt tells whether it was taken.
     if lock._is_owned():
         return work()
     try:
@@ -115,14 +124,14 @@ def run_locked(lock: Any, timeout: float, work: Callable[[], Value]) -> Optional
         try:
             lock.release()
         except RuntimeError:
-            pass  # it was not had
+            pass  # it was not taken
 
 
 class Turn:
-    """One after the other, with no lock held meanwhile. Any thread.
+    """Lets one thread at a time do something that blocks, without holding a lock meanwhile. Any thread.
 
-    Unlike a lock it may be held through a call that blocks: whoever waits for it, waits with a deadline. A
-    thread that has the turn already (its signal handler) need not wait.
+    Threads wait for their turn with a deadline. A thread that has the turn already (in a signal handler, for
+    example) does not wait.
     """
 
     def __init__(self) -> None:
@@ -130,14 +139,17 @@ class Turn:
         self._holder: Optional[int] = None
 
     def run(self, deadline: Optional[float], work: Callable[[], Value]) -> Optional[Value]:
-        """Call ``work()`` when it is this thread's turn; None if it is not before ``deadline``."""
+        """Call ``work()`` when it is this thread's turn, and return its result.
+
+        None if the turn did not come before ``deadline`` (monotonic seconds).
+        """
         me = threading.get_ident()
         if self._holder == me:
             return work()
         try:
             return work() if self._take(me, deadline) else None
         finally:
-            self._give_back(me)
+            self._give_back(me)  # compares the holder, as it also runs if a Ctrl-C came before _take() ended
 
     def _take(self, me: int, deadline: Optional[float]) -> bool:
         with self._changed:
@@ -154,7 +166,7 @@ class Turn:
 
 
 class Event(threading.Event):
-    """As :class:`threading.Event`."""
+    """As :class:`threading.Event`, on a :class:`Condition` of this module."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Moments of the monotonic clock as text of the wall clock."""
+"""Converts times of the monotonic clock to wall-clock time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Optional
 
 
 def wall_seconds(moment: float) -> float:
-    """A monotonic moment as seconds since the epoch, as this machine's clock has it now."""
+    """Return a time in monotonic seconds as seconds since the epoch, by this machine's current clock."""
     return time.time() - (time.monotonic() - moment)
 
 
 def wall_text(moment: Optional[float]) -> Optional[str]:
-    """A monotonic moment as the exchange writes times: RFC 3339, UTC, microseconds."""
+    """Return a time in monotonic seconds as the exchange writes times: RFC 3339, UTC, microseconds."""
     if moment is None or moment == float("-inf"):
         return None
     when = datetime.fromtimestamp(wall_seconds(moment), timezone.utc)

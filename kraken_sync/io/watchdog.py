@@ -1,7 +1,7 @@
-"""One thread per client that checks its connections: alive? anything due?
+"""One thread per client that checks whether its connections are alive, and sends what is due.
 
-It distrusts itself first: if its own tick came late (a stopped process, a closed lid, a long hold of the
-interpreter's lock), the connections get one interval to read what has piled up before they are judged.
+If its own tick came late (the process or the machine was suspended, or another thread held the interpreter's
+lock for long), the connections are not judged for one interval, in which they read what has arrived.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from .waiting import Event
 
 
 class Visited(Protocol):
-    """What a watchdog looks after."""
+    """The interface of what a watchdog visits."""
 
     def visit(self, now: float, judge: bool) -> None:
-        """Send what is due; if ``judge``, abort a dead connection."""
+        """Send what is due at ``now`` (monotonic seconds); if ``judge``, abort a dead connection."""
 
 
 class Watchdog:
-    """Calls ``visit`` on each connection, at every tick and whenever it is woken."""
+    """Calls ``visit`` on each connection, every ``tick`` seconds and whenever it is woken."""
 
     def __init__(self, connections: Sequence[Visited], tick: float, died: Died = lambda error: None) -> None:
         self._connections = connections
         self._tick = tick
         self._wake = Event()
         self.wake = self._wake.set
-        """Has everything checked now. Any thread; does not block."""
+        """Has everything visited soon. Any thread; does not block."""
         self._stop = Event()
         self.thread = GuardedThread("watchdog", self._run, died)
 
     def start(self) -> None:
-        """Start checking."""
+        """Start the thread. Raises ConnectFailed if that is not possible."""
         self.thread.begin()
 
     def stop(self) -> None:
-        """Stop checking; :meth:`join` waits for it."""
+        """Make no further visits. Does not block; :meth:`join` waits for the thread to end."""
         self._stop.set()
         self._wake.set()
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread to end."""
+        """Wait up to ``timeout`` seconds for the thread to end."""
         self.thread.finish(timeout)
 
     def _run(self) -> None:
         last, judge_after = time.monotonic(), 0.0
         while not self._stop.is_set():
             self._wake.wait(self._tick)
-            self._wake.clear()
+            self._wake.clear()  # before the visits, so that a wake() during them is not lost
             now = time.monotonic()
             if now - last > 2 * self._tick + 0.1:
                 judge_after = now + self._tick
@@ -58,5 +58,5 @@ class Watchdog:
             for connection in self._connections:
                 try:
                     connection.visit(now, now >= judge_after)
-                except BaseException as error:
+                except BaseException as error:  # one connection's fault must not stop the others' visits
                     log.error("the watchdog failed to visit %s", connection, error=error)

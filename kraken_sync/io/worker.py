@@ -1,6 +1,6 @@
-"""One thread for what blocks and belongs to nobody else: fetching a token, asking REST about an order.
+"""One thread for background work that blocks: fetching a token, asking REST about an order.
 
-Neither the I/O thread nor the watchdog may wait for such things.
+Neither the I/O threads nor the watchdog may wait for such things.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Job = Callable[[], None]
 
 
 class Worker:
-    """Runs jobs one after the other; a job that waits already is not added twice."""
+    """Runs jobs one after the other; a job that is waiting or running is not added again."""
 
     def __init__(self, died: Died = lambda error: None) -> None:
         self._waiting: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()
@@ -26,11 +26,11 @@ class Worker:
         self.thread = GuardedThread("worker", self._run, died)
 
     def start(self) -> None:
-        """Start running."""
+        """Start the thread. Raises ConnectFailed if that is not possible."""
         self.thread.begin()
 
     def add(self, name: str, job: Job) -> None:
-        """Run ``job`` soon. Any thread; does not block."""
+        """Have ``job`` run soon, unless a job of this name is waiting or running. Does not block."""
         with self._lock:
             if name in self._jobs or name in self._running:
                 return
@@ -38,11 +38,11 @@ class Worker:
         self._waiting.put(name)
 
     def stop(self) -> None:
-        """Run nothing more; does not wait for the one under way."""
+        """Run no further jobs. Does not wait for the running one."""
         self._waiting.put(None)
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread to end."""
+        """Wait up to ``timeout`` seconds for the thread to end."""
         self.thread.finish(timeout)
 
     def _run(self) -> None:
@@ -55,7 +55,7 @@ class Worker:
                 self._running.add(name)
             try:
                 job()
-            except BaseException as error:  # nothing may end this thread
+            except BaseException as error:  # the other jobs must go on
                 log.error("a fault of kraken_sync itself: %s", name, error=error)
             finally:
                 with self._lock:

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
-from ..wire.numbers import Number, decimal_of, fixed, to_decimal
+from ..wire.numbers import AVERAGES, EXACT, Number, decimal_of, fixed, to_decimal
 from .book import Pairs
 
 
@@ -108,8 +108,7 @@ class BookSnapshot:
         if wanted <= 0:
             raise ValueError(f"qty must be more than 0, not {qty!r}")
         # The caller's decimal context may have any precision; 60 digits hold every product exactly.
-        with localcontext() as context:
-            context.prec = 60
+        with localcontext(EXACT):
             left, cost = wanted, Decimal(0)
             for level in self.asks if side == "buy" else self.bids:
                 taken = min(left, level.qty)
@@ -119,8 +118,7 @@ class BookSnapshot:
                     break
             if left:
                 return None
-            context.prec = 28
-            return cost / wanted
+            return AVERAGES.divide(cost, wanted)
 
     def imbalance(self, levels: int = 10) -> Optional[Decimal]:
         """Return (bids - asks) / (bids + asks) of the quantities in the best ``levels`` of each side.
@@ -133,7 +131,7 @@ class BookSnapshot:
         check_levels(levels)
         bids = sum(qty for _, qty in self._bids[:levels])
         asks = sum(qty for _, qty in self._asks[:levels])
-        return Decimal(bids - asks) / Decimal(bids + asks) if bids + asks else None
+        return AVERAGES.divide(Decimal(bids - asks), Decimal(bids + asks)) if bids + asks else None
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with the columns ``side``, ``price`` and ``qty`` (Decimals), best levels

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Mapping, Optional, Tuple
 
+from ..wire.numbers import EXACT
+
 OPEN = ("pending_new", "new", "partially_filled")
 CLOSED = ("filled", "canceled", "expired")
 UNKNOWN = "unknown"
@@ -53,7 +55,7 @@ class Order:
     @property
     def remaining(self) -> Optional[Decimal]:
         """The quantity that is not filled, in base currency; None if ``qty`` is not known."""
-        return None if self.qty is None else max(Decimal(0), self.qty - self.filled)
+        return None if self.qty is None else max(Decimal(0), EXACT.subtract(self.qty, self.filled))
 
     @property
     def is_open(self) -> bool:

@@ -8,10 +8,10 @@ Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/instrum
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any, Mapping, Optional
 
-from ..wire.numbers import decimal_of
+from ..wire.numbers import EXACT, decimal_of
 from .params import LIMIT_TYPES
 
 LARGEST = Decimal("1e17")
@@ -44,6 +44,10 @@ class PairRules:
         Raises:
             ValueError: a number breaks a rule; the text names the nearest valid value.
         """
+        with localcontext(EXACT):
+            self._check(order)
+
+    def _check(self, order: Mapping[str, Any]) -> None:
         # Only absolute prices are on the grid. Offsets ("pct", "quote") are not; for trailing-stop-limit
         # the exchange's default of limit_price_type is "quote".
         static = order.get("limit_price_type", "static") == "static"

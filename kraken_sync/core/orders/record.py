@@ -7,16 +7,15 @@ are repeated in every snapshot and are identified by ``exec_id``.
 
 from __future__ import annotations
 
-from decimal import Context, Decimal, InvalidOperation, localcontext
+from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
+from ..wire.numbers import AVERAGES, EXACT
 from .order import CLOSED, OPEN, UNKNOWN, Order
 
 _REST_STATUS = {"pending": "pending_new", "closed": "filled", "canceled": "canceled", "expired": "expired"}
 OPEN_AT_REST = ("open", "pending")
 """The REST statuses of an order that can still trade."""
-EXACT, AVERAGES = Context(prec=60), Context(prec=28)
-"""The decimal contexts for sums, which must not round, and for quotients, which may."""
 ExecutionReport = Mapping[str, Any]
 # These describe one fill, so they must not be merged into the fields of the whole order.
 _OF_A_FILL = frozenset(

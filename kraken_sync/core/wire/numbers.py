@@ -7,10 +7,13 @@ with one decimal is 645250.
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
-from numbers import Integral
+from decimal import Context, Decimal, InvalidOperation
+from numbers import Integral, Real
 from typing import Any, Tuple, Union
 
+EXACT, AVERAGES = Context(prec=60), Context(prec=28)
+"""Whatever the caller's decimal context is (precision, traps), arithmetic here uses one of these: ``EXACT``
+where nothing may be rounded, ``AVERAGES`` for quotients."""
 # Beyond every real price and quantity: larger numbers are refused, since 1e999999999 would fill the memory.
 MAX_DECIMALS = 30
 MAX_DIGITS = 60
@@ -110,6 +113,9 @@ def _exact(text: str) -> Tuple[int, int]:
 def decimal_of(name: str, value: Any) -> Decimal:
     """Return a number given by a user as the decimal it is written as.
 
+    A float, also one of numpy, stands for the shortest decimal that it can be told by:
+    ``numpy.float32(0.1)`` is 0.1, whatever its binary value.
+
     Raises:
         TypeError: the value is not a number.
         ValueError: the text is not a number, or the number is not finite or too large.
@@ -117,14 +123,17 @@ def decimal_of(name: str, value: Any) -> Decimal:
     >>> decimal_of("limit_price", 0.1), decimal_of("order_qty", "0.10")
     (Decimal('0.1'), Decimal('0.10'))
     """
-    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str, float, Integral)):
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str, float, Real)):
         raise TypeError(f"{name} must be a number (Decimal, int, str or float), not {value!r:.80}")
     if isinstance(value, str) and not _PLAIN.fullmatch(value):
         raise ValueError(f"{name} must be a number such as '0.25', not {value!r:.80}")
     try:
         if isinstance(value, float):  # float.__repr__, since numpy's floats have a repr of their own
             value = float.__repr__(value)
-        number = Decimal(value if isinstance(value, (Decimal, str)) else int(value))
+        elif not isinstance(value, (Decimal, str)):
+            # numpy.float32 writes itself with as few digits as tell it from its neighbours, as float does
+            value = int(value) if isinstance(value, Integral) else str(value)
+        number = Decimal(value)
     except InvalidOperation:
         raise ValueError(f"{name} must be a number, not {value!r:.80}") from None
     if not number.is_finite():

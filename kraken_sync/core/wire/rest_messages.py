@@ -7,6 +7,7 @@ of ``severity category:text``, also with HTTP status 200.
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 from urllib.parse import urlencode, urlsplit
 
@@ -40,6 +41,20 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
+ORDERS = frozenset(
+    "AddOrder AddOrderBatch AmendOrder EditOrder CancelOrder CancelAll CancelAllOrdersAfter "
+    "CancelOrderBatch".split()
+)
+READS = frozenset(
+    "Balance BalanceEx TradeBalance OpenOrders ClosedOrders QueryOrders OrderAmends TradesHistory "
+    "QueryTrades OpenPositions Ledgers QueryLedgers TradeVolume CreditLines ExportStatus RetrieveExport "
+    "DepositMethods DepositStatus WithdrawMethods WithdrawAddresses WithdrawInfo WithdrawStatus "
+    "GetWebSocketsToken Earn/Strategies Earn/Allocations Earn/AllocateStatus Earn/DeallocateStatus "
+    "ListSubaccounts".split()
+)
+"""Private endpoints that change nothing; every other one may."""
+
+
 class RestRequest(NamedTuple):
     """One REST request without its nonce."""
 
@@ -53,6 +68,21 @@ class RestRequest(NamedTuple):
     def in_url(self) -> bool:
         """Whether the parameters are sent in the URL, so that the body is empty."""
         return self.method in ("GET", "DELETE")
+
+    @property
+    def endpoint(self) -> str:
+        """The last parts of the path, such as ``AddOrder`` or ``Earn/Allocate``."""
+        return self.uri.partition("/private/")[2].strip("/")
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something at the exchange, so that it must not be sent twice."""
+        return self.method != "GET" and bool(self.endpoint) and self.endpoint not in READS
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it places, changes or cancels orders."""
+        return self.endpoint in ORDERS
 
     @property
     def query(self) -> str:
@@ -72,15 +102,31 @@ class RestRequest(NamedTuple):
 
 
 def _given(params: Params) -> Dict[str, Any]:
-    return {name: value for name, value in params.items() if value is not None}
+    return {name: _plain(value) for name, value in params.items() if value is not None}
 
 
-def result_of(uri: str, status: int, text: bytes) -> Any:
+def _plain(value: Any) -> Any:
+    """Numbers as fixed-point digits: the exchange does not read exponents, which Python writes for small
+    ones."""
+    if isinstance(value, (Decimal, float)):
+        number = Decimal(float.__repr__(value)) if isinstance(value, float) else value
+        if not number.is_finite():
+            raise ValueError(f"{value} cannot be sent")
+        return format(number, "f")
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value
+
+
+def result_of(uri: str, status: int, text: bytes, changes: bool = False) -> Any:
     """Return the ``result`` of an answer.
 
     Raises:
         CredentialsInvalid, PermissionRefused, RateLimited, RestRefused: the exchange refused the request.
-        ConnectionLost: the answer is incomplete.
+        ConnectionLost: the answer is incomplete; or, for what ``changes`` something, it is one of a server in
+            between, or one in which the exchange itself does not know what became of it.
     """
     if 300 <= status < 400:
         raise RestRefused(uri, [f"HTTP {status}: a redirect, which is not followed"], status=status)
@@ -93,18 +139,26 @@ def result_of(uri: str, status: int, text: bytes) -> Any:
     if errors is None:
         # The text is repeated only if it is a web page (of a proxy, for example): it may contain a token.
         words = text[:120].decode("utf-8", "replace").strip() if text.lstrip().startswith(b"<") else ""
+        if changes and (status >= 500 or words):
+            raise ConnectionLost(
+                f"{uri} was sent, and its outcome is unknown: HTTP {status} "
+                f"of a server before the exchange {words}"
+            )
         if status < 400 and not words:
             raise ConnectionLost(f"{uri} was sent, but what came back is no whole answer ({len(text)} bytes)")
+        again = "; it may be tried again" if status >= 500 else ""
         raise RestRefused(
             uri,
             [f"HTTP {status}"],
             status=status,
-            text=f"{uri}: HTTP {status}, no answer of the exchange {words}",
+            text=f"{uri}: HTTP {status}, no answer of the exchange{again} {words}".rstrip(),
         )
     # The first letter is the severity: W for a warning, E for an error.
     failures = [one for one in errors if not one.startswith("W")]
     if not failures and status < 400:
         return envelope.get("result")
+    if changes and any(one.startswith(refusals.AMBIGUOUS) for one in failures):
+        raise ConnectionLost(f"{uri} was sent, and its outcome is unknown: the exchange says {failures[0]!r}")
     raise _refused(uri, failures or [f"HTTP {status}"], status)
 
 

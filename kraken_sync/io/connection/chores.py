@@ -1,6 +1,7 @@
-"""What a private connection needs beside its I/O thread, and what those who do it need of the connection.
+"""The interface between a connection and its chores, which the watchdog visits at every tick.
 
-Nothing here may block the watchdog: what takes time is handed to the worker's thread.
+A chore must not block the watchdog; work that takes time is given to the worker's thread. The protocol
+:class:`Served` keeps the chores from depending on the module of the connection, which imports them.
 """
 
 from __future__ import annotations
@@ -11,33 +12,33 @@ from ...errors import KrakenError
 
 
 class Served(Protocol):
-    """A connection, as a chore sees it. See :class:`.connection.Connection`."""
+    """The part of a :class:`.connection.Connection` that chores use."""
 
-    name: str
+    name: str  # part of the names of the worker's jobs, so that two connections do not share one
 
     @property
     def open(self) -> bool:
-        """Whether the exchange has greeted on the connection there is now."""
+        """Whether the current connection is up: the exchange's ``status`` message has arrived."""
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed for good."""
+        """Whether the connection was closed on purpose."""
 
     def read(self, question: Callable[[Any], Any], deadline: Optional[float] = None) -> Any:
-        """``question(session)``, with the session's lock held."""
+        """Return ``question(session)``, called with the session's lock held."""
 
     def change(self, order: Callable[[Any], Any], deadline: Optional[float] = None) -> Any:
-        """As ``read``, for what changes something."""
+        """As :meth:`read`, for a change, after which waiting threads look again."""
 
     def give_up(self, error: KrakenError) -> None:
         """End the connection for good."""
 
 
 class Chore(Protocol):
-    """Something that is looked after at each visit of the watchdog."""
+    """Something that is done at each visit of the watchdog."""
 
     def visit(self, connection: Served, now: float) -> None:
-        """The visit. Does not block."""
+        """Do what is due at ``now`` (monotonic seconds). Must not block."""
 
     def stopping(self, connection: Served) -> None:
-        """The connection is about to be closed. Does not block."""
+        """Called when the connection is about to be closed. Must not block."""

@@ -1,12 +1,10 @@
-"""One connection of a client, kept up until it is stopped, and the blocking calls over it.
+"""One connection of a client, which is restored until it is stopped, and the blocking calls over it.
 
-Facades have two ways in: :meth:`Connection.read` and :meth:`Connection.wait`. Both run a function of this
-library on the session, with its lock held, and give back what that returns; callers never see the lock or
-the session, and no code of theirs runs under it.
+Callers reach the session through :meth:`Connection.read` and :meth:`Connection.wait`, which run a function of
+this library on it with its lock held, and return what that returns. No user's code runs under the lock.
 
-What is due (subscriptions, pings, renewals) is sent by the watchdog's thread, requests by the thread that
-makes them. Both hold the transport's send lock, and what is sent is decided inside it, so frames leave in
-the order in which they were decided.
+The watchdog's thread sends what is due (subscriptions, pings, renewals); the calling thread sends its own
+requests. Both decide what to send while they hold the send lock, so frames leave in the order of decisions.
 """
 
 from __future__ import annotations
@@ -43,19 +41,19 @@ _EXECUTIONS = channel_params({"channel": "executions"})
 
 
 class Connection:
-    """A connection to one host. Any thread, unless said otherwise.
+    """A connection to one host. Any thread may use it, unless a method says otherwise.
 
     Args:
         name: ``public``, ``private`` or ``level3``, for thread names and log lines.
-        endpoint: where to connect.
-        timing: all time limits.
-        context: TLS settings.
+        endpoint: the host to connect to.
+        timing: the time limits.
+        context: the TLS settings.
         taps: streams that get every frame; the list may grow.
-        wake_watchdog: asks for a check soon.
-        tokens: where a private connection has its tokens from.
-        chores: what else is looked after at each visit of the watchdog.
-        rate: the account's rate counters, for the connection that orders take.
-        watched: whether the watchdog lives.
+        wake_watchdog: makes the watchdog visit soon; does not block.
+        tokens: the source of WebSocket tokens, for a private connection.
+        chores: what else is done at each visit of the watchdog.
+        rate: the account's rate counters, for the connection over which orders are sent.
+        watched: tells whether the watchdog's thread is running.
     """
 
     def __init__(
@@ -82,7 +80,7 @@ class Connection:
         self._io = IOThread(name, self._room, context, wake_watchdog, tokens, watched)
         self._outbox = Outbox(self._room)
         self.give_up, self.thread = self._io.give_up, self._io.thread
-        """Ends this connection for good, because of an error."""
+        """``give_up(error)`` ends this connection for good."""
         self.subscriptions = SubscriptionCalls(self._room, self.wait, self.check_usable, wake_watchdog)
 
     def __repr__(self) -> str:
@@ -91,7 +89,7 @@ class Connection:
     @property
     def state(self) -> str:
         """``INIT``, ``CONNECTING``, ``CONNECTED``, ``RECONNECTING``, ``ERROR`` or ``CLOSED``."""
-        room = self._room
+        room = self._room  # read without the lock: each test is one attribute, and no lock may block a repr
         if room.failure is not None:
             return "ERROR"
         if room.closed:
@@ -104,37 +102,37 @@ class Connection:
 
     @property
     def open(self) -> bool:
-        """Whether the exchange has greeted on the connection there is now."""
+        """Whether the current connection is up: the exchange's ``status`` message has arrived."""
         return self._room.session.open
 
     @property
     def worked(self) -> bool:
-        """Whether it was ever open."""
+        """Whether the connection was ever open."""
         return self._room.worked
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed for good."""
+        """Whether the connection was closed on purpose."""
         return self._room.closed
 
     @property
     def failure(self) -> Optional[KrakenError]:
-        """Why it was given up for good, if it was."""
+        """The error because of which the connection was given up for good, or None."""
         return self._room.failure
 
     # -- the two ways in ---------------------------------------------------------------------
 
     def read(self, question: Callable[[Session], Value], deadline: Optional[float] = None) -> Value:
-        """``question(session)``, with the session's lock held. Never give it code of a user.
+        """Return ``question(session)``, called with the session's lock held; never pass it a user's code.
 
         Raises:
-            ReplyTimeout: the lock could not be had before ``deadline`` (monotonic).
+            ReplyTimeout: the lock was not available before ``deadline`` (monotonic seconds).
         """
         room = self._room
-        if deadline is None:
+        if deadline is None:  # the watchdog and readers: the lock is held for moments only
             with room.lock:
                 return question(room.session)
-        answer: List[Value] = []
+        answer: List[Value] = []  # apart from run_locked()'s None, since None may be the answer
 
         def ask() -> bool:
             answer.append(question(room.session))
@@ -145,7 +143,7 @@ class Connection:
         return answer[0]
 
     def change(self, order: Callable[[Session], Value], deadline: Optional[float] = None) -> Value:
-        """As :meth:`read`, for what changes something: whoever waits looks again, and what is due is sent."""
+        """As :meth:`read`, for a change: waiting threads look again, and what is due then is sent."""
         room = self._room
 
         def told(session: Session) -> Value:
@@ -162,12 +160,11 @@ class Connection:
     ) -> Optional[Value]:
         """Wait until ``question(session)`` is neither None nor False, and return it; None after ``deadline``.
 
-        It is asked with the session's lock held, whenever something has changed. Never give it code of a
-        user.
+        It is called with the session's lock held whenever something has changed; never pass it a user's code.
 
         Raises:
-            ClientClosed: the connection was closed meanwhile.
-            KrakenError: it was given up for good.
+            ClientClosed: the connection was closed.
+            KrakenError: the connection was given up for good.
         """
         room = self._room
         answer: List[Value] = []
@@ -181,7 +178,7 @@ class Connection:
             return True
 
         def wait() -> bool:
-            room.waiters += 1
+            room.waiters += 1  # under the lock; while it is 0 the I/O thread saves the notification
             try:
                 return room.lock.wait_until(answered, deadline)
             finally:
@@ -191,7 +188,7 @@ class Connection:
         return answer[0] if answer else None
 
     def check_usable(self) -> None:
-        """Raise what ended the connection for good, if it has ended."""
+        """Raise the error that ended the connection for good, or ClientClosed, if it has ended."""
         room = self._room
         if room.failure is not None:
             raise fresh_copy(room.failure)
@@ -201,15 +198,15 @@ class Connection:
     # -- life --------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start connecting. Does not block."""
+        """Start connecting. Does not block. Raises ConnectFailed if its thread cannot be started."""
         self._io.start()
 
     def wait_open(self, deadline: Optional[float]) -> None:
-        """Block until requests can go out, at most until ``deadline`` (monotonic).
+        """Block until the connection is open, at most until ``deadline`` (monotonic seconds).
 
         Raises:
-            ConnectFailed: it could not connect, with the step that failed.
-            ClientClosed: it was closed meanwhile.
+            ConnectFailed: it could not connect; the error has the step that failed.
+            ClientClosed: the connection was closed.
         """
         started, room = time.monotonic(), self._room
         if self.wait(lambda session: session.open, deadline):
@@ -217,7 +214,7 @@ class Connection:
         trouble, transport = room.trouble, room.transport
         if isinstance(trouble, ConnectFailed):
             raise fresh_copy(trouble)
-        if trouble is not None:
+        if trouble is not None:  # the handshake worked, and then the connection ended
             raise ConnectFailed(f"connected, but not greeted: {trouble}", step="status") from trouble
         step = transport.step if transport is not None else "connect"
         what = {
@@ -229,23 +226,23 @@ class Connection:
         raise ConnectFailed(f"{what} within {time.monotonic() - started:.1f} s. Are you online?", step=step)
 
     def stop(self, deadline: float) -> None:
-        """Close for good. Blocks until ``deadline`` (monotonic) at most."""
+        """Close the connection for good. Blocks at most until ``deadline`` (monotonic seconds)."""
         for chore in self._chores:
             chore.stopping(self)
         self._io.stop(deadline)
 
     def stats(self, now: float) -> Dict[str, Any]:
-        """Counters and times, for people."""
+        """Return the counters of :meth:`SpotWSClient.stats`."""
         return self._room.stats(now)
 
     def gaps(self) -> List[Dict[str, Any]]:
-        """What was missing so far, oldest first."""
+        """Return the gaps so far, oldest first."""
         return self._room.copied_gaps()
 
     # -- the watchdog's visit ----------------------------------------------------------------
 
     def visit(self, now: float, judge: bool) -> None:
-        """Abort a dead connection, if ``judge``; send what is due. The watchdog's thread only."""
+        """Send what is due; if ``judge``, abort a dead connection. Called by the watchdog's thread only."""
         room = self._room
         if self._tokens is not None:
             self._tokens.visit(self, now)
@@ -258,36 +255,37 @@ class Connection:
             verdict = room.session.verdict(now, transport.byte_at, transport.message_at, late=not judge)
         if verdict is None:
             self._outbox.send_due()
+        # Not judged after a late tick: what has arrived meanwhile may not have been read yet.
         elif judge:
             log.warning("%s: %s; reconnecting", self.endpoint, verdict)
             transport.abort(verdict)
 
     def clock(self) -> Clock:
-        """The exchange's clock, as it is known here."""
+        """Return what is known of the exchange's clock at this moment."""
         with self._room.lock:
             clock = self._room.session.clock
             return Clock(clock.read(time.monotonic()), clock.doubt)
 
     def keep_orders(self) -> None:
-        """Keep the account's orders up to date from now on, if the key may see them. Does not block."""
+        """Keep the account's orders up to date from now on, if the API key may see them. Does not block."""
         room = self._room
         with room.lock:
             if _EXECUTIONS.keys()[0] in room.session.registry.entries:
-                return  # somebody has it
+                return  # it is subscribed already
             if self._keeps_orders and not room.session.account.orders.generation:
-                return  # it was refused
+                return  # the exchange has refused it before, and would again with every order
             self._keeps_orders = True
         self.subscriptions.keep(_EXECUTIONS)
-        self._outbox.send_due()  # at once, so that it is asked for before the order that needs it
+        self._outbox.send_due()  # now, so that it leaves before the order whose reports it is to bring
 
     # -- requests ----------------------------------------------------------------------------
 
     def request(self, message: Mapping[str, Any], deadline: Optional[float]) -> Reply:
-        """Send a request and wait for its reply.
+        """Send a request, and wait for its reply until ``deadline`` (monotonic seconds).
 
         Raises:
-            ReplyTimeout: no reply in time.
-            ConnectionLost: the connection ended before the reply came, or before it was sent.
+            ReplyTimeout: there was no reply in time.
+            ConnectionLost: the connection ended before the reply arrived, or before the request was sent.
         """
         rest = {name: value for name, value in message.items() if name not in ("method", "req_id")}
         own_id = message.get("req_id")
@@ -309,23 +307,23 @@ class Connection:
     def send(self, request: Request, allowed: Callable[[], None] = lambda: None) -> None:
         """Send a request, and wait until it is done, its effect is seen, or its deadline has passed.
 
-        ``allowed()`` is asked right before it leaves, and raises if it may not. Whatever this raises,
-        ``request.sent`` tells whether any part of it may have left.
+        ``allowed()`` is called right before sending, and raises to prevent it. Whatever this method raises,
+        ``request.sent`` tells whether any part of the request may have been sent.
 
         Raises:
-            RequestHeld: the session does not let it out now.
-            ConnectionLost, ReplyTimeout: it was not sent, or only in part.
+            RequestHeld: the session does not let the request out now.
+            ConnectionLost, ReplyTimeout: the request was not sent, or only a part of it.
         """
-        messages.encode(request.message)  # what cannot be sent must raise before anything is expected
+        messages.encode(request.message)  # raises for what JSON cannot hold, before a reply is expected
         room, deadline = self._room, request.deadline
 
         def send(transport: Transport) -> None:
             if deadline is not None and time.monotonic() >= deadline:
                 raise ReplyTimeout("the time was over before it could be sent")
             allowed()
-            with room.lock:
+            with room.lock:  # the reply is expected before the frame leaves, since it may come at once
                 frame = room.session.expect(request, time.monotonic())
-            request.sent = True
+            request.sent = True  # before sending: a Ctrl-C inside must not make it look unsent
             try:
                 transport.send(frame, self._send_timeout(deadline))
             except ConnectionLost as error:
@@ -340,7 +338,7 @@ class Connection:
         )
 
     def why_not(self, request: TradingRequest) -> Optional[str]:
-        """Why a gated request may not go out now, or None if it may."""
+        """Return why a gated request may not be sent now, or None if it may."""
         room = self._room
         with room.lock:
             if request.gated and request.method in ADDING and not room.session.open:
@@ -348,19 +346,19 @@ class Connection:
             return room.session.why_not(request)
 
     def forget(self, request: Request) -> None:
-        """Nobody is interested in ``request`` any more."""
+        """Expect no more replies to ``request``."""
         with self._room.lock:
             self._room.session.forget(request)
 
     def send_raw(self, message: Mapping[str, Any], deadline: Optional[float]) -> None:
-        """Send a message as it is and expect nothing."""
+        """Send a message as it is, without expecting a reply."""
         frame = messages.encode(message)
         self._send_over(deadline, lambda transport: transport.send(frame, self._send_timeout(deadline)))
 
     def _send_over(self, deadline: Optional[float], send: Callable[[Transport], None]) -> None:
-        """``send(transport)``, with its send lock held, once requests can go out."""
+        """Call ``send(transport)`` with the send lock held, once requests can be sent."""
         room = self._room
-        while True:
+        while True:  # again if the connection was replaced while this thread waited for the send lock
             self.check_usable()
             if not self.wait(lambda session: session.ready, deadline):
                 raise ConnectionLost(
@@ -369,7 +367,7 @@ class Connection:
                 )
             transport = room.transport
             assert transport is not None
-            sent = transport.exclusively(
+            sent = transport.exclusively(  # None: not available in time; False: it has been replaced
                 lock_timeout(deadline), partial(self._send_if_current, transport, send)
             )
             if sent is None:
@@ -391,10 +389,10 @@ class Connection:
         return max(0.01, min(self.timing.send_timeout, deadline - time.monotonic()))
 
     def renew_token(self, deadline: Optional[float]) -> None:
-        """Have another token than the one that was refused. Blocks until ``deadline`` (monotonic) at most.
+        """Replace a token that was refused. Blocks at most until ``deadline`` (monotonic seconds).
 
         Raises:
-            KrakenError: there is none to be had.
+            KrakenError: no token could be fetched.
         """
         if self._tokens is not None:
             self._tokens.renew(self, deadline)

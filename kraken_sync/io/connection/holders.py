@@ -1,7 +1,7 @@
-"""Who holds a subscription: streams that somebody reads, and holders of those who need it otherwise.
+"""The users of each subscription: streams, and other objects that hold it.
 
-A subscription lives while anything holds it. Streams are held weakly: a stream that nobody reads any more
-buffers nothing. Not thread-safe: the connection's lock serialises.
+A subscription goes on while anything holds it. Streams are referenced weakly, so that a stream that nobody
+reads any more is collected and buffers nothing. Not thread-safe: the session's lock serialises the calls.
 """
 
 from __future__ import annotations
@@ -16,26 +16,32 @@ Refs = Tuple["weakref.ref[Stream]", ...]
 
 
 class BookHolder:
-    """Held for one order book; any other holder wants frames."""
+    """The holder of a subscription for an order book; all other holders need the frames themselves."""
 
 
 class Holders:
-    """The holders of each key."""
+    """The holders of each subscription, by its key."""
+
+    # The tuples and frozensets are replaced, never changed: the reading thread takes one under the lock and
+    # goes through it after the lock has been released.
 
     def __init__(self) -> None:
         self._refs: Dict[Key, Refs] = {}
         self._holders: Dict[Key, FrozenSet[object]] = {}
 
     def add(self, key: Key, stream: Optional[Stream], holder: object) -> None:
-        """``stream`` and ``holder`` (either may be None) hold ``key``."""
+        """Note that ``stream`` and ``holder`` (either may be None) hold ``key``."""
         if holder is not None:
             self._holders[key] = self._holders.get(key, frozenset()) | {holder}
         if stream is not None:
+            # References to collected streams are removed here and in drop(); nothing else would remove them.
             alive = tuple(ref for ref in self._refs.get(key, ()) if ref() is not None)
             self._refs[key] = (*alive, weakref.ref(stream))
 
     def drop(self, key: Key, stream: Optional[Stream], holder: object) -> bool:
-        """They hold it no more. True if others do, or if they did not hold it in the first place."""
+        """Note that they hold ``key`` no more. True if others do, or if they did not hold it before."""
+        # "Did not hold it" counts as held by others: a second unsubscribe() of a stream must not end the
+        # subscription that somebody else has made since.
         refs, holders = self._refs.pop(key, ()), self._holders.pop(key, frozenset())
         held = holder in holders or any(ref() is stream for ref in refs if stream is not None)
         refs = tuple(ref for ref in refs if ref() is not None and ref() is not stream)
@@ -46,30 +52,30 @@ class Holders:
         return not held or bool(refs) or bool(holders - {holder})
 
     def forget(self, key: Key) -> List[Stream]:
-        """Nobody holds it any more; returns the streams that did."""
+        """Remove all holders of ``key``, and return the streams among them."""
         self._holders.pop(key, None)
         return _alive(self._refs.pop(key, ()))
 
     def wants_frames(self, key: Key) -> bool:
-        """Whether somebody wants the frames as they are, rather than a book."""
+        """Return whether a holder needs the frames themselves, rather than a book."""
         return bool(self._refs.get(key)) or any(
             not isinstance(holder, BookHolder) for holder in self._holders.get(key, ())
         )
 
     def any(self, key: Key) -> bool:
-        """Whether anything holds it."""
+        """Return whether anything holds ``key``."""
         return key in self._holders or bool(_alive(self.refs(key)))
 
     def refs(self, key: Key) -> Refs:
-        """The streams of ``key``, weakly."""
+        """Return weak references to the streams of ``key``."""
         return self._refs.get(key, ())
 
     def streams(self, key: Key) -> List[Stream]:
-        """The streams of ``key``."""
+        """Return the streams of ``key`` that are still alive."""
         return _alive(self.refs(key))
 
     def all_streams(self) -> List[Stream]:
-        """Every stream, once."""
+        """Return every stream that is still alive, once."""
         found = [stream for refs in self._refs.values() for stream in _alive(refs)]
         return list({id(stream): stream for stream in found}.values())
 

@@ -1,6 +1,8 @@
-"""The thread that keeps one connection up: connect, read, apply, hand on, and again after a loss.
+"""The thread that connects, reads frames, applies them and delivers them, and reconnects after a loss.
 
-It waits for no reader, sends nothing but the handshake and runs no code of a user.
+It never waits for a reader, sends nothing except the handshake, and runs no user's code.
+
+Source for reconnecting: https://docs.kraken.com/exchange/guides/websockets/introduction.
 """
 
 from __future__ import annotations
@@ -28,21 +30,21 @@ from .room import Room
 from .tokens import Tokens
 
 MAX_FAULTS = 3
-"""After so many faults of our own in a row, give up instead of looping."""
+"""Errors of this library in a row after which the connection is given up; a loop would help nobody."""
 LONGEST_RETRY_AFTER = 600.0
-"""Seconds for which an exchange's ``Retry-After`` is obeyed at most."""
+"""The longest ``Retry-After`` that is obeyed, in seconds: as long as the exchange bans an address."""
 
 
 class IOThread:
-    """Keeps a connection up until :meth:`stop`.
+    """Keeps one connection up until :meth:`stop` or :meth:`give_up`.
 
     Args:
-        name: ``public``, ``private`` or ``level3``.
+        name: ``public``, ``private`` or ``level3``, for the thread's name.
         room: the connection's shared state.
-        context: TLS settings.
-        wake_watchdog: asks for a check soon.
-        tokens: where a private connection has its tokens from.
-        watched: whether the watchdog lives.
+        context: the TLS settings.
+        wake_watchdog: makes the watchdog visit soon; does not block.
+        tokens: the source of WebSocket tokens, for a private connection.
+        watched: tells whether the watchdog's thread is running.
     """
 
     def __init__(
@@ -64,15 +66,19 @@ class IOThread:
     # -- any thread --------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start connecting."""
+        """Start connecting. Does not block. Raises ConnectFailed if the thread cannot be started."""
         self.thread.begin()
 
     def stop(self, deadline: float) -> None:
-        """Close for good. Blocks until ``deadline`` (monotonic) at most."""
+        """Close the connection for good. Blocks at most until ``deadline`` (monotonic seconds)."""
         room = self._room
-        with room.lock:  # so that this thread cannot go on with another transport unseen
+        # Under the lock, as _run() checks the event and makes its next transport under it: either this call
+        # sees that transport and aborts it, or _run() sees the event and makes none.
+        with room.lock:
             room.stop.set()
             transport = room.transport
+        # The close frame is a courtesy: 0.2 s at most, so that a peer that takes no data does not use up the
+        # time for ending the thread.
         if transport is not None:
             transport.say_goodbye(max(0.0, min(0.2, deadline - time.monotonic())))
         with room.lock:
@@ -81,16 +87,17 @@ class IOThread:
                 room.session.close("the client is closed")
                 room.lock.notify_all()
             streams = room.holders.all_streams()
+        # Not under the lock: the end of a stream wakes its readers, who may ask the session next.
         for stream in streams:
             stream.end(room.failure)
         self.thread.finish(max(0.0, deadline - time.monotonic()))
 
     def give_up(self, error: KrakenError) -> None:
-        """End the connection for good, because of ``error``."""
+        """End the connection for good because of ``error``. Any thread; does not block."""
         room = self._room
         with room.lock:
             if room.failure is not None or room.closed:
-                return
+                return  # the first error stays, and an error after a close is a consequence of it
             room.failure = fresh_copy(error)
             room.stop.set()
             transport, streams = room.transport, room.holders.all_streams()
@@ -103,7 +110,7 @@ class IOThread:
             stream.end(error)
 
     def _died(self, error: BaseException) -> None:
-        """The thread has ended by a fault: nobody may wait for it."""
+        """Give the connection up, because its thread ended by an exception: nobody may wait for it."""
         self.give_up(ConnectionLost(f"internal error: the I/O thread died of {error!r}"))
 
     # -- this thread -------------------------------------------------------------------------
@@ -120,6 +127,7 @@ class IOThread:
                 transport = room.transport = Transport(room.endpoint, self._context)
             opened_at: Optional[float] = None
             try:
+                # Each has a full limit of its own: a slow REST host must not make the connect fail.
                 self._prepare_token(time.monotonic() + timing.connect_timeout)
                 transport.connect(time.monotonic() + timing.connect_timeout)
                 opened_at = time.monotonic()
@@ -128,6 +136,7 @@ class IOThread:
                 self._receive_all(transport)
             except KrakenError as error:
                 self._lost(error)
+            # An error of this library, perhaps triggered by one message: a new connection is a fresh start.
             except BaseException as error:
                 faults += 1
                 log.error("a fault of kraken_sync itself in the I/O thread of %s", room.endpoint, error=error)
@@ -136,6 +145,8 @@ class IOThread:
                 transport.dispose()
             if room.failure is not None:
                 return
+            # Only a connection that lasted resets the backoff: a peer that accepts every connection and ends
+            # it at once would otherwise be asked once per second without end.
             if opened_at is not None and time.monotonic() - opened_at >= timing.good_after:
                 attempt = faults = 0
             delay = self._retry_delay(attempt)
@@ -153,6 +164,7 @@ class IOThread:
 
     def _receive_all(self, transport: Transport) -> None:
         room = self._room
+        # Local names on purpose: this loop runs for every frame.
         session, lock, taps, recv, clock = room.session, room.lock, room.taps, transport.recv, time.monotonic
         refs_of, was_open = room.holders.refs, False
         while True:
@@ -160,20 +172,25 @@ class IOThread:
             with lock:
                 received = session.receive(frame, clock())
                 keys = received.keys
+                # Taken under the lock, delivered without it: a stream subscribed after this frame was applied
+                # must not get it, since it starts with what the session held then.
                 refs = [refs_of(key) for key in keys]
                 told = self._record(received.notes) if received.notes else ()
                 if received.wake and room.waiters:
                     lock.notify_all()
+            # Before the frame itself, so that a gap frame stands in front of the snapshot that ends the gap.
             if received.notes:
                 self._tell(told)
-                told = ()
+                told = ()  # its streams must not be kept alive until the next note
             shown = received.frame or frame
             if not received.hidden:
                 for tap in taps:
                     tap.put(None, shown)
             if keys:
                 _deliver(shown, keys, refs)
-            elif not self._watched():  # heartbeats and pongs: about once a second
+            # Checked with heartbeats and pongs only, about once per second. Without the watchdog nobody would
+            # notice a connection that has gone silent.
+            elif not self._watched():
                 self.give_up(ConnectionLost("internal error: the watchdog is dead"))
             if received.pump:
                 if session.open and not was_open:
@@ -184,7 +201,7 @@ class IOThread:
     def _came_up(self) -> None:
         room = self._room
         if self._tokens is not None:
-            self._tokens.was_used()
+            self._tokens.was_used()  # only now: a token that was never used may serve the next attempt
         with room.lock:
             room.trouble, room.worked = None, True
             down, room.down_since = room.down_since, None
@@ -192,6 +209,8 @@ class IOThread:
             if down is not None:
                 room.reconnects += 1
             room.lock.notify_all()
+        # The first connect is expected. A loss and its end are both warnings, so that a log that shows the
+        # one also shows the other.
         if down is None:
             log.info("connected to %s", room.endpoint)
             return
@@ -205,11 +224,13 @@ class IOThread:
     def _lost(self, error: KrakenError, for_good: bool = False) -> None:
         room = self._room
         if room.stop.is_set():
-            return
+            return  # closed on purpose: what recv() raised is the abort's own error
         now = time.monotonic()
         reason = error.reason if isinstance(error, ConnectionLost) else str(error)
         with room.lock:
             was_open, said = room.session.open, room.session.server_error
+            # The exchange explains some refusals with a JSON error and then closes the connection; that error
+            # says more than the close (such as "reached maximum capacity for WebSocket connections").
             if said:
                 reason = f"{reason}; the exchange said: {said}"
                 error = ConnectionLost(f"{error}; the exchange said: {said}", reason=reason)
@@ -222,6 +243,7 @@ class IOThread:
                 room.failure = room.trouble
             streams = room.holders.all_streams() if room.failure is not None else []
             room.lock.notify_all()
+        # An outage is one warning, not one per attempt.
         log.log(logging.INFO if repeated else logging.WARNING, "%s", error)
         if room.failure is not None:
             log.error("%s: given up for good: %s", room.endpoint, error)
@@ -229,6 +251,7 @@ class IOThread:
                 stream.end(room.failure)
 
     def _wait_for_budget(self) -> bool:
+        """Wait until one more connection attempt is allowed; False if the connection is to stop."""
         room, endpoint = self._room, self._room.endpoint
         while not room.stop.is_set():
             wait = budget.take(endpoint.host, endpoint.port, time.monotonic())
@@ -250,19 +273,22 @@ class IOThread:
         refused = room.trouble if isinstance(room.trouble, ConnectFailed) else None
         with room.lock:
             busy = room.session.system in ("maintenance", "cancel_only") or room.session.server_error
+        # After maintenance, or a refusal by HTTP status, the exchange asks for one attempt per 5 s at most.
+        # This is added to the random delay, not its minimum, so that clients do not come back in step.
         if busy or (refused is not None and refused.status is not None):
-            delay += timing.maintenance_retry  # a floor and the spread: clients must not come back in step
+            delay += timing.maintenance_retry
         asked = refused.retry_after if refused is not None else None
         return delay + min(asked or 0.0, LONGEST_RETRY_AFTER)
 
     # -- telling readers ---------------------------------------------------------------------
 
     def _record(self, notes: Sequence[Note]) -> Sequence[Tuple[Note, List[Stream]]]:
-        """What must be true at the same moment as the books: the ledger of gaps, and who is told what.
+        """Record the gaps, and return which streams are to be told what. Requires holding the lock.
 
-        Requires holding the lock.
+        It is done in the same moment as the change of the books, so that nobody sees one without the other.
         """
         room, told = self._room, []
+        # Before the loop: a key that has ended has no holders after this, and its streams are told the end.
         ended = {note.key: room.holders.forget(note.key) for note in notes if isinstance(note, Ended)}
         for note in notes:
             streams: List[Stream] = []
@@ -297,7 +323,9 @@ class IOThread:
 
 
 def _deliver(frame: bytes, keys: Sequence[Key], refs: Sequence[Refs]) -> None:
-    """Give a frame to each stream once. (A function of its own: no stream may live on in a local.)"""
+    """Give a frame to each stream once, also if it has several of the keys."""
+    # A function of its own, so that no local variable of the reading loop keeps a stream alive: a stream that
+    # nobody reads any more is to be collected.
     given = set()
     for key, some in zip(keys, refs):
         for ref in some:

@@ -1,8 +1,8 @@
-"""What the parts of one connection share: the session, the lock that guards it, and what is true right now.
+"""The state that the parts of one connection share: the session, its lock, and the current transport.
 
-This folder is the one room of the session's lock. :class:`~.connection.Connection` answers callers,
-:class:`~.io_thread.IOThread` reads; both touch the session only with the lock held. Whoever holds it
-decides and lets go: sending, logging, filling streams and calling happen outside.
+Only this folder uses the session's lock. :class:`~.connection.Connection` serves callers and
+:class:`~.io_thread.IOThread` reads; both use the session only with the lock held, and hold it only while they
+decide something. Sending, logging, filling streams and calling users' code happen after it is released.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from ..waiting import Condition, Event
 from .holders import Holders
 
 KEPT_GAPS = 10_000
+"""The number of gaps that are kept for :meth:`SpotWSClient.gaps`."""
 
+# For _forked() only: weak, so that a dropped client's connections can be collected.
 _all: weakref.WeakSet[Room] = weakref.WeakSet()
 
 
@@ -32,11 +34,11 @@ class Room:
     """The shared state of one connection.
 
     Args:
-        endpoint: where to connect.
-        timing: all time limits.
+        endpoint: the host to connect to.
+        timing: the time limits.
         taps: streams that get every frame; the list may grow.
-        private: whether a token is needed.
-        rate: the account's rate counters, for the connection that orders take.
+        private: whether requests need a token.
+        rate: the account's rate counters, for the connection over which orders are sent.
     """
 
     def __init__(
@@ -51,35 +53,35 @@ class Room:
         self.timing = timing
         self.taps = taps
         self.lock = Condition("session")
-        """Guards the session and everything below; notified when somebody waiting should look again."""
+        """Guards the session and all attributes below; notified when waiting threads should look again."""
         self.session = Session(timing, private, rate=rate, lock_held=self.lock.held)
         self.holders = Holders()
         self.waiters = 0
-        """How many threads wait on the lock."""
+        """The number of threads that wait on the lock; notifying nobody for every frame costs time."""
         self.transport: Optional[Transport] = None
-        """The WebSocket connection there is, or the attempt to have one."""
+        """The current WebSocket connection, or the current attempt to make one."""
         self.failure: Optional[KrakenError] = None
-        """Why it was given up for good."""
+        """The error because of which the connection was given up for good, or None."""
         self.trouble: Optional[KrakenError] = None
-        """Why it is not connected right now."""
+        """The error because of which there is no connection now, or None."""
         self.closed = False
         self.worked = False
-        """Whether it was ever open."""
+        """Whether the connection was ever open."""
         self.down_since: Optional[float] = None
-        """Since when what once worked is down (monotonic)."""
+        """When the last open connection was lost (monotonic seconds); None while there is none missing."""
         self.reconnects = 0
         self.gaps: Deque[Dict[str, Any]] = deque(maxlen=KEPT_GAPS)
         self.gap_count = 0
-        """How many gaps there were in all; ``gaps`` keeps the latest."""
+        """The number of all gaps; ``gaps`` keeps the latest."""
         self.stop = Event()
-        """Set when nothing more is to be tried."""
+        """Set when the connection is not to be restored any more."""
         _all.add(self)
 
     def stats(self, now: float) -> Dict[str, Any]:
-        """Counters and times, for people."""
+        """Return the counters of :meth:`SpotWSClient.stats`; ``now`` is in monotonic seconds."""
         with self.lock:
             session = self.session
-            alive = session.liveness
+            alive = session.liveness  # None before the first connection
             return {
                 **vars(session.counters),
                 "reconnects": self.reconnects,
@@ -91,22 +93,28 @@ class Room:
             }
 
     def copied_gaps(self) -> List[Dict[str, Any]]:
-        """The ledger of gaps, oldest first."""
+        """Return copies of the gaps, oldest first."""
         with self.lock:
-            return [dict(gap) for gap in self.gaps]
+            return [dict(gap) for gap in self.gaps]  # copies, which callers may change
 
 
 def _forked() -> None:
-    """In a forked child: the threads and sockets are the parent's, and a lock may be held for ever."""
+    """Make all connections of the parent unusable in a forked child.
+
+    Only the forking thread exists in the child. A lock that another thread of the parent held at that moment
+    stays taken for ever, so locks are replaced instead of taken, and waiting calls get an error.
+    """
     budget.renew_lock()
     for room in list(_all):
         room.lock = Condition("session")
         room.failure = ForkedClient()
         room.closed = True
+        # Not closed: shutting the socket down would end the parent's connection, too.
         room.transport = None
         for stream in [*room.holders.all_streams(), *room.taps]:
             stream.fork(room.failure)
 
 
+# Windows has no fork.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)

@@ -1,4 +1,9 @@
-"""Orders of which something is missing after a gap: REST is asked what became of them."""
+"""Asks REST what became of orders of which reports may be missing after a gap.
+
+The snapshot of ``executions`` has the open orders and the last 50 fills
+(https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/executions), so an order that ended while
+the connection was down may be in neither.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +21,20 @@ from ..worker import Worker
 from .chores import Served
 
 ASKED_AT_ONCE = 50
+"""The number of order ids in one QueryOrders request."""
 SILENCE = 2.0
-"""Seconds after which an acknowledged order without any report is asked for."""
+"""Seconds after which REST is asked about an acknowledged order without any report."""
 RETRIES = (0.2, 1.0, 5.0, 30.0, 60.0)
-"""Seconds between attempts to ask; the last one repeats."""
+"""Seconds between two requests; the last value repeats. They count against the API key's REST limit."""
 
 
 class Settling:
     """Settles the orders of one account.
 
     Args:
-        rest: tells what became of orders.
-        worker: where it is asked.
-        timing: all time limits.
+        rest: tells what became of the orders.
+        worker: the thread on which it is asked.
+        timing: the time limits.
     """
 
     def __init__(self, rest: Rest, worker: Worker, timing: Timing) -> None:
@@ -39,20 +45,20 @@ class Settling:
         self._failures = 0
 
     def visit(self, connection: Served, now: float) -> None:
-        """The watchdog's visit: have unsettled orders asked for."""
-        silence = min(SILENCE, self._timing.ack_timeout)
+        """Have the worker ask about orders that are not settled. Does not block."""
+        silence = min(SILENCE, self._timing.ack_timeout)  # tests shorten the time limits
         unsettled = connection.read(partial(_look, now, silence))
         if unsettled and now >= self._not_before and connection.open:
             self._worker.add("unsettled orders", partial(self._settle, connection))
 
     def stopping(self, connection: Served) -> None:
-        """Nothing: what is not settled is asked for by the next connection."""
+        """Do nothing: after the next start the snapshot shows what is still unsettled."""
 
     def _settle(self, connection: Served) -> None:
         names = connection.read(_unsettled)[:ASKED_AT_ONCE]
         if not names:
             return
-        asked_at = time.monotonic()
+        asked_at = time.monotonic()  # reports that arrive after this moment are newer than the answer
         found: Dict[str, Any] = {}
         failure: Optional[KrakenError] = None
         try:
@@ -63,19 +69,24 @@ class Settling:
         now = time.monotonic()
         progress = connection.change(partial(_settled, found, asked_at, now))
         self._failures = 0 if progress else self._failures + 1
+        # An answer may tell nothing new (REST lags behind the engine): that counts as a failure, too.
         wait = RETRIES[min(self._failures, len(RETRIES) - 1)]
         self._not_before = now + max(wait, patience(failure))
         if isinstance(failure, PermissionRefused):
-            self._not_before = float("inf")
+            self._not_before = float("inf")  # asking again would be refused again
         log.info("asked what became of %d orders", len(names))
 
     def _query_into(self, found: Dict[str, Any], names: List[str], deadline: float) -> None:
-        """Ask for these orders; one id that the exchange does not know does not spoil the others."""
+        """Ask about these orders, and enter the answers into ``found``; None for an id that has no order.
+
+        The exchange refuses the whole request if it does not know one of the ids. Halving the list finds it
+        with few requests.
+        """
         try:
             answer = self._rest.query_orders(names, deadline)
         except RestRefused as error:
             if not error.error.startswith("EOrder:"):
-                raise
+                raise  # not about one of the orders, so halving the list would not help
             if len(names) == 1:
                 found[names[0]] = None  # there is no such order, and asking again does not help
                 return
@@ -97,7 +108,7 @@ def _unsettled(session: Session) -> List[str]:
 
 
 def _settled(found: Dict[str, Any], asked_at: float, now: float, session: Session) -> bool:
-    """Take over what was found; whether fewer orders are unsettled now."""
+    """Enter what was found into the table, and return whether fewer orders are unsettled now."""
     before = len(session.account.orders.unsettled)
     settle_orders(session, found, asked_at, now)
     return len(session.account.orders.unsettled) < before

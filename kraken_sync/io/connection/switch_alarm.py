@@ -1,4 +1,7 @@
-"""Tells the owner of a dead man's switch that it is not being renewed."""
+"""The alarm of the dead man's switch: it tells the switch's owner that it is not being renewed.
+
+Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/cancel_after.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,17 @@ OnFailure = Optional[Callable[[str], Any]]
 
 
 class SwitchAlarm:
-    """Watches the dead man's switch of one connection, if there is one."""
+    """Watches the dead man's switch of one connection, if one is armed."""
 
     def visit(self, connection: Served, now: float) -> None:
-        """The watchdog's visit."""
+        """Raise the alarm if it is due. Does not block."""
         alarm = connection.read(partial(_alarm, now))
         if alarm is not None:
             _raise(*alarm)
 
     def stopping(self, connection: Served) -> None:
-        """The client is closed under an armed switch."""
+        """Raise the alarm if the client is closed while its switch is armed. Does not block."""
+        # Closing does not disarm the switch; only leaving its with block does.
         armed = None if connection.closed else connection.read(_armed)
         if armed is not None:
             left, on_failure = armed

@@ -1,8 +1,8 @@
-"""The WebSocket token of a private connection: fetched before every connect, and anew when it is refused.
+"""The WebSocket tokens of a private connection: one is fetched before each connect, and one for each refused.
 
-Source: Kraken, "Spot WebSocket Authentication": a token must be used within 15 minutes of its creation; it
-does not expire while a connection with a subscription made with it is kept; if it dies all the same, a new
-one is the cure.
+Source: Kraken's guide "Spot Websockets Authentication": a token must be used within 15 minutes of its
+creation, and does not expire while a connection with a subscription made with it is kept. In practice tokens
+sometimes become invalid earlier, after an upgrade of the exchange's gateway for example; a new token helps.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ..worker import Worker
 from .chores import Served
 
 UNUSED_FOR = 840.0
-"""Seconds for which a token that was never used may still be; the exchange allows 900."""
+"""Seconds after its creation in which an unused token may be used; the exchange allows 900."""
 
 
 class Tokens:
     """The tokens of one connection.
 
     Args:
-        rest: fetches them.
-        worker: where a refused one is replaced.
-        timing: all time limits.
+        rest: fetches the tokens.
+        worker: the thread on which a refused token is replaced.
+        timing: the time limits.
     """
 
     def __init__(self, rest: Rest, worker: Worker, timing: Timing) -> None:
@@ -44,21 +44,22 @@ class Tokens:
     # -- the I/O thread ----------------------------------------------------------------------
 
     def unused(self, deadline: float) -> Secret:
-        """A token that was never used. Blocks until ``deadline`` (monotonic) at most.
+        """Return a token that was never used. Blocks at most until ``deadline`` (monotonic seconds).
 
         Raises:
-            ConnectFailed: there is none for now.
-            KrakenError: there will never be one.
+            ConnectFailed: no token could be fetched now; trying again may help.
+            KrakenError: the exchange refuses tokens for this API key for good.
         """
+        # Kept over failed attempts to connect: each REST request costs a nonce and counts against the limit.
         now = time.monotonic()
         if self._unused is None or now > self._unused_until:
             try:
                 self._unused = self._fetch(deadline)
             except ClientClosed:
-                raise
+                raise  # the client ends; a ConnectFailed would be retried
             except KrakenError as error:
                 if error.permanent:
-                    raise
+                    raise  # a wrong key, or one without the permission: this ends the connection for good
                 raise ConnectFailed(
                     f"no WebSocket token: {error}", step="token", retry_after=patience(error)
                 ) from error
@@ -66,28 +67,29 @@ class Tokens:
         return self._unused
 
     def was_used(self) -> None:
-        """The connection is up: the next one needs another token."""
+        """Note that the connection is up, so that the next one needs another token."""
         self._unused = None
 
     # -- any thread --------------------------------------------------------------------------
 
     def renew(self, connection: Served, deadline: Optional[float]) -> None:
-        """Have another token than the one that was refused. Blocks.
+        """Replace a token that was refused. Blocks at most until ``deadline`` (monotonic seconds).
 
         Raises:
-            KrakenError: there is none to be had.
+            KrakenError: no token could be fetched.
         """
         if not connection.read(_wants_token):
-            return
+            return  # another thread has replaced it already
         connection.change(partial(_use_if_wanted, self._fetch(deadline)))
 
     def visit(self, connection: Served, now: float) -> None:
-        """The watchdog's visit: have a refused token replaced."""
+        """Have the worker replace a token that was refused. Does not block."""
         if now >= self._not_before and connection.read(_wants_token):
             self._worker.add(f"token of {connection.name}", partial(self._renew, connection))
 
     def _renew(self, connection: Served) -> None:
-        self._not_before = time.monotonic() + 1.0  # whatever happens, not at every tick
+        # Set first: the watchdog comes again every 0.2 s, also while this request is under way.
+        self._not_before = time.monotonic() + 1.0
         try:
             self.renew(connection, time.monotonic() + self._timing.connect_timeout)
         except KrakenError as error:
@@ -95,6 +97,7 @@ class Tokens:
                 connection.give_up(error)
                 return
             log.warning("no WebSocket token: %s", error)
+            # A refused token does not end the connection, so the next attempt need not be soon.
             pause = max(1.0, self._timing.maintenance_retry, patience(error))
             self._not_before = time.monotonic() + pause
 
@@ -109,5 +112,6 @@ def _wants_token(session: Session) -> bool:
 
 
 def _use_if_wanted(token: Secret, session: Session) -> None:
+    # Another thread, or a reconnect, may have brought a new token while this one was fetched.
     if session.wants_token:
         session.use_token(token, time.monotonic())
