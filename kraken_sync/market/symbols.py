@@ -180,6 +180,10 @@ class SymbolLookup:
         """Return the exchange's name for ``text`` if the current table has it. Does not block."""
         return self._table.find(text) if self._table is not None else None
 
+    def has_rules(self, symbol: str) -> bool:
+        """Whether the current table has exactly this symbol. Does not block."""
+        return symbol in self._rules
+
     def learn(self, rules: Dict[str, PairRules]) -> None:
         """Replace the table by these pairs."""
         self._rules, self._table, self._fetched = rules, SymbolTable(rules), time.monotonic()

@@ -180,7 +180,7 @@ class TradingDesk:
         Raises:
             UnknownSymbol: the exchange has no such pair.
         """
-        max_age = RECENT if self._symbols.known(symbol) is None else TABLE_LIFETIME
+        max_age = TABLE_LIFETIME if self._symbols.has_rules(symbol) else RECENT
         if self._symbols.age > max_age:
             history = History(self._runtime.rest.request)
             try:

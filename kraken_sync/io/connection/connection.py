@@ -38,6 +38,7 @@ from .tokens import Tokens
 
 Value = TypeVar("Value")
 _EXECUTIONS = channel_params({"channel": "executions"})
+(_EXECUTIONS_KEY,) = _EXECUTIONS.keys()
 
 
 class Connection:
@@ -270,7 +271,7 @@ class Connection:
         """Keep the account's orders up to date from now on, if the API key may see them. Does not block."""
         room = self._room
         with room.lock:
-            if _EXECUTIONS.keys()[0] in room.session.registry.entries:
+            if _EXECUTIONS_KEY in room.session.registry.entries:
                 return  # it is subscribed already
             if self._keeps_orders and not room.session.account.orders.generation:
                 return  # the exchange has refused it before, and would again with every order
