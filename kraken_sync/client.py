@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from .compat import method_of, overridable, params_of
+from .core.copying import refuse_copy
 from .core.orders.params import PRIVATE_METHODS, prepared
 from .core.orders.rate_limits import TradingRate
 from .core.timing import Timing
@@ -183,6 +184,8 @@ class SpotWSClient:
         self._ks_sender = OrderSender(runtime, self._ks_gate, Unresolved())
         self._ks_desk = TradingDesk(runtime, self._ks_sender, symbols)
         self._ks_cancels = Cancels(self._ks_sender, self._ks_orders)
+
+    __reduce__ = refuse_copy("make another one where it is needed")
 
     _ks_tap_decode: Optional[Decode] = None
     """Decodes frames for the callback, if they are decoded differently from those for streams."""

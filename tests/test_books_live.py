@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 import time
 from typing import Any, Callable
@@ -327,3 +329,15 @@ def test_wait_until_ends_although_the_book_moves(new_client: Callable[..., SpotW
             book.wait_until(lambda state: pause.wait(0.05), timeout=0.5)
 
         assert time.monotonic() - started < 3
+
+
+def test_what_is_live_is_not_pickled_or_copied(trader: SpotWSClient) -> None:
+    """Each object says what to pickle instead; values are pickled."""
+    book = trader.book("BTC/USD")
+    for live in (trader, book, book.stale, trader.ticker("BTC/USD"), trader.orders, trader.balance):
+        for how in (pickle.dumps, copy.copy):
+            with pytest.raises(TypeError, match="cannot be pickled or copied; "):
+                how(live)
+
+    snapshot = book.snapshot()
+    assert pickle.loads(pickle.dumps(snapshot)).bids == snapshot.bids

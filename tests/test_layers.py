@@ -32,6 +32,7 @@ MAY_IMPORT: Dict[str, Set[str]] = {
 SHELVES: Dict[str, Set[str]] = {
     "timing": set(),
     "freshness": set(),
+    "copying": set(),
     "wire": {"wire"},
     "book": {"wire", "freshness", "book"},
     "orders": {"wire", "freshness", "orders"},

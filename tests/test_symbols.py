@@ -97,6 +97,12 @@ def test_table_of_symbols_beside_instruments_without_snapshot(client: SpotWSClie
     assert client.book("btcusd").symbol == S
 
 
+@pytest.mark.parametrize("text", ["XBT", "xbt/usd", "XXBTZUSD", "btc"])
+def test_search_by_older_codes(text: str) -> None:
+    """Older codes are translated in a search, so that no hint to search finds nothing."""
+    assert "BTC/USD" in TABLE.search(text)
+
+
 def test_a_pair_that_is_listed_while_the_client_runs(
     trader: SpotWSClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
+from pathlib import Path
 from typing import Callable, Iterator, List
 
 import pytest
@@ -436,3 +439,16 @@ def test_dripping_tls_handshake() -> None:
             Transport(Endpoint(f"wss://127.0.0.1:{server.port}/v2")).connect(started + 0.5)
 
         assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("package", [False, True])
+def test_a_file_that_hides_websocket_client(package: bool, tmp_path: Path) -> None:
+    """The import says which file is in the way: the user's own, or another package of the name."""
+    path = tmp_path / ("websocket/__init__.py" if package else "websocket.py")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x = 1", "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", "import kraken_sync"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert f"ImportError: {path} hides websocket-client" in done.stderr

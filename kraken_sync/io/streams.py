@@ -12,6 +12,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Optional, Set, Union
 
+from ..core.copying import refuse_copy
 from ..core.wire.channels import Key
 from ..core.wire.messages import MalformedFrame, gap_frame
 from ..errors import ClientClosed, KrakenError, StreamOverflow
@@ -54,6 +55,8 @@ class Stream:
     Raises:
         ValueError: ``maxlen`` or ``policy`` is not valid.
     """
+
+    __reduce__ = refuse_copy("pass on the messages that are read from it")
 
     def __init__(
         self,

@@ -7,6 +7,8 @@ state of an old connection can get into a new one.
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import ssl
 import threading
 import time
@@ -26,6 +28,29 @@ MAX_HANDSHAKE = 64 * 1024
 """The largest response to the handshake in bytes; websocket-client itself has no limit."""
 USER_AGENT = "User-Agent: kraken-sync"
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+def check_import(name: str = "websocket") -> None:
+    """Find websocket-client without importing it, which would take long.
+
+    Raises:
+        ImportError: a file of the user, or the other package called ``websocket``, is found in its place.
+    """
+    try:
+        found = importlib.util.find_spec(name)
+    except ValueError:  # a test has put something of its own in its place
+        return
+    origin = found.origin if found is not None else None
+    if origin is None or not os.path.exists(origin):
+        return  # an installation error, which Python explains, or a frozen program
+    if not os.path.exists(os.path.join(os.path.dirname(origin), "_handshake.py")):
+        raise ImportError(
+            f"{origin} hides websocket-client, which is imported as {name!r}. Rename the file; or, "
+            "if it is the package 'websocket', run: pip uninstall websocket; pip install websocket-client"
+        )
+
+
+check_import()
 
 
 class Transport:
@@ -236,7 +261,7 @@ class Transport:
         return self._guard, self._codec
 
     def _handshake(self, guard: GuardedSocket) -> None:
-        import websocket  # imported here, because the import takes as long as that of the whole library
+        import websocket  # here, because the import takes as long as that of the whole library
 
         # UTF-8 is checked when the JSON is decoded, and this class has a lock of its own for sending.
         codec: Any = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)

@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
 from ..core.book.snapshot import BookSnapshot, Level, check_levels, describe
 from ..core.book.sync import BookSync
+from ..core.copying import refuse_copy
 from ..core.freshness import BookState
 from ..core.session import book_views
 from ..core.session.book_views import BookStatus, Mark, News, View, book_key
@@ -24,6 +25,8 @@ from ..io.walltime import wall_seconds
 
 class BookReader(ABC):
     """The readers of a book. Each call reads one consistent state. Any thread."""
+
+    __reduce__ = refuse_copy("pickle book.snapshot(), which is a value")
 
     @abstractmethod
     def snapshot(self, levels: Optional[int] = None) -> BookSnapshot:

@@ -9,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Callable, Dict, Generic, Iterator, List, Mapping, Optional, TypeVar, Union
 
+from ..core.copying import refuse_copy
 from ..core.orders.order import Order
 from ..core.orders.tables import BalanceTable, Diff, OrderTable
 from ..core.session import account_views
@@ -34,6 +35,7 @@ class _View(Mapping[str, Value], Generic[Value]):
     name = ""
     channel = ""
     _table: TableOf
+    __reduce__ = refuse_copy("pickle dict(...) of it, which is a value")
 
     def __init__(self, connect: Connect, *, stale: bool = False) -> None:
         self._connect = connect

@@ -150,9 +150,10 @@ class SymbolTable:
         return [symbol for _, symbol in scored[:count]]
 
     def search(self, text: str) -> List[str]:
-        """Return the symbols that contain ``text``, in any case."""
-        wanted = text.strip().upper()
-        return [symbol for symbol in self.symbols if wanted in symbol.upper()]
+        """Return the symbols that contain ``text``, in any case; older codes such as XBT are translated."""
+        wanted = "/".join(_modern(modern_asset(code.strip().upper())) for code in text.split("/"))
+        found = self.find(text)
+        return [one for one in self.symbols if wanted in one.upper() or one == found]
 
 
 def _modern(code: str) -> str:
