@@ -130,11 +130,14 @@ class Runtime:
         """Connect, and block until the connections are open; see :meth:`SpotWSClient.start`."""
         self.guard_fork()
         deadline = deadline_of(timeout)
+        self._drop_failed()
         with self._life:
             engine = self._engine
             if engine is None:
                 engine = self._engine = self._new_engine()
                 self._closed = False
+            else:
+                engine.retry_now()
             # Two threads may start the client at once: the failure of the one with the shorter timeout must
             # not end the engine for which the other one waits.
             engine.starters += 1
@@ -154,6 +157,16 @@ class Runtime:
             raise
         with self._life:
             engine.starters -= 1
+
+    def _drop_failed(self) -> None:
+        """Stop an engine of which nothing works any more, so that another one is made."""
+        with self._life:
+            failed = self._engine if self._engine is not None and self._engine.failed else None
+            if failed is not None:
+                self._engine, self._past = None, failed
+                self._running.remove(failed)
+        if failed is not None:
+            failed.stop(EXIT_TIMEOUT)
 
     def _gives_up(self, engine: Engine, even_if_worked: bool) -> bool:
         """Return whether a failed start ends the engine: it never worked, and nobody else waits for it."""

@@ -34,6 +34,7 @@ FAST = Timing(
     retry_base=0.02,
     retry_cap=0.2,
     maintenance_retry=0.1,
+    permanent_retry=0.1,
 )
 """Short limits, which a busy machine with two cores still keeps."""
 PINGING = dataclasses.replace(FAST, pong_timeout=1.4)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 import queue
 import signal
+import socket
+import ssl
 import threading
 import time
 import warnings
@@ -13,8 +16,10 @@ import weakref
 from typing import Any, Callable
 
 import pytest
+import trustme
 from conftest import FAST, WAIT, S, eventually
 from helpers import TRADE, background
+from raw_server import RawServer, drain, greet
 
 from kraken_sync import BookState, ClientClosed, ConnectFailed, SpotWSClient, WSState
 from kraken_sync.io import budget
@@ -314,3 +319,58 @@ def test_fork_while_a_stream_is_locked(client: SpotWSClient) -> None:
     holder.join(WAIT)
 
     assert status == 0
+
+
+@pytest.mark.parametrize("pause", [0.1, 600.0])
+def test_a_certificate_that_is_wrong_for_a_while(pause: float) -> None:
+    """At the first connection it is final. Later, as behind a captive portal, it is told and passes."""
+    good, other = trustme.CA(), trustme.CA()
+    contexts, lines = [], []
+    for authority in (good, other):
+        contexts.append(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        authority.issue_cert("localhost").configure_cert(contexts[-1])
+    trust = ssl.create_default_context()
+    good.configure_trust(trust)
+
+    def play(sock: socket.socket) -> None:
+        lines.append(sock)
+        greet(sock)
+        drain(sock)
+
+    timing = dataclasses.replace(FAST, permanent_retry=pause)
+    with RawServer(play, contexts[1]) as server:
+        client = SpotWSClient(ws_url=server.url, ssl_context=trust, timing=timing)
+        for _ in range(2):
+            with pytest.raises(ConnectFailed, match="not trusted"):
+                client.start()
+        assert not lines
+
+        server._tls = contexts[0]
+        client.start()  # always a new attempt
+        server._tls = contexts[1]
+        lines[0].shutdown(socket.SHUT_RDWR)
+        eventually(lambda: server.accepted >= 4)
+        with pytest.raises(ConnectFailed, match="not trusted"):
+            client.start()  # at once, although the pause may be minutes
+        assert client.state is WSState.RECONNECTING
+        assert not client.exception_occur
+
+        server._tls = contexts[0]
+        if pause > 1:
+            client.start(timeout=WAIT)
+        eventually(lambda: client.state is WSState.CONNECTED)
+        client.close()
+
+
+def test_started_again_after_its_threads_died(new_client: Callable[..., SpotWSClient]) -> None:
+    """A client that was given up for good is made anew by start()."""
+    client = new_client()
+    client.start()
+    client._ks_runtime.connection("public").give_up(ConnectFailed("for good", permanent=True))
+    with pytest.raises(ConnectFailed, match="for good"):
+        client.ticker(S)
+    assert client.exception_occur
+
+    client.start()
+    assert client.book(S).best_bid is not None
+    assert not client.exception_occur

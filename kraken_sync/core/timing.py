@@ -46,6 +46,9 @@ class Timing:
     jitter")."""
     maintenance_retry: float = 5.0
     """The least time between attempts after maintenance, or after a refusal because of load."""
+    permanent_retry: float = 60.0
+    """The least time between attempts after an error that seems permanent (an untrusted certificate, a
+    refused API key), for a connection that has worked before: a captive portal or a wrong clock passes."""
 
 
 def retry_delay(attempt: int, timing: Timing, fraction: float) -> float:

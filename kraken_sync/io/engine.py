@@ -139,6 +139,22 @@ class Engine:
             watched=self._watched,
         )
 
+    @property
+    def failed(self) -> bool:
+        """Whether all connections have been given up for good."""
+        return bool(self.connections) and all(one.failure for one in self.connections.values())
+
+    def retry_now(self) -> None:
+        """Connect anew what was given up for good, and at once what pauses before its next attempt."""
+        with self._lock:
+            given_up = [kind for kind, one in self.connections.items() if one.failure is not None]
+            for kind in given_up:
+                self._visited.remove(self.connections.pop(kind))
+        for kind in given_up:
+            self.open(kind)
+        for connection in list(self.connections.values()):
+            connection.retry_now()
+
     def _watched(self) -> bool:
         """Return whether the watchdog's thread is running; asked by the I/O threads."""
         # Each looks after the other: the watchdog after all threads, the I/O threads after the watchdog.

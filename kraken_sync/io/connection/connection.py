@@ -80,8 +80,8 @@ class Connection:
         self._keeps_orders = False
         self._io = IOThread(name, self._room, context, wake_watchdog, tokens, watched)
         self._outbox = Outbox(self._room)
-        self.give_up, self.thread = self._io.give_up, self._io.thread
-        """``give_up(error)`` ends this connection for good."""
+        self.thread, self.give_up, self.retry_now = self._io.thread, self._io.give_up, self._io.retry_now
+        """``give_up(error)`` ends this connection for good, ``retry_now()`` ends a pause between attempts."""
         self.subscriptions = SubscriptionCalls(self._room, self.wait, self.check_usable, wake_watchdog)
 
     def __repr__(self) -> str:
@@ -206,14 +206,15 @@ class Connection:
         """Block until the connection is open, at most until ``deadline`` (monotonic seconds).
 
         Raises:
-            ConnectFailed: it could not connect; the error has the step that failed.
+            ConnectFailed: it could not connect; ``step`` tells what failed. Other KrakenErrors are permanent.
             ClientClosed: the connection was closed.
         """
         started, room = time.monotonic(), self._room
-        if self.wait(lambda session: session.open, deadline):
+        self.wait(lambda session: session.open or getattr(room.trouble, "permanent", False), deadline)
+        if room.session.open:
             return
         trouble, transport = room.trouble, room.transport
-        if isinstance(trouble, ConnectFailed):
+        if isinstance(trouble, ConnectFailed) or (trouble is not None and trouble.permanent):
             raise fresh_copy(trouble)
         if trouble is not None:  # the handshake worked, and then the connection ended
             raise ConnectFailed(f"connected, but not greeted: {trouble}", step="status") from trouble

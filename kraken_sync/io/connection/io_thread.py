@@ -24,6 +24,7 @@ from ..logs import log
 from ..streams import Stream
 from ..threads import GuardedThread
 from ..transport import Transport
+from ..waiting import Event
 from ..walltime import wall_text
 from .holders import Refs
 from .room import Room
@@ -61,6 +62,7 @@ class IOThread:
         self._wake_watchdog = wake_watchdog
         self._tokens = tokens
         self._watched = watched
+        self._hurry = Event()
         self.thread = GuardedThread(f"io-{name}", self._run, self._died)
 
     # -- any thread --------------------------------------------------------------------------
@@ -76,6 +78,7 @@ class IOThread:
         # sees that transport and aborts it, or _run() sees the event and makes none.
         with room.lock:
             room.stop.set()
+            self._hurry.set()
             transport = room.transport
         # The close frame is a courtesy: 0.2 s at most, so that a peer that takes no data does not use up the
         # time for ending the thread.
@@ -100,6 +103,7 @@ class IOThread:
                 return  # the first error stays, and an error after a close is a consequence of it
             room.failure = fresh_copy(error)
             room.stop.set()
+            self._hurry.set()
             transport, streams = room.transport, room.holders.all_streams()
             room.session.lost(str(error))
             room.lock.notify_all()
@@ -108,6 +112,14 @@ class IOThread:
             transport.abort(str(error))
         for stream in streams:
             stream.end(error)
+
+    def retry_now(self) -> None:
+        """End the pause before the next attempt. Does not block; no effect while the connection is open."""
+        with self._room.lock:
+            if self._room.session.open:
+                return
+            self._room.trouble = None  # who waits now is told the outcome of the next attempt
+        self._hurry.set()
 
     def _died(self, error: BaseException) -> None:
         """Give the connection up, because its thread ended by an exception: nobody may wait for it."""
@@ -153,7 +165,8 @@ class IOThread:
             attempt += 1
             if not room.stop.is_set():
                 log.info("%s: next attempt in %.1f s", room.endpoint, delay)
-            room.stop.wait(delay)
+            self._hurry.wait(delay)
+            self._hurry.clear()
 
     def _prepare_token(self, deadline: float) -> None:
         if self._tokens is None:
@@ -239,12 +252,14 @@ class IOThread:
             room.trouble = fresh_copy(error)  # without the traceback, whose frames hold buffers
             if was_open and room.down_since is None:
                 room.down_since = now
-            if for_good or error.permanent:
+            # Before it has worked, a wrong certificate or key is the user's to mend. Later it may pass.
+            if for_good or (error.permanent and not room.worked):
                 room.failure = room.trouble
             streams = room.holders.all_streams() if room.failure is not None else []
             room.lock.notify_all()
         # An outage is one warning, not one per attempt.
-        log.log(logging.INFO if repeated else logging.WARNING, "%s", error)
+        level = logging.ERROR if error.permanent else logging.WARNING
+        log.log(logging.INFO if repeated else level, "%s", error)
         if room.failure is not None:
             log.error("%s: given up for good: %s", room.endpoint, error)
             for stream in [*streams, *room.taps]:
@@ -277,6 +292,8 @@ class IOThread:
         # This is added to the random delay, not its minimum, so that clients do not come back in step.
         if busy or (refused is not None and refused.status is not None):
             delay += timing.maintenance_retry
+        if room.trouble is not None and room.trouble.permanent:
+            delay += timing.permanent_retry
         asked = refused.retry_after if refused is not None else None
         return delay + min(asked or 0.0, LONGEST_RETRY_AFTER)
 
