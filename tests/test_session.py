@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+import stress_garbled
 from conftest import S, eventually
 from helpers import BOOK, TRADE
 
@@ -40,6 +41,16 @@ def test_session_survives_anything() -> None:
 
     assert session.counters.malformed > 1000
     assert session.counters.verified == 0
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_no_book_is_live_beside_a_frame_that_was_not_applied(rate: float) -> None:
+    """Against an exchange that knows what it sent; .ci/run goes on to a million damaged frames."""
+    world = stress_garbled.run(1500, 11, rate)
+
+    assert world.live > 500
+    assert world.session.counters.malformed > 500
+    assert world.session.counters.mismatched > 20
 
 
 def test_lost_ack_does_not_freeze_a_live_book() -> None:
