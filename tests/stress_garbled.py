@@ -177,8 +177,8 @@ def main() -> None:
         counters = world.session.counters
         print(
             f"{world.frames} frames, {world.garbled} damaged ({world.misread} read as another message), "
-            f"{counters.malformed} unreadable, {counters.mismatched} not verified, {counters.resyncs} resyncs, "
-            f"{world.connections} connections; {world.live} times a LIVE book was compared, all equal"
+            f"{counters.malformed} unreadable, {counters.mismatched} not verified, "
+            f"{counters.resyncs} resyncs, {world.connections} connections; {world.live} times a LIVE book was compared, all equal"
         )
 
 
