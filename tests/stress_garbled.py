@@ -178,7 +178,8 @@ def main() -> None:
         print(
             f"{world.frames} frames, {world.garbled} damaged ({world.misread} read as another message), "
             f"{counters.malformed} unreadable, {counters.mismatched} not verified, "
-            f"{counters.resyncs} resyncs, {world.connections} connections; {world.live} times a LIVE book was compared, all equal"
+            f"{counters.resyncs} resyncs, {world.connections} connections; "
+            f"{world.live} times a LIVE book was compared, all equal"
         )
 
 

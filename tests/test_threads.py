@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from typing import Any, Callable
 
@@ -25,12 +26,19 @@ def kill(thread: threading.Thread, kind: type) -> None:
     )
 
 
+not_on_39 = pytest.mark.skipif(
+    sys.version_info < (3, 10),
+    reason="Python 3.9 raises between any two instructions, so also where a lock has just been taken",
+)
+
+
 def ours(name: str) -> GuardedThread:
     (found,) = [one for one in threading.enumerate() if one.name == f"kraken-sync-{name}"]
     assert isinstance(found, GuardedThread)
     return found
 
 
+@not_on_39
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_io_thread(client: SpotWSClient, exchange: Simulator, kind: type) -> None:
     """What is raised in it costs a reconnect."""
@@ -42,6 +50,7 @@ def test_the_io_thread(client: SpotWSClient, exchange: Simulator, kind: type) ->
     assert client.send_message({"method": "ping"})
 
 
+@not_on_39
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["watchdog", "dispatcher", "worker"])
 def test_a_helping_thread(
@@ -76,6 +85,7 @@ def test_a_helping_thread(
         client.add_order(**FAR, timeout=1)
 
 
+@not_on_39
 def test_a_dead_watchdog_is_noticed_by_the_io_thread(client: SpotWSClient, exchange: Simulator) -> None:
     """Even if it could tell nobody."""
     book = client.book(S)

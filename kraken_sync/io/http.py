@@ -265,7 +265,7 @@ def _cause(error: BaseException) -> str:
         if isinstance(found, ssl.SSLError) and found.reason:
             return str(found.reason).replace("_", " ").lower()
         if isinstance(found, OSError) and found.strerror:
-            return found.strerror.lower()
+            return found.strerror.partition(" (_ssl.c")[0].lower()
         inner = [one for one in found.args if isinstance(one, BaseException)]
         below = inner[-1] if inner else getattr(found, "reason", None) or found.__cause__ or found.__context__
         if not isinstance(below, BaseException):
