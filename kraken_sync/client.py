@@ -94,7 +94,7 @@ class SpotWSClient:
         parse_float: called with the text of every number in a message that has a decimal point or an
             exponent, as in the :mod:`json` module: ``float`` (default), ``decimal.Decimal``, ``str`` or
             another function. Books, orders and balances are always exact decimals.
-        ssl_context: the TLS settings of the WebSocket connections; the default verifies certificates.
+        ssl_context: the TLS settings of WebSocket and REST; the default verifies certificates.
         timing: the time limits of the connections; the defaults suit the real exchange.
         nonce_file: the path of a file that processes with the same API key share, so that their nonces
             increase together; the default is None. Its directory must exist. Not available on Windows.
@@ -173,7 +173,9 @@ class SpotWSClient:
             decode,
             decode if self._ks_tap_decode is None else self._ks_tap_decode,
             self._ks_handler,
-            Rest(rest_url or self.REST_URL, credentials_of(*hidden), Nonces(nonce_file), through),
+            Rest(
+                rest_url or self.REST_URL, credentials_of(*hidden), Nonces(nonce_file), through, ssl_context
+            ),
             rate,
         )
         symbols = SymbolLookup()

@@ -10,14 +10,14 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import Callable, Iterator, List
+from typing import Callable, Iterator, List, Optional
 
 import pytest
 import trustme
 from conftest import WAIT
 from raw_server import RawServer, drain, frame, greet, upgrade
 
-from kraken_sync import ConnectFailed
+from kraken_sync import ConnectFailed, SpotWSClient
 from kraken_sync.errors import ConnectionLost
 from kraken_sync.io.dial import Endpoint
 from kraken_sync.io.guarded_socket import Broken, GuardedSocket
@@ -452,3 +452,50 @@ def test_a_file_that_hides_websocket_client(package: bool, tmp_path: Path) -> No
     )
 
     assert f"ImportError: {path} hides websocket-client" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["ssl_context", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", None])
+def test_one_trust_for_both_transports(
+    how: Optional[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is trusted for WebSocket is trusted for REST, however it was said; nothing else is."""
+    authority = trustme.CA()
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server_side)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    if how is not None and how != "ssl_context":
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv(how, str(tmp_path / "ca.pem"))
+
+    def answer(sock: socket.socket) -> None:
+        sock.recv(65536)
+        sock.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{"error":[],"result": 5}')
+
+    def play(sock: socket.socket) -> None:
+        greet(sock)
+        drain(sock)
+
+    with RawServer(play, server_side) as stream, RawServer(answer, server_side) as rest:
+        client = SpotWSClient(
+            ws_url=stream.url,
+            rest_url=rest.url.replace("wss:", "https:"),
+            ssl_context=trusting if how == "ssl_context" else None,
+        )
+        if how is None:
+            for call in (client.start, client.rest.time):
+                with pytest.raises(ConnectFailed, match="not trusted"):
+                    call()
+        else:
+            client.start()
+            assert client.rest.time() == 5
+        client.close()
+    assert trusting.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_a_bundle_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable and the file are named, on both transports."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    client = SpotWSClient(ws_url="wss://127.0.0.1:9", rest_url="https://127.0.0.1:9")
+    with pytest.raises(ConnectFailed, match="REQUESTS_CA_BUNDLE=/nowhere/ca.pem"):
+        client.rest.time()

@@ -69,13 +69,35 @@ class Endpoint:
 
 
 def default_context() -> ssl.SSLContext:
-    """Return the default TLS settings, which verify certificates and host names."""
+    """Return the default TLS settings, which verify certificates and host names.
+
+    They are the same for WebSocket and REST: the system's certificates (OpenSSL reads ``SSL_CERT_FILE`` and
+    ``SSL_CERT_DIR`` for them), those of certifi, and those in ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE``,
+    with which companies name the certificate authority of their firewall.
+
+    Raises:
+        ConnectFailed: a file that one of these variables names cannot be read.
+    """
     context = ssl.create_default_context()
     try:
         import certifi
+
+        context.load_verify_locations(certifi.where())
     except ImportError:  # certifi is installed with requests; without it there are the system's certificates
-        return context
-    context.load_verify_locations(certifi.where())
+        pass
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        path = os.environ.get(name)
+        if path:
+            try:
+                folder = os.path.isdir(path)
+                context.load_verify_locations(None if folder else path, path if folder else None)
+            except OSError as error:  # ssl.SSLError is one, too
+                raise ConnectFailed(
+                    f"{name}={path}: no certificates can be read from it ({error.strerror or error})",
+                    step="tls",
+                    permanent=True,
+                ) from error
+            break
     return context
 
 
@@ -218,7 +240,8 @@ def _wrap(
         wrapped.close()
         raise ConnectFailed(
             f"the certificate of {endpoint.host} is not trusted ({error.verify_message}). "
-            "Behind a company firewall, pass ssl_context= with its certificate authority",
+            "Behind a company firewall, set REQUESTS_CA_BUNDLE to the file of its certificate authority, "
+            "or pass ssl_context=",
             step="tls",
             permanent=True,
         ) from error

@@ -25,7 +25,7 @@ from ..errors import (
     KrakenError,
     ReplyTimeout,
 )
-from .dial import Proxy
+from .dial import Proxy, default_context
 from .locks import new_lock
 
 MAX_BODY = 256 * 1024 * 1024
@@ -114,10 +114,12 @@ class Http:
 
     Args:
         proxy: the proxy for ``https`` requests, or None.
+        context: the TLS settings; None for the default ones.
     """
 
-    def __init__(self, proxy: Optional[Proxy]) -> None:
+    def __init__(self, proxy: Optional[Proxy], context: Optional[ssl.SSLContext] = None) -> None:
         self._proxy = proxy
+        self._context = context
         self._session: Any = None
         self._lock = new_lock("http")
         self._pid = os.getpid()
@@ -210,7 +212,7 @@ class Http:
         self._guard_fork()
         with self._lock:
             if self._session is None:
-                self._session = _new_session(self._proxy)
+                self._session = _new_session(self._proxy, self._context or default_context())
             return self._session
 
 
@@ -283,7 +285,7 @@ def _mine(connection: Any) -> None:
         call.raise_if_cut()
 
 
-def _new_session(proxy: Optional[Proxy]) -> Any:
+def _new_session(proxy: Optional[Proxy], context: ssl.SSLContext) -> Any:
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3 import connection, connectionpool
@@ -315,13 +317,17 @@ def _new_session(proxy: Optional[Proxy]) -> Any:
 
     class Adapter(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **kwargs)
+            super().init_poolmanager(*args, ssl_context=context, **kwargs)
             self.poolmanager.pool_classes_by_scheme = pools
 
         def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-            manager = super().proxy_manager_for(*args, **kwargs)
+            manager = super().proxy_manager_for(*args, ssl_context=context, **kwargs)
             manager.pool_classes_by_scheme = pools
             return manager
+
+        def cert_verify(self, conn: Any, *args: Any) -> None:
+            """Leave it all to the context: requests would add its own certificates, and its own mode."""
+            conn.cert_reqs = conn.ca_certs = conn.ca_cert_dir = None
 
     class Session(requests.Session):
         def get_redirect_target(self, resp: Any) -> None:
@@ -334,8 +340,6 @@ def _new_session(proxy: Optional[Proxy]) -> Any:
     session.trust_env = False
     if proxy is not None:
         session.proxies = {"https": proxy.url.reveal()}
-    # trust_env would also have read these two, with which companies name their certificate authority.
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     session.headers["User-Agent"] = "kraken-sync"
     for prefix in ("https://", "http://"):
         session.mount(prefix, Adapter(max_retries=0))

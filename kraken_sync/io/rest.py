@@ -7,6 +7,7 @@ https://docs.kraken.com/exchange/guides/general/errors.
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
@@ -45,6 +46,7 @@ class Rest:
         credentials: the API key, or None.
         nonces: the source of the key's nonces.
         proxy: the proxy for ``https`` requests, or None.
+        context: the TLS settings; None for the default ones.
 
     Raises:
         ValueError: ``url`` is not valid.
@@ -58,11 +60,12 @@ class Rest:
         credentials: Optional[Credentials],
         nonces: Nonces,
         proxy: Optional[Proxy] = None,
+        context: Optional[ssl.SSLContext] = None,
     ) -> None:
         self.url = check_url(url)
         self.credentials = credentials
         self.nonces = nonces
-        self._http = Http(proxy)
+        self._http = Http(proxy, context)
         self._lock = new_lock("tokens")
         self._threads = RestThreads()
         self._fetching: Optional[Job] = None
