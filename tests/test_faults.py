@@ -16,6 +16,7 @@ from helpers import TRADE, true_top
 from raw_server import RawServer, drain, frame, greet
 
 from kraken_sync import (
+    BookNotLive,
     BookState,
     ConnectFailed,
     ReplyTimeout,
@@ -178,11 +179,18 @@ def test_restarted_exchange(new_client: Callable[..., SpotWSClient]) -> None:
 def test_maintenance_is_told(
     client: SpotWSClient, exchange: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A change of the engine's status is logged and shown."""
+    """A change of the engine's status is logged and shown; books are STALE while nothing can trade."""
+    book = client.book("BTC/USD")
     with caplog.at_level(logging.WARNING, "kraken_sync"):
         exchange.set_system("maintenance")
         eventually(lambda: client.stats()["system"] == "maintenance")
         eventually(lambda: any("maintenance" in record.getMessage() for record in caplog.records))
+    with pytest.raises(BookNotLive, match="the exchange is in maintenance"):
+        _ = book.best_bid
+    assert book.stale.best_bid is not None
+
+    exchange.set_system("online")
+    eventually(lambda: book.state is BookState.LIVE)
 
 
 def test_connection_error_object(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
