@@ -284,6 +284,28 @@ def test_nonces_of_several_processes(exchange: Simulator, tmp_path: Path) -> Non
     assert failures.empty(), failures.get()
 
 
+def test_a_nonce_file_that_others_can_change(tmp_path: Path) -> None:
+    """Whoever can write a high number there can end the key; no request is sent with one."""
+    path = tmp_path / "nonce"
+    path.write_text("17", "ascii")
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(ValueError, match="symbolic link"):
+        Nonces(tmp_path / "link").next()
+    path.chmod(0o666)
+    with pytest.raises(ValueError, match="everybody can write"):
+        Nonces(path).next()
+    path.chmod(0o600)
+    path.write_text(str(2**62), "ascii")
+    with pytest.raises(ValueError, match="no nonce"):
+        Nonces(path).next()
+    path.write_text(str(time.time_ns()), "ascii")
+
+    assert Nonces(path).next() > time.time_ns() - 10**12  # another program's, in nanoseconds, is gone on from
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="is no file"):
+        Nonces(tmp_path / "pipe").next()
+
+
 class Talker:
     """A server that answers every connection with what ``script`` does."""
 

@@ -6,7 +6,9 @@ A lower nonce must also arrive earlier, so a request is sent before the next non
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,9 @@ from .waiting import Turn
 
 Value = TypeVar("Value")
 
+A_YEAR = 365 * 86400 * 10**9
+"""Nanoseconds. Programs that use one key count at most nanoseconds, so a number beyond those of next year is
+nobody's nonce; once used, it would end the key, since each later one must be higher."""
 _RETRY = 0.01  # flock() has no timeout, so the lock is tried again after this many seconds
 
 
@@ -57,7 +62,7 @@ class Nonces:
 
         Raises:
             ReplyTimeout: earlier requests were not done before ``deadline`` (monotonic); nothing was sent.
-            ValueError: the file does not hold a nonce.
+            ValueError: the file does not hold a nonce, or others can change it.
         """
         found: List[Value] = []
 
@@ -68,7 +73,7 @@ class Nonces:
             with _locked(self._path, deadline) as file:
                 text = os.pread(file, 32, 0).decode("ascii", "replace").strip()
                 last = int(text) if text.isdigit() else 0
-                if last >= 2**63:
+                if last > self._clock() * 10 + A_YEAR:
                     raise ValueError(f"{self._path} holds a number that is no nonce: {text:.40}")
                 nonce = self._raise(last)
                 # Written before sending, with a fixed width, so that a crash leaves a nonce that is used up
@@ -90,8 +95,19 @@ class Nonces:
 def _locked(path: Path, deadline: Optional[float]) -> Iterator[int]:
     import fcntl
 
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # in a directory such as /tmp anybody could have put it there
+            raise ValueError(f"nonce_file: {path} is a symbolic link; name the file itself") from None
+        raise
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_mode & stat.S_IWOTH:
+            raise ValueError(
+                f"nonce_file: {path} is no file, or everybody can write to it, and end the API key with a "
+                "high number: chmod 600"
+            )
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
