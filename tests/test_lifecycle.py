@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import os
@@ -338,8 +339,10 @@ def test_a_certificate_that_is_wrong_for_a_while(pause: float) -> None:
         drain(sock)
 
     timing = dataclasses.replace(FAST, permanent_retry=pause)
-    with RawServer(play, contexts[1]) as server:
-        client = SpotWSClient(ws_url=server.url, ssl_context=trust, timing=timing)
+    with RawServer(play, contexts[1]) as server, contextlib.ExitStack() as made:
+        client = made.enter_context(
+            contextlib.closing(SpotWSClient(ws_url=server.url, ssl_context=trust, timing=timing))
+        )
         for _ in range(2):
             with pytest.raises(ConnectFailed, match="not trusted"):
                 client.start()
@@ -359,7 +362,6 @@ def test_a_certificate_that_is_wrong_for_a_while(pause: float) -> None:
         if pause > 1:
             client.start(timeout=WAIT)
         eventually(lambda: client.state is WSState.CONNECTED)
-        client.close()
 
 
 def test_started_again_after_its_threads_died(new_client: Callable[..., SpotWSClient]) -> None:

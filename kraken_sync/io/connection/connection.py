@@ -210,7 +210,7 @@ class Connection:
             ClientClosed: the connection was closed.
         """
         started, room = time.monotonic(), self._room
-        self.wait(lambda session: session.open or getattr(room.trouble, "permanent", False), deadline)
+        self.wait(lambda session: session.open or room.refused, deadline)
         if room.session.open:
             return
         trouble, transport = room.trouble, room.transport

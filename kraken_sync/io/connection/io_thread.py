@@ -118,7 +118,8 @@ class IOThread:
         with self._room.lock:
             if self._room.session.open:
                 return
-            self._room.trouble = None  # who waits now is told the outcome of the next attempt
+            # Not the one under way: it began before whatever the caller has changed.
+            self._room.asked_attempt = self._room.attempts + 1
         self._hurry.set()
 
     def _died(self, error: BaseException) -> None:
@@ -136,6 +137,7 @@ class IOThread:
             with room.lock:
                 if room.stop.is_set():
                     return
+                room.attempts += 1
                 transport = room.transport = Transport(room.endpoint, self._context)
             opened_at: Optional[float] = None
             try:
@@ -249,6 +251,7 @@ class IOThread:
                 error = ConnectionLost(f"{error}; the exchange said: {said}", reason=reason)
             room.session.lost(reason)
             repeated = str(room.trouble) == str(error)
+            room.failed_attempt = room.attempts
             room.trouble = fresh_copy(error)  # without the traceback, whose frames hold buffers
             if was_open and room.down_since is None:
                 room.down_since = now

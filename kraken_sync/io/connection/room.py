@@ -64,6 +64,9 @@ class Room:
         """The error because of which the connection was given up for good, or None."""
         self.trouble: Optional[KrakenError] = None
         """The error because of which there is no connection now, or None."""
+        self.attempts = self.failed_attempt = self.asked_attempt = 0
+        """The numbers of the newest attempt to connect, of that which ended in ``trouble``, and of the first
+        one whose end those are to be told who have asked for an attempt."""
         self.closed = False
         self.worked = False
         """Whether the connection was ever open."""
@@ -76,6 +79,12 @@ class Room:
         self.stop = Event()
         """Set when the connection is not to be restored any more."""
         _all.add(self)
+
+    @property
+    def refused(self) -> bool:
+        """Whether an attempt that was asked for has ended in an error that seems permanent."""
+        seems_permanent = self.trouble is not None and self.trouble.permanent
+        return seems_permanent and self.failed_attempt >= self.asked_attempt
 
     def stats(self, now: float) -> Dict[str, Any]:
         """Return the counters of :meth:`SpotWSClient.stats`; ``now`` is in monotonic seconds."""
