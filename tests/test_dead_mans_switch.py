@@ -64,7 +64,7 @@ def test_a_switch_whose_owner_is_stuck(
         assert "stuck" in told[0]
         assert status(exchange, placed["order_id"]) == "new", "the alarm comes before the end"
         raise RuntimeError("crash")
-    assert any(record.levelno == logging.CRITICAL for record in caplog.records)
+    eventually(lambda: any(record.levelno == logging.CRITICAL for record in caplog.records))
     order = trader.orders.wait_done(placed["order_id"], WAIT)
     assert (order.status, order.reason) == ("canceled", "CancelAllOrdersAfter Timeout")
 

@@ -42,6 +42,7 @@ def test_failing_callback(
         client = new_client(callback=on_trade)
         client.subscribe(TRADE)
         eventually(lambda: client.stats()["callback_errors"] >= 2)
+        client.close()  # which waits for the log's thread
 
     errors = [record.getMessage() for record in caplog.records]
     assert len(errors) == 1

@@ -310,6 +310,7 @@ def test_slow_reader(client: SpotWSClient, exchange: Simulator, caplog: pytest.L
     assert first["data"][0]["reason"] == "slow reader"
     assert first["data"][0]["dropped"] == stream.dropped == total - len(rest)
     assert [message["type"] for message in rest] == ["update"] * 5
+    client.close()  # which waits for the log's thread
     assert len([record for record in caplog.records if "slow" in record.getMessage()]) == 1
 
 
