@@ -30,6 +30,7 @@ from .errors import OrderOutcomeUnknown, RateLimited, RequestRefused
 from .io.connection.connection import Connection
 from .io.dial import Endpoint, Proxy
 from .io.engine import LEVEL3, PRIVATE, PUBLIC
+from .io.logs import log
 from .io.nonces import Nonces
 from .io.rest import Rest
 from .io.streams import Decode, Stream
@@ -156,6 +157,11 @@ class SpotWSClient:
                 )
         if not isinstance(timing, Timing):
             raise TypeError(f"timing must be a Timing, not {timing!r:.80}")
+        if ssl_context is not None and ssl_context.verify_mode is ssl.CERT_NONE:
+            log.warning(
+                "ssl_context does not verify certificates: whoever is in between can read and change "
+                "everything, API keys and orders included"
+            )
         endpoints = {PRIVATE: self._ks_endpoint(auth_ws_url, self.AUTH_WS_URL, through, private=True)}
         # python-kraken-sdk has no parameter for the level3 host: its users give it as auth_ws_url.
         level3_ws_url = level3_ws_url or auth_ws_url

@@ -499,3 +499,12 @@ def test_a_bundle_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     client = SpotWSClient(ws_url="wss://127.0.0.1:9", rest_url="https://127.0.0.1:9")
     with pytest.raises(ConnectFailed, match="REQUESTS_CA_BUNDLE=/nowhere/ca.pem"):
         client.rest.time()
+
+
+def test_a_context_that_verifies_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """It is allowed, and told."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    SpotWSClient(ssl_context=context)
+
+    assert "does not verify certificates" in caplog.text
