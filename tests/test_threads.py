@@ -62,6 +62,7 @@ def test_a_helping_thread(
     book = client.book(S)
     client.orders.wait_live()
     waiting = background(book.wait_until, lambda state: False, None)
+    messages = client.messages
     thread = ours(name)
     for _ in range(3):
         if thread.is_alive():
@@ -83,6 +84,9 @@ def test_a_helping_thread(
     assert client.exception_occur
     with pytest.raises(KrakenError, match="died"):
         client.add_order(**FAR, timeout=1)
+    with pytest.raises(KrakenError, match="died"):
+        while True:
+            messages.get(timeout=WAIT)
 
 
 @not_on_39

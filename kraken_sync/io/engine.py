@@ -191,6 +191,8 @@ class Engine:
         lost = ConnectionLost(f"internal error: a thread of this client has died of {error!r}")
         for connection in list(self.connections.values()):
             connection.give_up(lost)
+        for tap in self.taps:  # of no connection alone
+            tap.end(lost)
 
     def signal(self) -> None:
         """Tell all threads except those of the connections to end. Does not block."""
