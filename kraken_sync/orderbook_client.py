@@ -21,7 +21,7 @@ from .core.wire.channels import channel_params
 from .core.wire.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_envelope
 from .core.wire.numbers import fixed, scaled
 from .core.wire.symbols import spelled
-from .errors import BookNotLive, ClientClosed
+from .errors import BookNotLive, ClientClosed, ReplyTimeout
 from .io.dispatcher import no_coroutine
 from .io.engine import PUBLIC
 from .io.waiting import Condition, deadline_of, time_left
@@ -166,7 +166,7 @@ class SpotOrderBookClient(SpotWSClient):
         snapshot. ``how`` are the keyword arguments ``timeout``, ``maxlen`` and ``policy``. May be called from
         any thread.
         """
-        names = self._ks_books_in(params)
+        names = self._ks_books_in(params, 10)  # the exchange's own default
         with self._ks_lock:
             fresh = {self._ks_symbol(name) for name in names} - self._ks_added
             # Before subscribing: the callback's thread discards snapshots of symbols that are not in here.
@@ -187,26 +187,30 @@ class SpotOrderBookClient(SpotWSClient):
         Books of this client's depth are removed, as with :meth:`remove_book`. ``how`` is the keyword argument
         ``timeout``. May be called from any thread.
         """
-        super().unsubscribe(params, req_id, **how)
+        late: Optional[ReplyTimeout] = None
+        try:
+            super().unsubscribe(params, req_id, **how)
+        except ReplyTimeout as error:
+            late = error  # the reply is late, but the subscription has ended here
         with self._ks_lock:
-            for name in self._ks_books_in(params):
+            for name in self._ks_books_in(params, self._ks_depth):
                 symbol = self._ks_symbol(name)
                 self._ks_kept.pop(symbol, None)
                 self._ks_added.discard(symbol)
             self._ks_lock.notify_all()
+        if late is not None:
+            raise late
 
-    def _ks_books_in(self, params: Any) -> List[str]:
+    def _ks_books_in(self, params: Any, depth: int) -> List[str]:
         """Return the symbols of ``params`` if it is about books of this client's depth, else nothing."""
         if not isinstance(params, Mapping) or params.get("channel") != "book":
             return []
         symbol = params.get("symbol")
         names = _listed(symbol) if isinstance(symbol, (str, list, tuple)) else []
-        return names if params.get("depth", self._ks_depth) == self._ks_depth else []
+        return names if params.get("depth", depth) == self._ks_depth else []
 
     def get(self, pair: str) -> Optional[Dict[str, Any]]:
-        """Return a copy of a book as it was after the last delivered update.
-
-        Does not wait for the network. May be called from any thread.
+        """Return a copy of a book as it was after the last delivered update. Any thread; does not block.
 
         Args:
             pair: the pair, in any common spelling.

@@ -11,7 +11,14 @@ from typing import Any, Callable, Dict, List, Tuple
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, S, eventually
 
-from kraken_sync import ClientClosed, SpotOrderBookClient, SpotWSClient, SubscriptionRefused, UnknownSymbol
+from kraken_sync import (
+    ClientClosed,
+    ReplyTimeout,
+    SpotOrderBookClient,
+    SpotWSClient,
+    SubscriptionRefused,
+    UnknownSymbol,
+)
 from kraken_sync.simulator import Simulator
 
 
@@ -308,3 +315,26 @@ def test_the_book_client_keeps_what_is_subscribed(exchange: Simulator) -> None:
         assert book["valid"]
         books.unsubscribe({"channel": "book", "depth": 10, "symbol": ["XBT/USD"]})
         assert books.get("XBT/USD") is None
+
+
+def test_an_unsubscribe_whose_reply_is_late(books: Books, exchange: Simulator) -> None:
+    """The subscription has ended, so the book is gone, although the call says that no reply came."""
+    books.add_book([S])
+    eventually(lambda: books.get(S))
+    exchange.faults.drop_acks = 1000
+    with pytest.raises(ReplyTimeout):
+        books.unsubscribe({"channel": "book", "symbol": [S]}, timeout=0.3)
+
+    assert books.get(S) is None
+
+
+def test_a_subscription_without_a_depth(new_client: Callable[..., Any], exchange: Simulator) -> None:
+    """It is the exchange's depth of 10, so it is none of the books of a deeper client."""
+    client = new_client(Books, depth=100)
+    client.start()
+    with client.subscribe({"channel": "book", "symbol": [S]}) as stream:
+        assert stream.get(WAIT)["type"] == "snapshot"
+        assert client.get(S) is None
+    client.add_book([S])
+    eventually(lambda: client.get(S))
+    assert len(client.get(S)["bid"]) == 100
