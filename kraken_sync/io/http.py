@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple, cast
 from urllib.parse import urlsplit
 
 from ..core.wire.secret import Secret
@@ -98,7 +98,7 @@ class DeadlineSocket:
     def makefile(self, *args: Any, **kwargs: Any) -> Any:
         """Return a buffered reader, which http.client asks for."""
         self.sock._io_refs += 1  # as socket.makefile() does: the socket stays open until the reader is closed
-        return io.BufferedReader(socket.SocketIO(self, "r"))  # type: ignore[arg-type]
+        return io.BufferedReader(socket.SocketIO(cast(socket.socket, self), "r"))
 
     def _bound(self) -> Optional[HttpCall]:
         call: Optional[HttpCall] = getattr(_local, "call", None)

@@ -72,6 +72,9 @@ class RestThreads:
     """The REST threads of one client. Any thread may use it."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._jobs: queue.SimpleQueue[Optional[Job]] = queue.SimpleQueue()
         self._lock = new_lock("rest threads")
         self._alive = self._idle = 0
@@ -84,7 +87,7 @@ class RestThreads:
         is ending, for example): then ``work()`` is run by this call.
         """
         if os.getpid() != self._pid:  # a forked child has none of the threads
-            self.__init__()  # type: ignore[misc]
+            self._begin()
         job = Job(work)
         if getattr(_here, "ours", False):
             job.run()
