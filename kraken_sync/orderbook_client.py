@@ -367,7 +367,7 @@ class SpotOrderBookClient(SpotWSClient):
         if kept is None or not kept.sync.live or connection is None:
             return False
         began_with = connection.read(lambda session: book_views.live_since(session, symbol))
-        return began_with is not None and began_with == kept.sync.snapshot_checksum
+        return began_with is not None and began_with == kept.sync.snapshot_mark
 
     def _ks_came(self, symbol: str) -> bool:
         """Return whether the book of ``symbol`` is valid. Raises if it cannot become valid any more."""

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, S, eventually
+from helpers import background
 
 from kraken_sync import (
     ClientClosed,
@@ -329,11 +330,29 @@ def test_an_unsubscribe_whose_reply_is_late(books: Books, exchange: Simulator) -
 
 
 def test_a_subscription_without_a_depth(new_client: Callable[..., Any], exchange: Simulator) -> None:
-    """It is the exchange's depth of 10, so it is none of the books of a deeper client."""
-    client = new_client(Books, depth=100)
+    """It has the exchange's depth of 10, so it is none of the books of a deeper client: not even while the
+    callback is so far behind that frames of both are waiting, whose checksums are the same."""
+    go_on, held, told = threading.Event(), threading.Event(), []
+
+    def hold(message: Any) -> None:
+        held.set()
+        go_on.wait(WAIT)
+
+    client = new_client(SpotOrderBookClient, depth=100)
+    def note(pair: str, message: Any) -> None:
+        book = client.get(pair)
+        told.append((book["valid"], len(book["bid"])))
+
+    client.on_message, client.on_book_update = hold, note
     client.start()
     with client.subscribe({"channel": "book", "symbol": [S]}) as stream:
         assert stream.get(WAIT)["type"] == "snapshot"
-        assert client.get(S) is None
-    client.add_book([S])
-    eventually(lambda: len((client.get(S) or {"bid": ()})["bid"]) == 100)
+    assert held.wait(WAIT)
+    adding = background(client.add_book, [S], timeout=WAIT)
+    eventually(lambda: client.active_public_subscriptions)
+    go_on.set()
+    adding["thread"].join(WAIT)
+
+    assert "error" not in adding
+    assert len(client.get(S)["bid"]) == 100
+    assert {valid for valid, levels in told if levels < 100} == {False}

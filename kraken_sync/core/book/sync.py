@@ -8,7 +8,7 @@ verified snapshot are ignored: they change a state that this side does not have.
 from __future__ import annotations
 
 import enum
-from typing import Optional
+from typing import Optional, Tuple
 
 from ..freshness import BookState, Freshness
 from ..wire.messages import BookData
@@ -23,6 +23,11 @@ class Verdict(enum.Enum):
     IGNORED = "ignored"
 
 
+SnapshotMark = Tuple[int, int, int]
+"""A snapshot's checksum and its numbers of bids and asks. The checksum, of ten levels, is the same at every
+depth."""
+
+
 class BookSync(Freshness):
     """A book and its state. ``now`` is in monotonic seconds. Not thread-safe: the owner serialises."""
 
@@ -33,8 +38,8 @@ class BookSync(Freshness):
         """The depth of the next snapshot."""
         self.updated: Optional[float] = None
         """When the last verified message was applied (monotonic seconds)."""
-        self.snapshot_checksum: Optional[int] = None
-        """The checksum of the last verified snapshot."""
+        self.snapshot_mark: Optional[SnapshotMark] = None
+        """What identifies the last verified snapshot."""
         self.error = ""
         """The description of the last mismatch."""
         self.refused = False
@@ -58,6 +63,6 @@ class BookSync(Freshness):
             return Verdict.MISMATCHED
         self.updated = now
         if snapshot:
-            self.snapshot_checksum = data.checksum
+            self.snapshot_mark = data.checksum, len(data.bids), len(data.asks)
             self.begin(now)
         return Verdict.VERIFIED

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..book.book import Pairs
-from ..book.sync import BookSync
+from ..book.sync import BookSync, SnapshotMark
 from ..freshness import BookState
 from ..wire.channels import Key
 from .session import Session
@@ -159,10 +159,10 @@ def resyncing(session: Session, symbol: str) -> Optional[str]:
     return sync.reason if sync is not None and sync.state is BookState.RESYNCING else None
 
 
-def live_since(session: Session, symbol: str) -> Optional[int]:
-    """Return the checksum of the snapshot that a live book began with; None if the book is not live."""
+def live_since(session: Session, symbol: str) -> Optional[SnapshotMark]:
+    """Return what identifies the snapshot that a live book began with; None if the book is not live."""
     sync = session.subscriptions.book(symbol)
-    return sync.snapshot_checksum if sync is not None and sync.live else None
+    return sync.snapshot_mark if sync is not None and sync.live else None
 
 
 def resync(session: Session, symbols: Sequence[str], reason: str, now: float) -> None:
