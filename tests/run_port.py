@@ -21,7 +21,7 @@ def main() -> None:
     enough, printed, real = threading.Event(), [0], builtins.print
 
     def counted(*args: object, **kwargs: object) -> None:
-        real(*args, **kwargs)  # type: ignore[call-overload]
+        real(*args, **kwargs)
         printed[0] += 1
         if printed[0] >= int(lines):
             enough.set()
@@ -30,7 +30,7 @@ def main() -> None:
         enough.wait(30)
         raise KeyboardInterrupt
 
-    builtins.print, time.sleep = counted, sleep  # type: ignore[assignment]
+    builtins.print, time.sleep = counted, sleep
     runpy.run_path(example, run_name="__main__")
 
 

@@ -288,7 +288,7 @@ def history(seed: int, world: World, counts: Counter) -> None:
             check(call, world, (seed, broken))
             calls.append(call)
             if call.ended == "unknown" and rng.random() < 0.5:  # ask at once, while it is still broken
-                early = client.reconcile(call.error, timeout=0.2)  # type: ignore[arg-type]
+                early = client.reconcile(call.error, timeout=0.2)
                 counts[f"reconciled at once: {early.outcome.value}"] += 1
                 if early.outcome is Outcome.NEVER_ARRIVED:
                     call.params["never"] = True

@@ -56,7 +56,7 @@ def test_a_hole_in_the_numbers_is_a_gap_and_a_fresh_snapshot() -> None:
     told = session.receive(message("balances", "snapshot", [{"asset": "USD", "balance": 5}], 1), 3.0)
 
     assert (table.live, table.totals) == (True, {"USD": 5})
-    assert told.notes[0].reason.startswith("a message is missing")  # type: ignore[union-attr]
+    assert told.notes[0].reason.startswith("a message is missing")
     assert table.diffs[-1].changed == ("USD",)
 
 

@@ -144,7 +144,7 @@ def test_feeds(args: tuple, keys: set) -> None:
 
 def test_rest_is_never_asked(exchange: Simulator) -> None:
     """With only --ws-url given nothing else is contacted, also for spellings that need the table."""
-    exchange._rest.stop()  # type: ignore[union-attr]
+    exchange._rest.stop()
     exchange._rest = None
     code, out, _ = run("book", "BTCUSD", "--ws-url", exchange.ws_url, "--count", "1")
 

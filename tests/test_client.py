@@ -163,7 +163,7 @@ def test_bad_timeouts(client: SpotWSClient) -> None:
     """A timeout is seconds or None."""
     for timeout in (-1, "5", True):
         with pytest.raises(ValueError, match="timeout must be seconds"):
-            client.subscribe(TRADE, timeout=timeout)  # type: ignore[arg-type]
+            client.subscribe(TRADE, timeout=timeout)
 
 
 def test_symbols(client: SpotWSClient, exchange: Simulator) -> None:

@@ -163,7 +163,7 @@ def test_simulator_names_mistakes(exchange: Simulator) -> None:
     """A test with a typo in a fault would prove nothing, so it fails."""
     assert exchange.start() is exchange
     with pytest.raises(AttributeError, match="no such fault: 'bad_checksums'"):
-        exchange.faults.bad_checksums = 1  # type: ignore[attr-defined]
+        exchange.faults.bad_checksums = 1
     with pytest.raises(ValueError, match="no such pairs: FOO"):
         exchange.step(1, "FOO")
     with pytest.raises(ValueError, match="system must be one of"):

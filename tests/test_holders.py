@@ -138,7 +138,7 @@ def test_frames_gone_while_a_book_is_awaited(client: SpotWSClient, exchange: Sim
         lambda: (
             len(client._ks_runtime.connection("public")._room.holders._holders.get(Key("book", S), ())) == 1
         )
-    )  # type: ignore[union-attr]
+    )
     frames.unsubscribe()
     waiting["thread"].join(WAIT)
 

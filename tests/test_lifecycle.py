@@ -256,7 +256,7 @@ def test_dropped_client_in_a_cycle(exchange: Simulator) -> None:
         def __init__(self) -> None:
             self.client = SpotWSClient(ws_url=exchange.ws_url, timing=FAST)
             self.stream = self.client.ticker(S)
-            self.client.owner = self  # type: ignore[attr-defined]
+            self.client.owner = self
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -208,7 +208,7 @@ def test_a_predicate_may_use_the_client(trader: SpotWSClient) -> None:
 
     def immutable(totals: Mapping[str, Any]) -> bool:
         with pytest.raises(TypeError):
-            totals["USD"] = 0  # type: ignore[index]
+            totals["USD"] = 0
         return True
 
     trader.balance.wait_until(immutable, WAIT)

@@ -52,7 +52,7 @@ def test_parse_float() -> None:
     assert str(FrameDecoder(Decimal)(frame)["price"]) == "0.10000000"
     assert FrameDecoder(str)(frame)["price"] == "0.10000000"
     with pytest.raises(TypeError, match="parse_float"):
-        FrameDecoder("Decimal")  # type: ignore[arg-type]
+        FrameDecoder("Decimal")
 
 
 @pytest.mark.parametrize(

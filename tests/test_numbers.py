@@ -47,14 +47,14 @@ def test_the_decimal_context_of_the_caller(trader: SpotWSClient) -> None:
 )
 def test_scaled(text: object, decimals: int, expected: tuple) -> None:
     """The integer and its decimals are exact; more decimals than asked for are kept."""
-    assert scaled(text, decimals) == expected  # type: ignore[arg-type]
+    assert scaled(text, decimals) == expected
 
 
 @pytest.mark.parametrize("text", ["-1.0", -1, "1E+999", "1e-999", "Infinity", "NaN", "abc", "9" * 100 + ".0"])
 def test_scaled_refuses(text: object) -> None:
     """What no price or quantity can be is refused."""
     with pytest.raises(ValueError):
-        scaled(text, 8)  # type: ignore[arg-type]
+        scaled(text, 8)
 
 
 def test_round_trip() -> None:

@@ -339,6 +339,7 @@ def test_a_subscription_without_a_depth(new_client: Callable[..., Any], exchange
         go_on.wait(WAIT)
 
     client = new_client(SpotOrderBookClient, depth=100)
+
     def note(pair: str, message: Any) -> None:
         book = client.get(pair)
         told.append((book["valid"], len(book["bid"])))

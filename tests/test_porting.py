@@ -232,8 +232,8 @@ def test_a_subclass_may_have_names_of_its_own(exchange: Simulator) -> None:
     class Bot(SpotWSClient):
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
-            self.orders = {}  # type: ignore[assignment,misc]
-            self.messages = self.rest = self.balance = None  # type: ignore[assignment,misc]
+            self.orders = {}
+            self.messages = self.rest = self.balance = None
 
         def stats(self) -> Dict[str, Any]:
             return {}

@@ -66,7 +66,7 @@ def test_req_id_in_use(client: SpotWSClient, exchange: Simulator) -> None:
     with pytest.raises(ValueError, match="req_id 9 is in use"):
         client.send_message({"method": "ping", "req_id": 9})
     with pytest.raises(TypeError, match="req_id must be an int"):
-        client.subscribe(TRADE, req_id="7")  # type: ignore[arg-type]
+        client.subscribe(TRADE, req_id="7")
     waiter.join(WAIT)
 
 

@@ -48,7 +48,7 @@ class Peer:
 @pytest.fixture
 def peer(exchange: Simulator) -> Iterator[Peer]:
     made = Peer(exchange.ws_url)
-    made.status = json.loads(made.text())  # type: ignore[attr-defined]
+    made.status = json.loads(made.text())
     yield made
     made.close()
 
@@ -125,7 +125,7 @@ def test_market_is_what_was_asked_for() -> None:
 
 def test_greeting(peer: Peer) -> None:
     """Status comes first, with a connection id beyond 63 bits."""
-    data = peer.status["data"][0]  # type: ignore[attr-defined]
+    data = peer.status["data"][0]
 
     assert data["system"] == "online"
     assert data["connection_id"] >= 2**63

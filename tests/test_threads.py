@@ -94,7 +94,7 @@ def test_a_dead_watchdog_is_noticed_by_the_io_thread(client: SpotWSClient, excha
     """Even if it could tell nobody."""
     book = client.book(S)
     watchdog = ours("watchdog")
-    watchdog._died = lambda error: None  # type: ignore[assignment]
+    watchdog._died = lambda error: None
     while watchdog.is_alive():
         kill(watchdog, SystemExit)
         watchdog.join(0.05)

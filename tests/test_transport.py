@@ -31,7 +31,7 @@ def connect() -> Iterator[Callable[..., Transport]]:
     made: List[Transport] = []
 
     def make(server: RawServer, timeout: float = 5.0, context: object = None) -> Transport:
-        transport = Transport(Endpoint(f"{server.url}/v2"), context)  # type: ignore[arg-type]
+        transport = Transport(Endpoint(f"{server.url}/v2"), context)
         made.append(transport)
         transport.connect(time.monotonic() + timeout)
         return transport

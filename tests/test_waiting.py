@@ -121,6 +121,6 @@ def test_a_ctrl_c_at_the_worst_moment() -> None:
     def interrupted(state: object) -> None:
         raise KeyboardInterrupt
 
-    condition._acquire_restore = interrupted  # type: ignore[attr-defined]
+    condition._acquire_restore = interrupted
     with pytest.raises(KeyboardInterrupt), condition:
         condition.wait(0.01)
