@@ -9,7 +9,7 @@ import pytest
 from conftest import FAR, WAIT, eventually
 from helpers import sent, status
 
-from kraken_sync import SpotWSClient
+from kraken_sync import ConnectFailed, SpotWSClient
 from kraken_sync.core.session.dead_mans_switch import SwitchRenewals
 from kraken_sync.simulator import Simulator
 
@@ -78,3 +78,16 @@ def test_the_switch_does_not_end_unheard(trader: SpotWSClient, exchange: Simulat
 
     assert "the exchange cancels all orders in" in told.get(timeout=WAIT)
     assert switch.failure == "the client was closed"
+
+
+def test_the_switch_of_a_connection_that_start_replaces(trader: SpotWSClient) -> None:
+    """The new connection does not renew it, so its owner is told."""
+    told: queue.Queue[str] = queue.Queue()
+    switch = trader.dead_mans_switch(60, on_failure=told.put)
+    switch.__enter__()
+    trader._ks_runtime.connection("private").give_up(ConnectFailed("for good"))
+    trader.start()
+
+    assert "started anew" in told.get(timeout=WAIT)
+    assert switch.failure
+    assert trader.add_order(**FAR)["order_id"]

@@ -147,10 +147,12 @@ class Engine:
     def retry_now(self) -> None:
         """Connect anew what was given up for good, and at once what pauses before its next attempt."""
         with self._lock:
-            given_up = [kind for kind, one in self.connections.items() if one.failure is not None]
-            for kind in given_up:
-                self._visited.remove(self.connections.pop(kind))
-        for kind in given_up:
+            given_up = {kind: one for kind, one in self.connections.items() if one.failure is not None}
+            for kind, one in given_up.items():
+                del self.connections[kind]
+                self._visited.remove(one)
+        for kind, one in given_up.items():
+            one.stop(time.monotonic())  # its thread has ended; an armed switch gives its alarm
             self.open(kind)
         for connection in list(self.connections.values()):
             connection.retry_now()

@@ -27,14 +27,14 @@ class SwitchAlarm:
             _raise(*alarm)
 
     def stopping(self, connection: Served) -> None:
-        """Raise the alarm if the client is closed while its switch is armed. Does not block."""
+        """Raise the alarm if the connection is stopped while its switch is armed. Does not block."""
         # Closing does not disarm the switch; only leaving its with block does.
         armed = None if connection.closed else connection.read(_armed)
         if armed is not None:
             left, on_failure = armed
             _raise(
-                f"the client is closed and the dead man's switch armed: the exchange cancels all orders in "
-                f"{left:.0f} s",
+                "the client is closed, or started anew, while the dead man's switch is armed: the exchange "
+                f"cancels all orders in {left:.0f} s",
                 on_failure,
             )
 
