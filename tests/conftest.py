@@ -154,7 +154,7 @@ def no_leaked_threads() -> Iterator[None]:
     """Every test must leave no thread of ours behind."""
     before = _ours()
     yield
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 3
     while _ours() - before and time.monotonic() < deadline:
         threading.Event().wait(0.01)
     left = _ours() - before

@@ -281,7 +281,7 @@ def test_one_symbol_never_ends_the_connection(client: SpotWSClient, exchange: Si
 
 
 def test_unknown_messages_are_passed_on(client: SpotWSClient, exchange: Simulator) -> None:
-    """What is new to us goes to those who read everything, and breaks nothing."""
+    """What is new to us goes to those who read everything. What names nothing counts as unreadable."""
     messages = client.messages
     for text in (
         '{"channel":"novel","type":"update","data":[1]}',
@@ -292,6 +292,7 @@ def test_unknown_messages_are_passed_on(client: SpotWSClient, exchange: Simulato
         assert messages.get(WAIT) == json.loads(text)
 
     assert client.stats()["malformed"] == 1, "the one that has neither a channel nor a method"
+    assert client.stats()["reconnects"] == 0
 
 
 def test_slow_reader(client: SpotWSClient, exchange: Simulator, caplog: pytest.LogCaptureFixture) -> None:

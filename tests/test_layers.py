@@ -90,6 +90,17 @@ def test_layers(path: Path) -> None:
             assert shelves <= SHELVES[parts[1]]
 
 
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_nothing_comes_from_the_top(path: Path) -> None:
+    """The package's own names stand above all rooms, so only what uses the whole package imports them."""
+    if name_of(path).split(".")[0] not in {"__init__", "__main__", "cli"}:
+        of_the_top = {name for name in imports(path) if name.split(".")[0] == "kraken_sync"} - {
+            f"kraken_sync.{name}" for name in ours(path)
+        }
+        within = {f"kraken_sync.{module}" for module in MODULES}
+        assert {name for name in of_the_top if name.rpartition(".")[0] not in within} == set()
+
+
 @pytest.mark.parametrize(("library", "home"), [("websocket", "io/transport.py"), ("requests", "io/http.py")])
 def test_one_importer(library: str, home: str) -> None:
     """Each library below us is imported in one place."""

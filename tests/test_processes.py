@@ -125,11 +125,16 @@ def test_fork(exchange: Simulator) -> None:
 def test_stopped_process_judges_nothing_rashly(exchange: Simulator) -> None:
     """After a long stop (a closed lid) a healthy connection is read before it is judged."""
     code = """
-        timing = Timing(silence_ping=0.5, silence_abort=1.0, ping_interval=0.5, tick=0.05)
+        timing = Timing(
+            silence_ping=0.5, silence_abort=1.0, ping_interval=0.5, pong_timeout=1.0, tick=0.05
+        )
         client = SpotWSClient(ws_url=URL, timing=timing)
         book = client.book('XMR/BTC')
         print('up', flush=True)
         sys.stdin.readline()
+        pings = client.stats()['pings']
+        while client.stats()['pings'] < pings + 3:  # the watchdog has looked many times since
+            time.sleep(0.05)
         print(client.stats()['reconnects'], book.wait_until(lambda state: True, timeout=5).state)
         client.close()
     """

@@ -468,11 +468,12 @@ def test_nobody_there() -> None:
 def test_nothing_leaves_after_the_end(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name takes longer to resolve than the call may take: the request is not sent after all."""
     talker = Talker(lambda sock: sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
-    client, resolve, asked = alone(rest_url=talker.url), socket.getaddrinfo, threading.Event()
+    client, resolve = alone(rest_url=talker.url), socket.getaddrinfo
+    asked, ended = threading.Event(), threading.Event()
 
     def slow(*args: Any, **kwargs: Any) -> Any:
         asked.set()
-        threading.Event().wait(0.6)
+        ended.wait(WAIT)
         return resolve(*args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
@@ -482,6 +483,9 @@ def test_nothing_leaves_after_the_end(how: str, monkeypatch: pytest.MonkeyPatch)
         client.request("POST", "/0/private/AddOrder", timeout=0.3 if how == "late" else 5)
 
     assert asked.is_set()
+    ended.set()
+    # The request's thread goes on now, to its own end, before anything is asserted.
+    eventually(lambda: not [one for one in threading.enumerate() if one.name == "kraken-sync-rest"])
     assert talker.requests == 0 or not talker.heard
     talker.server.close()
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gc
 import itertools
-import logging
 import socket
 import threading
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 from conftest import FAST, WAIT, S, eventually
@@ -19,6 +18,7 @@ from kraken_sync import BookState, ReplyTimeout, SpotWSClient, SubscriptionRefus
 from kraken_sync.core.session.budgets import TokenBucket
 from kraken_sync.core.session.registry import Registry
 from kraken_sync.core.wire.channels import channel_params
+from kraken_sync.io.logs import log
 from kraken_sync.simulator import Simulator
 
 
@@ -193,34 +193,30 @@ def test_empty_trade_snapshot_is_no_silence(new_client: Callable[..., SpotWSClie
 
 
 def test_end_spares_a_later_subscription(
-    client: SpotWSClient, exchange: Simulator, caplog: pytest.LogCaptureFixture
+    client: SpotWSClient, exchange: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A subscription made right after the exchange ended one is not taken for that one."""
-    logged, go_on = threading.Event(), threading.Event()
+    told, go_on, real = threading.Event(), threading.Event(), log.error
 
-    class Slow(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "was ended by" in record.getMessage():
-                logged.set()
-                go_on.wait(WAIT)
+    def held(message: str, *args: Any, **kwargs: Any) -> None:
+        """Hold the I/O thread between the end in the session and that of the streams."""
+        if any("was ended by" in str(one) for one in args):
+            told.set()
+            go_on.wait(WAIT)
+        real(message, *args, **kwargs)
 
-    handler = Slow()
-    logging.getLogger("kraken_sync").addHandler(handler)
-    try:
-        client.trades(S)
-        exchange.faults.refused.add(S)
-        exchange.cut()
-        assert logged.wait(WAIT)
-        exchange.faults.refused.clear()
-        again = background(client.trades, S)
-        eventually(lambda: len(exchange.requests("subscribe")) == 3)
-        go_on.set()
-        again["thread"].join(WAIT)
-        exchange.step(300, [S])
-        assert again["value"].get(WAIT)["symbol"] == S
-    finally:
-        go_on.set()
-        logging.getLogger("kraken_sync").removeHandler(handler)
+    monkeypatch.setattr(log, "error", held)
+    client.trades(S)
+    exchange.faults.refused.add(S)
+    exchange.cut()
+    assert told.wait(WAIT)
+    exchange.faults.refused.clear()
+    again = background(client.trades, S)
+    eventually(lambda: len(exchange.requests("subscribe")) == 3)
+    go_on.set()
+    again["thread"].join(WAIT)
+    exchange.step(300, [S])
+    assert again["value"].get(WAIT)["symbol"] == S
 
 
 def test_rate_limit_after_a_lost_ack_freezes_nothing(client: SpotWSClient, exchange: Simulator) -> None:
