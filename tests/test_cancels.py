@@ -76,3 +76,11 @@ def test_a_cancel_uses_all_of_its_time(trader: SpotWSClient, exchange: Simulator
         assert trader.cancel_all(timeout=3.4) == {"count": 0}
     finally:
         back.cancel()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_refusal_that_is_not_about_an_order(trader: SpotWSClient, exchange: Simulator, count: int) -> None:
+    """It is of the whole request, however many ids the list has."""
+    exchange.faults.garble = lambda text: text.replace("EOrder:Unknown order", "EAPI:Rate limit exceeded")
+    with pytest.raises(OrderRejected, match="Rate limit exceeded"):
+        trader.cancel_order(order_id=["OAAAAA-AAAAA-AAAAAA", "OBBBBB-BBBBB-BBBBBB"][:count])

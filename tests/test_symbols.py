@@ -10,7 +10,7 @@ import pytest
 from conftest import FAR, WAIT, S, eventually
 from helpers import background
 
-from kraken_sync import ReplyTimeout, SpotWSClient, WSState
+from kraken_sync import ReplyTimeout, SpotWSClient, SubscriptionRefused, WSState
 from kraken_sync.core.orders.pair_rules import PairRules
 from kraken_sync.core.wire.symbols import SymbolTable, spelled
 from kraken_sync.simulator import Simulator
@@ -106,15 +106,23 @@ def test_search_by_older_codes(text: str) -> None:
 def test_a_pair_that_is_listed_while_the_client_runs(
     trader: SpotWSClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A symbol that an older table does not have is looked up in a new one, for data and for orders."""
-    for module in ("market.symbols", "trading.desk"):
-        monkeypatch.setattr(f"kraken_sync.{module}.RECENT", 0.0)
-    old = {"BTC/USD": PairRules("BTC/USD", None, None, None, None)}
-    trader._ks_market._symbols.learn(old)
-    assert trader.book("ethusd").symbol == "ETH/USD"
+    """A symbol that an older table does not have is looked up in a new one, for data and for orders. If no
+    new one can be had, the exchange is asked."""
+    symbols = trader._ks_market._symbols
 
-    trader._ks_market._symbols.learn(old)
+    def age() -> None:
+        symbols.learn({"BTC/USD": PairRules("BTC/USD", None, None, None, None)})
+        symbols._fetched -= 10
+
+    age()
+    assert trader.book("ethusd").symbol == "ETH/USD"
+    age()
     assert trader.add_order(**{**FAR, "symbol": "ETH/USD"}, validate=True)
+
+    monkeypatch.setattr("kraken_sync.market.symbols._fetch", lambda *args: [])
+    age()
+    with pytest.raises(SubscriptionRefused, match="NEWCOIN/USD"):
+        trader.book("NEWCOIN/USD")
 
 
 def test_the_table_has_tokenized_stocks(client: SpotWSClient, exchange: Simulator) -> None:

@@ -36,6 +36,9 @@ RECENT = 2.0
 """Seconds after which a table is fetched again before a symbol is said to be in none: pairs are listed at any
 time."""
 
+AskPairs = Callable[[Optional[float]], Mapping[str, Mapping[str, Any]]]
+"""Asks REST for all pairs, within a number of seconds."""
+
 
 class _Pair(msgspec.Struct):
     symbol: str
@@ -145,12 +148,12 @@ class SymbolLookup:
             pairs = _fetch(connection, sooner(deadline, TABLE_TIMEOUT))
             if pairs:
                 self.learn({pair.symbol: of_instrument(pair) for pair in pairs})
-        return self._table
+        return self._table if self.age <= max_age else None
 
     def refresh(
         self,
         public: Optional[Connection],
-        asset_pairs: Callable[[Optional[float]], Mapping[str, Mapping[str, Any]]],
+        asset_pairs: AskPairs,
         deadline: float,
         max_age: float = TABLE_LIFETIME,
     ) -> None:
@@ -162,8 +165,11 @@ class SymbolLookup:
         """
         if public is not None and public.open:
             self.table(public, deadline, max_age=max_age)
+        self._fetching.run(deadline, lambda: self._ask_pairs(asset_pairs, deadline, max_age))
+
+    def _ask_pairs(self, asset_pairs: AskPairs, deadline: float, max_age: float) -> None:
         if self.age <= max_age:
-            return
+            return  # by now: the public connection, or another thread, has fetched it
         found: Dict[str, PairRules] = {}
         # One entry that cannot be read must not keep the orders of all other pairs from being checked.
         for entry in asset_pairs(time_left(deadline)).values():

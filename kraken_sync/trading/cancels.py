@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from ..core.session import account_views
 from ..core.session.account_views import Named, status_word
 from ..core.session.requests import TradingRequest
-from ..core.wire.error_texts import UNKNOWN_ORDER
+from ..core.wire.error_texts import ABOUT_ONE_ORDER, UNKNOWN_ORDER
 from ..errors import KrakenError
 from ..io.connection.connection import Connection
 from ..io.waiting import sooner, time_left
@@ -147,7 +147,8 @@ class Cancels:
     ) -> Any:
         """Return the result that the replies give. Raises OrderRejected."""
         error = request.refusal
-        if error is not None and len(names) == 1 and not single and not userrefs:
+        about_one = (error or "").startswith(ABOUT_ONE_ORDER) and len(names) == 1 and not userrefs
+        if error is not None and about_one and not single:
             return [{**dict(names), "error": error}]  # a list in, a list out, whatever its length
         if error is not None:
             raise rejected("cancel_order", error, dict([names[0]]) if single else params, request.req_id)

@@ -192,6 +192,8 @@ class TradingDesk:
                 )
             except KrakenError as error:
                 log.warning("orders are not checked before sending: no table of pairs (%s)", error)
+        if self._symbols.age > max_age:
+            return None  # an older table must not refuse what may have been listed since
         return self._symbols.rules(symbol)
 
 
