@@ -1357,7 +1357,7 @@ class SpotWSClient:
 
         Private requests are sent one after the other, each with a higher nonce than the one before. A
         request is repeated, once, only if it was refused because of its nonce, or if the connection ended
-        and either nothing was sent yet or the endpoint only reads. The client need not be started. May be
+        and the endpoint only reads. The client need not be started. May be
         called from any thread.
 
         Source: Kraken's guide "Spot REST Authentication", and for the errors

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -19,7 +21,10 @@ from urllib.parse import parse_qsl
 
 import pytest
 import responses
-from conftest import CANARY_KEY, CANARY_SECRET, WAIT, eventually
+import trustme
+from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, eventually
+from helpers import background
+from raw_server import RawServer, drain
 
 from kraken_sync import (
     ClientClosed,
@@ -383,6 +388,71 @@ def test_a_connection_lost_after_the_request(endpoint: str, kind: type, requests
         alone(rest_url=talker.url).request("POST", f"/0/private/{endpoint}", timeout=5)
 
     assert talker.requests == requests
+    talker.server.close()
+
+
+def test_what_is_no_tls_after_the_request(tmp_path: Path) -> None:
+    """The order was sent, whatever kind of error ends the connection."""
+    authority = trustme.CA()
+    server_side, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server_side)
+    authority.configure_trust(trusting)
+
+    def answer(sock: socket.socket) -> None:
+        sock.recv(65536)
+        os.write(sock.fileno(), b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+        drain(sock)
+
+    with RawServer(answer, server_side) as server, pytest.raises(OrderOutcomeUnknown, match="was sent"):
+        alone(rest_url=server.url.replace("wss:", "https:"), ssl_context=trusting).request(
+            "POST", "/0/private/AddOrder", {"cl_ord_id": "bot-7"}, timeout=5
+        )
+
+
+@pytest.mark.parametrize("how", ["close", "start"])
+def test_an_order_under_way(how: str) -> None:
+    """``close()`` leaves it unknown; a ``start()`` of another thread that fails leaves it alone."""
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def answer(sock: socket.socket) -> None:
+        arrived.set()
+        go_on.wait(WAIT)
+        sock.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{"error":[],"result": 5}')
+
+    talker, nobody = Talker(answer), "ws://127.0.0.1:9"
+    client = alone(rest_url=talker.url, ws_url=nobody, auth_ws_url=nobody, timing=FAST)
+    asked = background(client.request, "POST", "/0/private/AddOrder", {"cl_ord_id": "bot-7"}, timeout=WAIT)
+    assert arrived.wait(WAIT)
+    if how == "close":
+        client.close()
+    else:
+        with pytest.raises(ConnectFailed):
+            client.start(timeout=0.3)
+    go_on.set()
+    asked["thread"].join(WAIT)
+
+    if how == "close":
+        assert isinstance(asked["error"], OrderOutcomeUnknown)
+        assert asked["error"].cl_ord_id == "bot-7"
+    else:
+        assert asked["value"] == 5
+    talker.server.close()
+
+
+def test_an_interrupted_order_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Ctrl-C ends the call at once, and nobody else would know which order it was."""
+
+    def answer(sock: socket.socket) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        drain(sock)
+
+    talker = Talker(answer)
+    with pytest.raises(KeyboardInterrupt):
+        alone(rest_url=talker.url).request(
+            "POST", "/0/private/AddOrder", {"cl_ord_id": "bot-7"}, timeout=WAIT
+        )
+
+    assert "bot-7" in caplog.text
     talker.server.close()
 
 

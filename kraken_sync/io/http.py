@@ -236,6 +236,8 @@ def _translated(error: BaseException, call: HttpCall, what: str, url: str) -> Kr
     unsent = "" if call.sent else "; nothing was sent"
     if call.closed:
         return ClientClosed(f"{what}: the client was closed meanwhile")
+    if call.sent and not call.why and not isinstance(error, requests.exceptions.Timeout):
+        return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {_cause(error)}")
     if isinstance(error, requests.exceptions.SSLError):
         words = _cause(error)
         return ConnectFailed(
@@ -251,9 +253,7 @@ def _translated(error: BaseException, call: HttpCall, what: str, url: str) -> Kr
         return CredentialsInvalid("the API key has characters that no API key has; copy it again")
     if call.why or isinstance(error, requests.exceptions.Timeout):
         return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}{unsent}")
-    if unsent:
-        return ConnectFailed(f"cannot connect to {where}: {_cause(error)}{unsent}", step="connect")
-    return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {_cause(error)}")
+    return ConnectFailed(f"cannot connect to {where}: {_cause(error)}{unsent}", step="connect")
 
 
 def _cause(error: BaseException) -> str:

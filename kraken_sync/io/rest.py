@@ -19,6 +19,7 @@ from ..core.wire.secret import Secret
 from ..core.wire.signing import sign
 from ..core.wire.times import parse_time
 from ..errors import (
+    ClientClosed,
     ConnectionLost,
     CredentialsMissing,
     KrakenError,
@@ -31,6 +32,7 @@ from .dial import Proxy
 from .http import LATE, Http, HttpCall
 from .kept_error import fresh_copy
 from .locks import new_lock
+from .logs import log
 from .nonces import Nonces
 from .rest_threads import GRACE, Job, RestThreads
 
@@ -101,8 +103,9 @@ class Rest:
         request, call = RestRequest(method, uri, body, do_json, query_str), HttpCall(deadline)
         request.body("0")  # raises for parameters that cannot be sent, on the caller's thread
         our_time = time.time()
-        job = self._threads.submit(partial(self._carry_out, request, call, auth, return_raw))
+        job = Job(partial(self._carry_out, request, call, auth, return_raw))
         try:
+            self._threads.submit(job)
             if not self._threads.wait(job, deadline):
                 # Ending the connection makes the request fail at once; its own account of what was sent is
                 # better than a guess.
@@ -111,12 +114,15 @@ class Rest:
                     raise order_unknown(request, LATE, our_time)
                 if not job.wait(0.0):
                     raise ReplyTimeout(f"{uri}: {LATE}")
-        except BaseException:  # a Ctrl-C: the request must not go on, and hold the nonce, for nobody
+        except BaseException as error:
+            # After a Ctrl-C the request must not go on, and hold the nonce, for nobody.
             call.cut("its caller was interrupted")
+            if request.is_order and call.sent and not isinstance(error, KrakenError):
+                log.warning("%s", order_unknown(request, "its caller was interrupted", our_time))
             raise
         try:
             return job.outcome()
-        except (ConnectionLost, ReplyTimeout) as error:
+        except (ConnectionLost, ReplyTimeout, ClientClosed) as error:
             if not request.is_order or not call.sent:
                 raise
             raise order_unknown(request, str(error), our_time) from error
@@ -132,7 +138,7 @@ class Rest:
                 raise
         except ConnectionLost:
             # Typically the server has closed a connection that was idle, just as this request was sent on it.
-            if request.changes and call.sent:
+            if request.changes:
                 raise
         call.sent = False
         return self._once(request, call, auth, return_raw)
@@ -191,8 +197,11 @@ class Rest:
             with self._lock:
                 job = self._fetching
                 # One that is done was left by callers who were interrupted: its token may be old.
-                if job is None or job.wait(0.0):
-                    job = self._fetching = self._threads.submit(partial(self._fetch_token, deadline))
+                mine = job is None or job.wait(0.0)
+                if job is None or mine:
+                    job = self._fetching = Job(partial(self._fetch_token, deadline))
+            if mine:
+                self._threads.submit(job)
             if not self._threads.wait(job, deadline):
                 raise ReplyTimeout("no WebSocket token in time")
             with self._lock:

@@ -80,27 +80,26 @@ class RestThreads:
         self._alive = self._idle = 0
         self._pid = os.getpid()
 
-    def submit(self, work: Callable[[], Any]) -> Job:
-        """Have ``work()`` run by one of the threads, and return the job.
+    def submit(self, job: Job) -> None:
+        """Have a job run by one of the threads.
 
         Does not block, except on one of these threads, or if no thread can be started (when the interpreter
-        is ending, for example): then ``work()`` is run by this call.
+        is ending, for example): then this call runs it.
         """
         if os.getpid() != self._pid:  # a forked child has none of the threads
             self._begin()
-        job = Job(work)
         if getattr(_here, "ours", False):
             job.run()
-            return job
+            return
         self._jobs.put(job)
         if self._idle < self._jobs.qsize():
             self._add(job)
-        return job
 
     def ensure(self, job: Job) -> None:
         """Start another thread for this job if no thread has taken it."""
-        # A Ctrl-C in submit() may have come between queueing the job and starting its thread.
+        # A Ctrl-C may have come anywhere in submit(). Queued twice, a job is still run once.
         if not job.taken:
+            self._jobs.put(job)
             self._add(job)
 
     def wait(self, job: Job, deadline: Optional[float]) -> bool:
