@@ -132,16 +132,16 @@ class Runtime:
         deadline = deadline_of(timeout)
         self._drop_failed()
         with self._life:
-            engine = self._engine
+            known = engine = self._engine
             if engine is None:
                 engine = self._engine = self._new_engine()
                 self._closed = False
-            else:
-                engine.retry_now()
             # Two threads may start the client at once: the failure of the one with the shorter timeout must
             # not end the engine for which the other one waits.
             engine.starters += 1
         try:
+            if known is not None:
+                known.retry_now()
             if self._private_from_start:
                 engine.open(PRIVATE)
             # level3 is left out: it is opened by its first subscription, which waits for it.
@@ -149,11 +149,10 @@ class Runtime:
                 if kind in engine.connections:
                     engine.connections[kind].wait_open(deadline)
         except BaseException as error:
-            # Without one of its threads an engine is of no use, whatever worked before.
-            lacks_thread = isinstance(error, ConnectFailed) and error.step == "thread"
+            # Without one of its threads a new engine is of no use, whatever worked meanwhile.
+            lacks_thread = known is None and isinstance(error, ConnectFailed) and error.step == "thread"
             if self._gives_up(engine, even_if_worked=lacks_thread):
                 engine.stop(EXIT_TIMEOUT)
-                self.rest.reopen()
             raise
         with self._life:
             engine.starters -= 1
@@ -161,7 +160,7 @@ class Runtime:
     def _drop_failed(self) -> None:
         """Stop an engine of which nothing works any more, so that another one is made."""
         with self._life:
-            failed = self._engine if self._engine is not None and self._engine.failed else None
+            failed = self._engine if self._engine is not None and self._engine.failure else None
             if failed is not None:
                 self._engine, self._past = None, failed
                 self._running.remove(failed)
@@ -190,8 +189,8 @@ class Runtime:
             self._past = engine or self._past
             if engine in self._running:
                 self._running.remove(engine)
-        # Without the lock: ending these waits for threads, which may be waiting for it.
-        self.rest.close()
+            self.rest.close()  # with the lock, so that it cannot be after another thread's start()
+        # Without the lock: ending this waits for threads, which may be waiting for it.
         if engine is not None:
             engine.stop(LONGEST if timeout is None else min(timeout, LONGEST))
         log.flush(LOG_TIMEOUT)
@@ -343,10 +342,9 @@ class Runtime:
                 if engine is not None:
                     engine.taps.append(self._messages)
             stream = self._messages
-        # A connection that was given up before the stream existed has not ended it.
-        for connection in list(engine.connections.values()) if engine is not None else ():
-            if connection.failure is not None:
-                stream.end(connection.failure)
+        # If everything was given up before it existed, nobody else ends it.
+        if engine is not None and engine.failure is not None:
+            stream.end(engine.failure)
         return stream
 
 
@@ -381,6 +379,7 @@ def _at_exit() -> None:
     for engine in engines:
         engine.signal()
     for engine in engines:
+        engine.rest.close()
         engine.stop(max(0.0, deadline - time.monotonic()))
     log.flush(LOG_TIMEOUT)
     for engine in engines:

@@ -18,11 +18,11 @@ from typing import Any, Callable
 
 import pytest
 import trustme
-from conftest import FAST, WAIT, S, eventually
+from conftest import CANARY_SECRET, FAST, WAIT, S, eventually
 from helpers import TRADE, background
 from raw_server import RawServer, drain, greet
 
-from kraken_sync import BookState, ClientClosed, ConnectFailed, SpotWSClient, WSState
+from kraken_sync import BookState, ClientClosed, ConnectFailed, CredentialsInvalid, SpotWSClient, WSState
 from kraken_sync.io import budget
 from kraken_sync.simulator import Simulator
 
@@ -376,3 +376,24 @@ def test_started_again_after_its_threads_died(new_client: Callable[..., SpotWSCl
     client.start()
     assert client.book(S).best_bid is not None
     assert not client.exception_occur
+
+
+def test_a_refused_key_leaves_public_data_alone(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator
+) -> None:
+    """The private connection is given up; the callback and ``messages`` go on with the public one."""
+    told: queue.Queue[Any] = queue.Queue()
+    client = new_client(key="wrong", secret=CANARY_SECRET, callback=told.put)
+    messages = client.messages
+    with pytest.raises(CredentialsInvalid):
+        client.start()
+    book = client.book(S)
+    eventually(lambda: client._ks_runtime.connection("private").failure)
+    for _ in range(3):  # each is a second, in which the watchdog has looked at everything
+        pings = client.stats()["pings"]
+        eventually(lambda before=pings: client.stats()["pings"] > before)
+    exchange.send_text('{"channel":"novel","type":"update","data":[1]}')
+
+    assert book.state is BookState.LIVE
+    for stream in (told, messages):
+        eventually(lambda source=stream: source.get(timeout=WAIT).get("channel") == "novel")

@@ -129,6 +129,29 @@ def test_a_thread_that_cannot_be_started(
     assert client.add_order(**FAR)["order_id"]
 
 
+def test_a_replacement_that_cannot_be_started(client: SpotWSClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """start() says so, nothing is lost by it, and the next start() works."""
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "kraken-sync-io-public":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setenv("KRAKEN_API_KEY", CANARY_KEY)
+    monkeypatch.setenv("KRAKEN_API_SECRET", CANARY_SECRET)
+    client.orders.wait_live()
+    client._ks_runtime.connection("public").give_up(ConnectFailed("for good"))
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(ConnectFailed, match="can't start new thread"):
+        client.start()
+    assert client.orders.state == BookState.LIVE
+    monkeypatch.setattr(threading.Thread, "start", real)
+    client.start()
+
+    assert client.book(S).best_bid is not None
+
+
 def test_a_private_thread_that_cannot_be_started(
     client: SpotWSClient, exchange: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from ..core.orders.rate_limits import TradingRate
 from ..core.timing import Timing
-from ..errors import ClientClosed, ConnectionLost
+from ..errors import ClientClosed, ConnectionLost, KrakenError
 from .connection.connection import Connection
 from .connection.settling import Settling
 from .connection.switch_alarm import SwitchAlarm
@@ -24,7 +24,6 @@ from .locks import new_lock
 from .logs import log
 from .rest import Rest
 from .streams import Decode, Stream
-from .threads import GuardedThread
 from .watchdog import Visited, Watchdog
 from .worker import Worker
 
@@ -40,7 +39,7 @@ class Engine:
         context: the TLS settings.
         handler: the callback for every message, or None; see :class:`Dispatcher`.
         decode: decodes frames for the callback.
-        rest: fetches tokens; closed with the engine.
+        rest: fetches tokens; the client's, which closes it.
         rate: the account's rate counters.
     """
 
@@ -61,7 +60,7 @@ class Engine:
         """The connections that exist, by kind."""
         self._endpoints = endpoints
         self._context = context
-        self._rest = rest
+        self.rest = rest
         self._lock = new_lock("engine")
         # The engine itself comes first: a dropped client is stopped before its connections are looked after.
         self._visited: List[Visited] = [self]
@@ -95,7 +94,7 @@ class Engine:
             if PUBLIC in self._endpoints:
                 self.open(PUBLIC)
         except BaseException:
-            self.stop(1.0)
+            self.stop(0.0)  # without waiting: the caller holds a lock
             raise
 
     def open(self, kind: str) -> Connection:
@@ -110,17 +109,22 @@ class Engine:
                 return self.connections[kind]
             if not self.running:
                 raise ClientClosed("the client was closed meanwhile")
-            connection = self._make(kind)
-            connection.start()
-            # After start(), because callers would wait in vain for a connection without a thread.
-            self.connections[kind] = connection
-            self._visited.append(connection)
+            return self._connect(kind)
+
+    def _connect(self, kind: str) -> Connection:
+        connection = self._make(kind)
+        connection.start()
+        # After start(), because callers would wait in vain for a connection without a thread.
+        self._visited.append(connection)
+        self.connections[kind] = connection
         return connection
 
     def _make(self, kind: str) -> Connection:
         endpoint, timing, wake = self._endpoints[kind], self.timing, self._watchdog.wake
         if kind == PUBLIC:
-            return Connection(kind, endpoint, timing, self._context, self.taps, wake, watched=self._watched)
+            return Connection(
+                kind, endpoint, timing, self._context, self.taps, wake, check_watchdog=self._check_watchdog
+            )
         # Only private connections need it. Set after it was started, so that a failure is tried again.
         if self._worker is None:
             worker = Worker(self._died)
@@ -133,34 +137,43 @@ class Engine:
             self._context,
             self.taps,
             wake,
-            tokens=Tokens(self._rest, self._worker, timing),
-            chores=(Settling(self._rest, self._worker, timing), SwitchAlarm()),
+            tokens=Tokens(self.rest, self._worker, timing),
+            chores=(Settling(self.rest, self._worker, timing), SwitchAlarm()),
             rate=self._rate if kind == PRIVATE else None,
-            watched=self._watched,
+            check_watchdog=self._check_watchdog,
         )
 
     @property
-    def failed(self) -> bool:
-        """Whether all connections have been given up for good."""
-        return bool(self.connections) and all(one.failure for one in self.connections.values())
+    def failure(self) -> Optional[KrakenError]:
+        """The error of one of the connections, if all of them have been given up for good."""
+        failures = [one.failure for one in list(self.connections.values())]
+        return None if None in failures else next(iter(failures), None)
 
     def retry_now(self) -> None:
-        """Connect anew what was given up for good, and at once what pauses before its next attempt."""
+        """Connect anew what was given up for good, and at once what pauses before its next attempt.
+
+        Does not block.
+
+        Raises:
+            ConnectFailed: a thread cannot be started; that connection stays given up.
+        """
+        replaced = []
         with self._lock:
-            given_up = {kind: one for kind, one in self.connections.items() if one.failure is not None}
-            for kind, one in given_up.items():
-                del self.connections[kind]
-                self._visited.remove(one)
-        for kind, one in given_up.items():
-            one.stop(time.monotonic())  # its thread has ended; an armed switch gives its alarm
-            self.open(kind)
+            for kind, old in list(self.connections.items()):
+                if self.running and old.failure is not None:
+                    self._connect(kind)
+                    self._visited.remove(old)
+                    replaced.append(old)
+        for old in replaced:
+            old.stop(time.monotonic())  # its thread ends by itself; an armed switch gives its alarm
         for connection in list(self.connections.values()):
             connection.retry_now()
 
-    def _watched(self) -> bool:
-        """Return whether the watchdog's thread is running; asked by the I/O threads."""
+    def _check_watchdog(self) -> None:
+        """Give everything up if the watchdog is dead; called by the I/O threads."""
         # Each looks after the other: the watchdog after all threads, the I/O threads after the watchdog.
-        return not self._watchdog.thread.dead or not self.running
+        if self._watchdog.thread.dead and self.running:
+            self._died(RuntimeError("the watchdog is dead"))
 
     @property
     def worked(self) -> bool:
@@ -170,22 +183,21 @@ class Engine:
     def visit(self, now: float, judge: bool) -> None:
         """Stop the engine if its client was dropped, and check that all threads are running."""
         if self.abandoned:
+            self.rest.close()
             self.stop(1.0)
             return
-        owners = [self.dispatcher, self._worker, *self.connections.values()]
-        dead = [owner.thread for owner in owners if owner is not None and owner.thread.dead]
-        if self.running and dead and any(one.failure is None for one in self.connections.values()):
-            if any(thread.name.startswith("kraken-sync-io") for thread in dead):
-                dead = [one for one in dead if not self._ended_on_purpose(one)]
-            for thread in dead:
-                self._died(RuntimeError(f"{thread.name} is dead"))
-
-    def _ended_on_purpose(self, thread: GuardedThread) -> bool:
-        """Return whether an I/O thread ended because its connection was given up or closed."""
-        return any(
-            one.thread is thread and (one.failure is not None or one.closed)
-            for one in self.connections.values()
-        )
+        if not self.running:
+            return
+        failure = self.failure
+        if failure is not None:
+            self.end_taps(failure)  # not before: the other connections feed them, too
+            return
+        connections = list(self.connections.values())
+        # In this order: a connection that was given up or closed says so before its thread ends.
+        dead = [one.thread for one in connections if one.thread.dead and not (one.failure or one.closed)]
+        dead += [one.thread for one in (self.dispatcher, self._worker) if one is not None and one.thread.dead]
+        for thread in dead:
+            self._died(RuntimeError(f"{thread.name} is dead"))
 
     def _died(self, error: BaseException) -> None:
         """Give all connections up because a thread has died: waiting calls are to raise, not to hang."""
@@ -193,8 +205,12 @@ class Engine:
         lost = ConnectionLost(f"internal error: a thread of this client has died of {error!r}")
         for connection in list(self.connections.values()):
             connection.give_up(lost)
-        for tap in self.taps:  # of no connection alone
-            tap.end(lost)
+        self.end_taps(lost)
+
+    def end_taps(self, error: Optional[KrakenError] = None) -> None:
+        """End the streams that all connections feed; their readers get ``error``. Any thread."""
+        for tap in list(self.taps):
+            tap.end(error)
 
     def signal(self) -> None:
         """Tell all threads except those of the connections to end. Does not block."""
@@ -212,11 +228,9 @@ class Engine:
         with self._lock:
             self.running = False  # from here on open() makes no connection that would not be stopped
         self.signal()
-        self._rest.close()
         for connection in list(self.connections.values()):
             connection.stop(deadline)
-        for tap in self.taps:
-            tap.end()
+        self.end_taps()
         self._watchdog.join(max(0.0, deadline - time.monotonic()))
         for thread in (self._worker, self.dispatcher):
             if thread is not None:

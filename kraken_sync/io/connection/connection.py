@@ -54,7 +54,7 @@ class Connection:
         tokens: the source of WebSocket tokens, for a private connection.
         chores: what else is done at each visit of the watchdog.
         rate: the account's rate counters, for the connection over which orders are sent.
-        watched: tells whether the watchdog's thread is running.
+        check_watchdog: acts if the watchdog's thread is dead.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Connection:
         tokens: Optional[Tokens] = None,
         chores: Sequence[Chore] = (),
         rate: Optional[TradingRate] = None,
-        watched: Callable[[], bool] = lambda: True,
+        check_watchdog: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.endpoint = endpoint
@@ -78,7 +78,7 @@ class Connection:
         self._tokens = tokens
         self._chores = chores
         self._keeps_orders = False
-        self._io = IOThread(name, self._room, context, wake_watchdog, tokens, watched)
+        self._io = IOThread(name, self._room, context, wake_watchdog, tokens, check_watchdog)
         self._outbox = Outbox(self._room)
         self.thread, self.give_up, self.retry_now = self._io.thread, self._io.give_up, self._io.retry_now
         """``give_up(error)`` ends this connection for good, ``retry_now()`` ends a pause between attempts."""

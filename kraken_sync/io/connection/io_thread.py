@@ -45,7 +45,7 @@ class IOThread:
         context: the TLS settings.
         wake_watchdog: makes the watchdog visit soon; does not block.
         tokens: the source of WebSocket tokens, for a private connection.
-        watched: tells whether the watchdog's thread is running.
+        check_watchdog: called about once per second; acts if the watchdog's thread is dead.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class IOThread:
         context: Optional[ssl.SSLContext],
         wake_watchdog: Callable[[], None],
         tokens: Optional[Tokens],
-        watched: Callable[[], bool],
+        check_watchdog: Callable[[], None],
     ) -> None:
         self._room = room
         self._context = context
         self._wake_watchdog = wake_watchdog
         self._tokens = tokens
-        self._watched = watched
+        self._check_watchdog = check_watchdog
         self._hurry = Event()
         self.thread = GuardedThread(f"io-{name}", self._run, self._died)
 
@@ -120,7 +120,7 @@ class IOThread:
                 return
             # Not the one under way: it began before whatever the caller has changed.
             self._room.asked_attempt = self._room.attempts + 1
-        self._hurry.set()
+            self._hurry.set()
 
     def _died(self, error: BaseException) -> None:
         """Give the connection up, because its thread ended by an exception: nobody may wait for it."""
@@ -205,8 +205,8 @@ class IOThread:
                 _deliver(shown, keys, refs)
             # Checked with heartbeats and pongs only, about once per second. Without the watchdog nobody would
             # notice a connection that has gone silent.
-            elif not self._watched():
-                self.give_up(ConnectionLost("internal error: the watchdog is dead"))
+            else:
+                self._check_watchdog()
             if received.pump:
                 if session.open and not was_open:
                     was_open = True
@@ -218,6 +218,8 @@ class IOThread:
         if self._tokens is not None:
             self._tokens.was_used()  # only now: a token that was never used may serve the next attempt
         with room.lock:
+            if not room.stop.is_set():
+                self._hurry.clear()  # it was for this attempt, not for one after the next loss
             room.trouble, room.worked = None, True
             down, room.down_since = room.down_since, None
             wanted = len(room.session.registry.entries)
@@ -265,7 +267,7 @@ class IOThread:
         log.log(logging.INFO if repeated else level, "%s", error)
         if room.failure is not None:
             log.error("%s: given up for good: %s", room.endpoint, error)
-            for stream in [*streams, *room.taps]:
+            for stream in streams:
                 stream.end(room.failure)
 
     def _wait_for_budget(self) -> bool:
