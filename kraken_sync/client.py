@@ -760,12 +760,14 @@ class SpotWSClient:
         """
         return self._ks_market.search(search, timeout)
 
-    def book(self, pair: str, depth: int = 10, *, timeout: Optional[float] = 10.0) -> OrderBook:
+    def book(
+        self, pair: str, depth: int = 10, *, max_age: Optional[float] = None, timeout: Optional[float] = 10.0
+    ) -> OrderBook:
         """Return a live order book; blocks until its first snapshot has been received and verified.
 
         The book is updated in the background, and every update is verified by the exchange's checksum, until
         its ``unsubscribe()`` is called or the client is closed. May be called from any thread; callers that
-        ask for the same symbol and depth share one book.
+        ask for the same arguments share one book.
 
         Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/book.
 
@@ -774,17 +776,21 @@ class SpotWSClient:
             depth: the number of price levels on each side: 10, 25, 100, 500 or 1000. Books of one symbol
                 with several depths share one subscription with the largest of them; asking for a larger
                 depth than is subscribed fetches a new snapshot for all of them.
+            max_age: seconds after its last message at which the book becomes STALE and is fetched anew; None
+                for never. A quiet symbol has no messages for minutes, and needs none: its book is proven
+                current all the same (see :attr:`OrderBook.age`). Use this only if you do not trust that.
             timeout: seconds to wait, for the connection, the reply and the snapshot together; None for ever.
 
         Raises:
             UnknownSymbol: there is no such symbol; nothing was sent.
-            TypeError, ValueError: ``pair`` is not a string, or ``depth`` is not one of the above.
+            TypeError, ValueError: ``pair`` is not a string, ``depth`` is not one of the above, or ``max_age``
+                is not positive.
             SubscriptionRefused: the exchange refused, or a stream of another depth is subscribed.
             BookNotLive: there was no verified snapshot in time.
             ReplyTimeout: the exchange did not reply in time.
             ConnectFailed: there was no connection yet, and none could be made in time.
         """
-        return self._ks_market.book(pair, depth, timeout)
+        return self._ks_market.book(pair, depth, max_age, timeout)
 
     def _ks_items(
         self,

@@ -10,6 +10,8 @@ import pytest
 from oracle import Digits, Walk
 
 from kraken_sync.core.book.book import Book, smallest_depth
+from kraken_sync.core.book.checksum import book_checksum
+from kraken_sync.core.book.sync import BookSync, Verdict
 from kraken_sync.core.wire.messages import BookData, WireLevel, decode_book
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "book_vectors.json").read_text("utf-8"))
@@ -38,6 +40,23 @@ def test_wrong_checksum_is_noticed() -> None:
     book = Book("A/B", 10)
 
     assert not book.apply(message(step["bids"], step["asks"], step["checksum"] ^ 1), snapshot=True)
+
+
+@pytest.mark.parametrize("bid", ["101.0", "102.0"], ids=["locked", "crossed"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["snapshot", "update"])
+def test_crossed_book_is_not_verified(bid: str, at_once: bool) -> None:
+    """Not even with a right checksum: no matching engine has a bid at or above an ask."""
+    sync = BookSync("A/B", 10)
+    asks, best, low = [["101.0", "1.0"]], [bid, "1.0"], ["100.0", "1.0"]
+    crossed = book_checksum({1010: 10}, {int(bid.replace(".", "")): 10, 1000: 10})
+    if not at_once:
+        first = message([low], asks, book_checksum({1010: 10}, {1000: 10}))
+        assert sync.apply(first, True, 1.0) is Verdict.VERIFIED
+
+    last = message([best, low], asks if at_once else [], crossed)
+    assert sync.apply(last, at_once, 2.0) is Verdict.MISMATCHED
+    assert sync.reason.startswith("crossed")
+    assert not sync.live
 
 
 @pytest.mark.parametrize("depth", [10, 25, 100, 500, 1000])

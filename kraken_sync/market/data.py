@@ -40,7 +40,7 @@ class MarketData:
     def __init__(self, runtime: Runtime, symbols: SymbolLookup) -> None:
         self._runtime = runtime
         self._symbols = symbols
-        self._books: Dict[Tuple[str, int], OrderBook] = {}
+        self._books: Dict[Tuple[str, int, Optional[float]], OrderBook] = {}
         self._lock = new_lock("books")
 
     # -- subscribing -------------------------------------------------------------------------
@@ -120,16 +120,18 @@ class MarketData:
 
     # -- books -------------------------------------------------------------------------------
 
-    def book(self, pair: str, depth: int, timeout: Optional[float]) -> OrderBook:
+    def book(self, pair: str, depth: int, max_age: Optional[float], timeout: Optional[float]) -> OrderBook:
         """Return a live order book; see :meth:`SpotWSClient.book`. Blocks up to ``timeout``."""
         if not isinstance(pair, str):
             raise TypeError(f"pair must be a string such as 'BTC/USD', not {pair!r:.80}")
+        if max_age is not None and not max_age > 0:
+            raise ValueError(f"max_age must be a positive number of seconds or None, not {max_age!r:.80}")
         deadline, started = deadline_of(timeout), time.monotonic()
         wanted = channel_params({"channel": "book", "symbol": pair, "depth": depth})
         connection = self._runtime.public(timeout)
         wanted = self.spelled(wanted, deadline)
         assert wanted.symbols is not None
-        symbol, holder = wanted.symbols[0], BookHolder()
+        symbol, holder = wanted.symbols[0], BookHolder(max_age)
         try:
             self._ask(connection, wanted, deadline, holder=holder, kind=BOOK)
         except ReplyTimeout as error:
@@ -172,10 +174,10 @@ class MarketData:
             )
         # Two threads may come here at once: the second one gives its holder back and shares the first one's.
         with self._lock:
-            book = self._books.get((symbol, depth))
+            book = self._books.get((symbol, depth, holder.max_age))
             if book is None or not book.shows(sync):
                 book = OrderBook(self._runtime, connection, sync, symbol, depth, holder)
-                self._books[symbol, depth] = book
+                self._books[symbol, depth, holder.max_age] = book
                 return book
         connection.subscriptions.release([book_key(symbol)], None, holder)
         return book

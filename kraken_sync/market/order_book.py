@@ -143,7 +143,7 @@ class OrderBook(BookReader):
         self._owner = owner  # a reference, so that the client's threads go on while its book is read
         self._connection = connection
         self._holder = holder
-        self._view = View(sync, ended=False)
+        self._view = View(sync, ended=False, max_age=holder.max_age)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -250,7 +250,7 @@ class OrderBook(BookReader):
 
     def shows(self, sync: BookSync) -> bool:
         """Return whether this is a view of this book, and was not unsubscribed."""
-        return self._view == View(sync, ended=False)
+        return self._view.sync is sync and not self._view.ended
 
     def _status(self) -> BookStatus:
         view, failure = self._view, self._connection.failure

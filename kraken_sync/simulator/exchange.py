@@ -259,6 +259,12 @@ class Exchange:
             result[_OPTIONS[feed.channel]] = feed.option
         self._ack(peer, wire.reply("unsubscribe", req_id, now, result=result), now)
 
+    def end_subscriptions(self, channel: str, symbol: Optional[str], now: float) -> None:
+        """End everybody's subscriptions of a channel (and symbol), and tell them."""
+        for peer in self.peers:
+            for feed in [one for one in peer.feeds if (one.channel, one.symbol) == (channel, symbol)]:
+                self._unsubscribe(peer, feed, None, now)
+
     def _snapshot(self, feed: Feed, now: float) -> str:
         if feed.channel == "instrument" or feed.symbol is None:
             pairs = ",".join(pair_text(m.pair, m.status) for m in self.markets.values())
@@ -305,6 +311,8 @@ class Exchange:
             if peer is but:
                 continue
             for feed in peer.feeds:
+                if (feed.channel, feed.symbol) in self.faults.muted:
+                    continue
                 for text in told.get(feed, ()):
                     self._send(peer, text, now)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Callable, List, Optional, Set
+from typing import Callable, List, Optional, Set, Tuple
 from typing import Counter as CounterType
 
 
@@ -24,6 +24,8 @@ class Faults:
         """Symbol -> how many of its next book updates are not sent at all."""
         self.no_snapshot: CounterType[str] = Counter()
         """Symbol -> how many of its next subscriptions are acknowledged but get no data."""
+        self.muted: Set[Tuple[str, str]] = set()
+        """(channel, symbol): its subscriptions are acknowledged and get their snapshot, but no updates."""
         self.mute = False
         """Nothing at all is sent, on any connection; the connections stay."""
         self.garble: Optional[Callable[[str], str]] = None
@@ -94,6 +96,7 @@ _NAMES = (
     "bad_snapshot",
     "skip_update",
     "no_snapshot",
+    "muted",
     "mute",
     "garble",
     "no_status",

@@ -274,6 +274,10 @@ class Simulator:
         """Change a pair's status, told to ``instrument`` subscribers."""
         self.call(lambda: self.exchange.set_pair_status(symbol, status, time.time()))
 
+    def end_subscriptions(self, channel: str, symbol: Optional[str] = None) -> None:
+        """End the subscriptions of a channel (and symbol) without being asked, and say so."""
+        self.call(lambda: self.exchange.end_subscriptions(channel, symbol, time.time()))
+
     def send_text(self, text: str) -> None:
         """Send this text to every connection, whatever it is."""
         self._each(lambda line: line.send(text, 0.0))

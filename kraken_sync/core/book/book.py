@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from itertools import islice
+from math import inf
 from operator import neg
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
@@ -20,7 +21,7 @@ from sortedcontainers import SortedDict
 
 from ..wire.messages import BookData, WireLevel
 from ..wire.numbers import decimals_of, fixed, scaled
-from .checksum import book_checksum, side_text
+from .checksum import LEVELS, book_checksum, side_text
 
 Pairs = Tuple[Tuple[int, int], ...]
 Tokens = Dict[int, str]
@@ -43,6 +44,8 @@ class Book:
     __slots__ = (
         "_ask_tokens",
         "_asks_crc",
+        "_best_ask",
+        "_best_bid",
         "_bid_tokens",
         "_bids_text",
         "_decimals",
@@ -81,11 +84,15 @@ class Book:
         # CRC of the asks and the text of the bids are kept.
         self._asks_crc = 0
         self._bids_text = b""
+        # Of an empty side: values that cross nothing.
+        self._best_ask: float = inf
+        self._best_bid = -1
 
     def apply(self, data: BookData, snapshot: bool) -> bool:
-        """Apply one message, and return whether the exchange's checksum matches the result.
+        """Apply one message, and return whether the result is verified.
 
-        After False and after an exception the levels are undefined until the next snapshot.
+        It is verified if the exchange's checksum matches and the book is not :attr:`crossed`. After False and
+        after an exception the levels are undefined until the next snapshot.
 
         Raises:
             ValueError: a number of the message is not a number, is negative, or has too many digits.
@@ -95,15 +102,30 @@ class Book:
         asks, bids = data.asks, data.bids
         if asks:
             self._change(self.asks, self._ask_tokens, asks)
-            self._asks_crc = zlib.crc32(side_text(self.asks, self._ask_tokens))
+            self._read_asks()
         if bids:
             self._change(self.bids, self._bid_tokens, bids)
-            self._bids_text = side_text(self.bids, self._bid_tokens)
+            self._read_bids()
         self.version += 1
         self.timestamp = data.timestamp
         self.checksum = data.checksum
         self.computed = zlib.crc32(self._bids_text, self._asks_crc)
-        return self.computed == data.checksum
+        return self.computed == data.checksum and self._best_bid < self._best_ask
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the best bid is at or above the best ask, which no matching engine allows."""
+        return self._best_bid >= self._best_ask
+
+    def _read_asks(self) -> None:
+        best = list(islice(self.asks, LEVELS))
+        self._best_ask = best[0] if best else inf
+        self._asks_crc = zlib.crc32(side_text(best, self._ask_tokens))
+
+    def _read_bids(self) -> None:
+        best = list(islice(self.bids, LEVELS))
+        self._best_bid = best[0] if best else -1
+        self._bids_text = side_text(best, self._bid_tokens)
 
     def top(self, levels: int) -> Tuple[Pairs, Pairs]:
         """Return the best ``levels`` asks and bids, best first, as (price, qty) integers."""
@@ -129,6 +151,7 @@ class Book:
         for side in (self.asks, self.bids, self._ask_tokens, self._bid_tokens):
             side.clear()
         self._asks_crc, self._bids_text = 0, b""
+        self._best_ask, self._best_bid = inf, -1
         # Decimals are not taken over from the state before: the exchange changes the precision of pairs.
         levels = data.asks + data.bids
         # Text that went through a float has lost its trailing zeros; the digits given by the owner, or those
@@ -183,8 +206,8 @@ class Book:
             tokens.clear()
             tokens.update((price, f"{price}{qty}") for price, qty in levels.items())
         self.price_decimals, self.qty_decimals = price_decimals, qty_decimals
-        self._asks_crc = zlib.crc32(side_text(self.asks, self._ask_tokens))
-        self._bids_text = side_text(self.bids, self._bid_tokens)
+        self._read_asks()
+        self._read_bids()
 
     def _check(self) -> None:
         """Assert every invariant, for tests."""
@@ -194,6 +217,7 @@ class Book:
             assert tokens == {price: f"{price}{qty}" for price, qty in side.items()}
         assert list(self.asks) == sorted(self.asks)
         assert list(self.bids) == sorted(self.bids, reverse=True)
+        assert (self._best_ask, self._best_bid) == (next(iter(self.asks), inf), next(iter(self.bids), -1))
         assert zlib.crc32(self._bids_text, self._asks_crc) == book_checksum(self.asks, self.bids)
 
 

@@ -23,6 +23,8 @@ class Verdict(enum.Enum):
     IGNORED = "ignored"
 
 
+CROSSED = "crossed: the best bid is not below the best ask, although the checksum matches"
+
 SnapshotMark = Tuple[int, int, int]
 """A snapshot's checksum and its numbers of bids and asks. The checksum, of ten levels, is the same at every
 depth."""
@@ -59,7 +61,8 @@ class BookSync(Freshness):
         except ValueError as error:
             verified, self.error = False, str(error)
         if not verified:
-            self.leave(BookState.RESYNCING, "checksum mismatch", now)
+            crossed = self.book.crossed and self.book.computed == data.checksum
+            self.leave(BookState.RESYNCING, CROSSED if crossed else "checksum mismatch", now)
             return Verdict.MISMATCHED
         self.updated = now
         if snapshot:

@@ -42,10 +42,13 @@ class BookReading(NamedTuple):
 
 
 class View(NamedTuple):
-    """One facade's view of a book: the book it was made for, and whether it was unsubscribed."""
+    """One facade's view of a book: the book it was made for, whether it was unsubscribed, and the age of its
+    last message at which it is STALE, in seconds.
+    """
 
     sync: BookSync
     ended: bool
+    max_age: Optional[float] = None
 
 
 def status(session: Session, view: View, now: float, failure: Optional[Exception] = None) -> BookStatus:
@@ -53,7 +56,7 @@ def status(session: Session, view: View, now: float, failure: Optional[Exception
 
     ``failure`` is why the connection was given up for good, if it was.
     """
-    sync, ended = view
+    sync, ended, max_age = view
     if sync.live:
         age = session.age(now)
         state, reason = sync.state, sync.reason
@@ -62,6 +65,9 @@ def status(session: Session, view: View, now: float, failure: Optional[Exception
             state, reason = BookState.STALE, f"not proven for {age:.1f} s"
         elif session.system == "maintenance":
             state, reason = BookState.STALE, "the exchange is in maintenance"
+        elif max_age is not None and sync.updated is not None and now - sync.updated > max_age:
+            silence = now - sync.updated
+            state, reason = BookState.STALE, f"no message for {silence:.1f} s (max_age is {max_age:g})"
         if ended:
             state, reason = BookState.CLOSED, "unsubscribed"
         return BookStatus(state, reason, None, age)

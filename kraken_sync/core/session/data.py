@@ -6,6 +6,7 @@ message, are fetched again.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..book.sync import Verdict
@@ -17,6 +18,7 @@ from ..wire.channels import CHANNELS, Key
 from ..wire.messages import BookData, Envelope, MalformedFrame
 from .entry import Entry
 from .events import Counters, Gap, Note, Notice, Received
+from .mute import MuteWatch
 from .registry import Registry
 from .unreadable import garbled_channel
 
@@ -31,12 +33,14 @@ class DataFrames:
         registry: Registry,
         account: Account,
         counters: Counters,
+        mute: MuteWatch,
         private: bool,
         rate: Optional[TradingRate] = None,
     ) -> None:
         self._registry = registry
         self._account = account
         self._counters = counters
+        self._mute = mute
         self._private = private
         self._rate = rate
         self._plain: Dict[Key, Received] = {}
@@ -58,7 +62,11 @@ class DataFrames:
         for key in self._keys(channel, envelope):
             entry = self._registry.entries.get(key)
             if entry is not None and entry.takes_data:
-                entry.data_at, entry.mute, entry.was_fed = now, 0, True
+                entry.data_at, entry.was_fed = now, True
+                if envelope.type == "update":
+                    entry.mute = 0
+                    if channel in ("trade", "ohlc"):
+                        self._mute.heard(key, now)
                 entry.keep(frame, envelope.type == "snapshot")
                 keys.append(key)
                 shown = shown or not entry.internal
@@ -89,20 +97,21 @@ class DataFrames:
             return _NOTHING
         self._counters.book_messages += 1
         if entry.sync is None:
+            entry.data_at, entry.mute = now, 0
             return Received((key,), gap_over(entry, now))
         verdict = entry.sync.apply(data, snapshot, now)
         if verdict is Verdict.VERIFIED:
             self._counters.verified += 1
             if not snapshot:
                 return self._received(key)
-            entry.data_at, entry.mute, entry.was_fed = now, 0, True
+            entry.data_at, entry.was_fed = now, True
             return Received((key,), gap_over(entry, now), wake=True)
         # Without a verified state the frame is not delivered: a reader of frames builds its own book.
         if verdict is Verdict.MISMATCHED:
             self._counters.mismatched += 1
-            delay = self._resync(entry, entry.sync, "checksum mismatch", now)
-            what = f"book {data.symbol}: checksum mismatch ({entry.sync.error})"
-            return _resyncing(what, delay)
+            reason = entry.sync.reason
+            delay = self._resync(entry, entry.sync, reason, now)
+            return _resyncing(f"book {data.symbol}: {reason} ({entry.sync.error})", delay)
         return _NOTHING
 
     def _received(self, key: Key) -> Received:
@@ -211,6 +220,8 @@ class DataFrames:
             if known is not None:
                 raise
             return [plain]
+        if not items and envelope.type == "snapshot":
+            return self._awaited(channel)
         found: Dict[Key, None] = {}
         for item in items:
             interval = item.interval if channel == "ohlc" else None
@@ -221,6 +232,14 @@ class DataFrames:
             if isinstance(item.symbol, (str, type(None))):
                 found[Key(channel, item.symbol, interval)] = None
         return list(found)
+
+    def _awaited(self, channel: str) -> List[Key]:
+        """The subscription that an empty snapshot belongs to: it names none, but requests are answered in
+        order.
+        """
+        entries = self._registry.entries.values()
+        waiting = [one for one in entries if one.key.channel == channel and one.awaits_snapshot]
+        return [min(waiting, key=lambda one: one.acked_at or inf).key] if waiting else []
 
 
 def gap_over(entry: Entry, now: float) -> Tuple[Note, ...]:

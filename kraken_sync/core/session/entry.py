@@ -19,15 +19,11 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 from ..book.sync import BookSync
 from ..freshness import BookState
 from ..orders.tables import Table
-from ..timing import Timing
 from ..wire.channels import Channel, Key
 from .states import DUE, TRANSITIONS, Cause, State
 
 KEPT_INSTRUMENT_FRAMES = 5000  # reference data change rarely; this bounds a connection of many weeks
 KEPT_TRADE_FRAMES = 50  # the exchange's own snapshot has the last 50 trades
-SURE_SNAPSHOTS = ("book", "ticker", "instrument")
-"""Channels whose snapshot is never empty; a ``trade`` or ``ohlc`` snapshot may be."""
-
 
 _LEAVING = (State.LEAVING, State.LEAVING_ASKED)
 _RENEWING = (State.RENEWING, State.RENEWING_ASKED)
@@ -95,7 +91,11 @@ class Entry:
         self.failures = 0
         self.token_failures = 0
         self.mute = 0
-        """How often in a row it was acknowledged without any data following."""
+        """How often in a row it was subscribed anew because it was mute; see :mod:`.mute`."""
+        self.suspected_at: Optional[float] = None
+        """Since when it seems to be mute."""
+        self.max_age: Optional[float] = None
+        """How old its data may become, in seconds, if a caller has said so."""
         self.acked_at: Optional[float] = None
         self.data_at: Optional[float] = None
         self.was_live = False
@@ -220,6 +220,11 @@ class Entry:
         self.pending = []
         self.close(error, now, refused=True)
 
+    def ended(self, reason: str, now: float) -> None:
+        """Note that the exchange has ended the subscription without being asked."""
+        self._move(Cause.ENDED)
+        self.close(reason, now, refused=True)
+
     def retry(self, not_before: Optional[float], trouble: str = "") -> None:
         """Repeat the request, not before this moment; ``trouble`` is the reason to tell waiting callers."""
         self._move(Cause.RETRY)
@@ -313,16 +318,20 @@ class Entry:
         elif self.key.channel in ("ticker", "ohlc"):
             self.primer = [frame]
 
-    def overdue(self, now: float, timing: Timing) -> bool:
-        """Return whether a snapshot is missing for too long after the acknowledgement."""
-        if self.state is not State.LIVE or self.acked_at is None or self.data_at is not None:
+    @property
+    def awaits_snapshot(self) -> bool:
+        """Whether a snapshot was asked for and has not come since the subscribe."""
+        if self.data_at is not None:
             return False
-        if (self.sync is not None and self.sync.live) or (self.table is not None and self.table.live):
-            return False  # its snapshot came before the acknowledgement
-        if self.table is None and (self.key.channel not in SURE_SNAPSHOTS or not self.params.get("snapshot")):
-            return False
-        # Twice as long after each failure, as for a halted pair the snapshot may not come for hours.
-        return now - self.acked_at > min(60.0, timing.first_data_timeout * 2.0**self.mute)
+        copy = self.sync or self.table
+        # It may have come before the acknowledgement.
+        return not copy.live if copy is not None else bool(self.params.get("snapshot"))
+
+    @property
+    def fed_at(self) -> float:
+        """When its last data came, or if none have, when it was acknowledged."""
+        updated = self.sync.updated if self.sync is not None else self.data_at
+        return max(self.acked_at or float("-inf"), updated or float("-inf"))
 
     def settle(self, frame: Optional[bytes], *, leaving: bool) -> None:
         """Answer the callers that wait for a subscribe (or, if ``leaving``, for an unsubscribe)."""

@@ -198,6 +198,22 @@ class Registry:
                 answers.append(self._answered(entry, success, error, frame, now))
         return answers
 
+    def unsubscribed(self, result: Mapping[str, Any], now: float) -> List[Answer]:
+        """Apply the news that the exchange has unsubscribed something without being asked."""
+        reason = "unsubscribed without being asked"
+        ended = [
+            entry
+            for entry in self.entries.values()
+            if entry.live
+            and entry.key.channel == result.get("channel")
+            and result.get("symbol") in (None, entry.key.symbol)
+            and result.get("interval") in (None, entry.key.interval)
+        ]
+        for entry in ended:
+            entry.ended(reason, now)
+            self._forget_if_gone(entry)
+        return [Answer(entry, "refused", reason) for entry in ended]
+
     def _answered(self, entry: Entry, success: bool, error: str, frame: bytes, now: float) -> Answer:
         if not success and error.startswith(TOKEN_REFUSED) and entry.channel.private:
             entry.token_failures += 1

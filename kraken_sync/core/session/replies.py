@@ -40,7 +40,7 @@ class Replies:
 
     def to_subscription(self, envelope: Envelope, frame: bytes, error: str, now: float) -> Received:
         """Process a reply to a subscribe or unsubscribe, or to a request that no caller waits for."""
-        success, symbol = envelope.success is True, envelope.symbol
+        success, symbol, result = envelope.success is True, envelope.symbol, {}
         if success and bytes(envelope.result).startswith(b"{"):
             result = decode_value(bytes(envelope.result))
             symbol = result.get("symbol")
@@ -48,6 +48,11 @@ class Replies:
                 self._rate.told_threshold(result["maxratecount"])
         symbol = symbol if isinstance(symbol, str) else None
         answers = self._registry.answer(envelope.req_id, symbol, success, error, frame, now)
+        if answers is None and success and envelope.method == "unsubscribe":
+            answers = self._registry.unsubscribed(result, now) or None
+        if not answers and envelope.req_id is None and error:
+            notice = Notice("WARNING", f"the exchange says, and names no request of this client: {error}")
+            return Received(notes=(notice,), wake=True)
         if answers is None:
             self._counters.late_replies += 1
             return _WAKE

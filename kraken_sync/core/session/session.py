@@ -29,6 +29,7 @@ from .data import DataFrames
 from .dead_mans_switch import SwitchRenewals
 from .events import Counters, Note, Notice, Received
 from .liveness import Liveness
+from .mute import MuteWatch
 from .registry import Registry
 from .replies import Replies
 from .requests import InFlight, Reply, Request, RequestHeld, TradingRequest, why_closed
@@ -91,7 +92,8 @@ class Session:
         self._bucket = TokenBucket(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
         self._in_flight = InFlight(self.registry.uses)
         self._malformed: Deque[float] = deque(maxlen=MALFORMED_LIMIT)
-        self.data = DataFrames(self.registry, self.account, self.counters, private, rate)
+        self._mute = MuteWatch(self.registry, self.counters, timing)
+        self.data = DataFrames(self.registry, self.account, self.counters, self._mute, private, rate)
         self._replies = Replies(self.registry, self._in_flight, self.account, self.clock, self.counters, rate)
         self.subscriptions = Subscriptions(
             self.registry,
@@ -211,6 +213,11 @@ class Session:
 
     # -- output ------------------------------------------------------------------------------
 
+    def renew_mute(self, now: float) -> List[str]:
+        """Subscribe anew what is mute, and return what to log (see :mod:`.mute`). Requires the lock."""
+        assert self._lock_held()
+        return self._mute.renew(now) if self.open else []
+
     def due(self, now: float, byte_at: float, message_at: Optional[float]) -> List[bytes]:
         """Return the frames to send now, which count as sent from here on. Requires holding the lock.
 
@@ -221,13 +228,6 @@ class Session:
         if not self.open or self.liveness is None:
             return []
         self.registry.expire(now)
-        for entry in self.registry.entries.values():
-            if entry.overdue(now, self.timing):
-                entry.mute += 1
-                if entry.was_fed:
-                    entry.lapse(entry.acked_at or now, "acknowledged, but no data")
-                self.counters.resyncs += 1
-                entry.renew(now)
         # Pings need no token, so they are sent even while a private connection waits for one.
         frames = []
         if self.ready:

@@ -48,6 +48,7 @@ class Cause(enum.Enum):
     WANTED_AGAIN = "wanted again"
     RENEWED = "wanted afresh"
     LOST = "connection lost"
+    ENDED = "ended by the exchange"
 
 
 TRANSITIONS: Mapping[State, Mapping[Cause, State]] = {
@@ -77,6 +78,7 @@ TRANSITIONS: Mapping[State, Mapping[Cause, State]] = {
         Cause.DROPPED: State.LEAVING,
         Cause.RENEWED: State.RENEWING,
         Cause.LOST: State.WANTED,
+        Cause.ENDED: State.GONE,  # not documented, but the exchange may say so
     },
     # Left for an unsubscribe even if a subscribe is still unanswered: it may have been accepted.
     State.LEAVING: {

@@ -185,6 +185,13 @@ class Subscriptions:
             self._registry.unwant(key, None, self._proven_at())
         entry.raw = entry.raw and frames  # without a reader of frames, the library may change the depth
 
+    def limit_age(self, key: Key, max_age: Optional[float]) -> None:
+        """Subscribe anew whenever the data of ``key`` are older than this, in seconds. Requires the lock."""
+        assert self._lock_held()
+        entry = self._registry.entries.get(key)
+        if entry is not None:
+            entry.max_age = max_age
+
     def abandon(self, pending: PendingAck) -> None:
         """Remove ``pending`` from all entries, because its caller has given up. Requires holding the lock."""
         assert self._lock_held()

@@ -90,16 +90,7 @@ class Connection:
     @property
     def state(self) -> str:
         """``INIT``, ``CONNECTING``, ``CONNECTED``, ``RECONNECTING``, ``ERROR`` or ``CLOSED``."""
-        room = self._room  # read without the lock: each test is one attribute, and no lock may block a repr
-        if room.failure is not None:
-            return "ERROR"
-        if room.closed:
-            return "CLOSED"
-        if room.session.open:
-            return "CONNECTED"
-        if room.transport is None:
-            return "INIT"
-        return "CONNECTING" if room.down_since is None else "RECONNECTING"
+        return self._room.state
 
     @property
     def open(self) -> bool:
@@ -256,6 +247,8 @@ class Connection:
         with room.lock:
             verdict = room.session.verdict(now, transport.byte_at, transport.message_at, late=not judge)
         if verdict is None:
+            if judge:
+                room.renew_mute(now)
             self._outbox.send_due()
         # Not judged after a late tick: what has arrived meanwhile may not have been read yet.
         elif judge:

@@ -16,7 +16,14 @@ Refs = Tuple["weakref.ref[Stream]", ...]
 
 
 class BookHolder:
-    """The holder of a subscription for an order book; all other holders need the frames themselves."""
+    """The holder of a subscription for an order book; all other holders need the frames themselves.
+
+    Args:
+        max_age: how old the data may become, in seconds, or None.
+    """
+
+    def __init__(self, max_age: Optional[float] = None) -> None:
+        self.max_age = max_age
 
 
 class Holders:
@@ -61,6 +68,11 @@ class Holders:
         return bool(self._refs.get(key)) or any(
             not isinstance(holder, BookHolder) for holder in self._holders.get(key, ())
         )
+
+    def max_age(self, key: Key) -> Optional[float]:
+        """Return the smallest ``max_age`` of its books, in seconds."""
+        books = [one for one in self._holders.get(key, ()) if isinstance(one, BookHolder)]
+        return min((book.max_age for book in books if book.max_age is not None), default=None)
 
     def any(self, key: Key) -> bool:
         """Return whether anything holds ``key``."""

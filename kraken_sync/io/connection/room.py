@@ -18,6 +18,7 @@ from ...core.timing import Timing
 from ...errors import ForkedClient, KrakenError
 from .. import budget
 from ..dial import Endpoint
+from ..logs import log
 from ..streams import Stream
 from ..transport import Transport
 from ..waiting import Condition, Event
@@ -81,10 +82,33 @@ class Room:
         _all.add(self)
 
     @property
+    def state(self) -> str:
+        """See :attr:`.connection.Connection.state`."""
+        # Without the lock: each test reads one attribute, and no lock may block a repr().
+        if self.failure is not None:
+            return "ERROR"
+        if self.closed:
+            return "CLOSED"
+        if self.session.open:
+            return "CONNECTED"
+        if self.transport is None:
+            return "INIT"
+        return "CONNECTING" if self.down_since is None else "RECONNECTING"
+
+    @property
     def refused(self) -> bool:
         """Whether an attempt that was asked for has ended in an error that seems permanent."""
         seems_permanent = self.trouble is not None and self.trouble.permanent
         return seems_permanent and self.failed_attempt >= self.asked_attempt
+
+    def renew_mute(self, now: float) -> None:
+        """Subscribe anew what is mute (monotonic seconds); see :mod:`kraken_sync.core.session.mute`."""
+        with self.lock:
+            mute = self.session.renew_mute(now)
+            if mute:
+                self.lock.notify_all()  # books are not LIVE any more
+        for text in mute:
+            log.warning("%s: %s", self.endpoint, text)
 
     def stats(self, now: float) -> Dict[str, Any]:
         """Return the counters of :meth:`SpotWSClient.stats`; ``now`` is in monotonic seconds."""

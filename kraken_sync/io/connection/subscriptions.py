@@ -90,6 +90,7 @@ class SubscriptionCalls:
                     stream.prime(dict.fromkeys(frames))
                 for key in keys:
                     holders.add(key, stream, holder)
+                    subscriptions.limit_age(key, holders.max_age(key))
         # A conflict inside the client, such as another trigger of one ticker: nothing was sent.
         if pending.refused:
             raise self._refused(wanted, pending, req_id)
@@ -152,6 +153,7 @@ class SubscriptionCalls:
                 # allowed again.
                 frames = room.holders.wants_frames(key)
                 room.session.subscriptions.release(key, held=held, frames=frames)
+                room.session.subscriptions.limit_age(key, room.holders.max_age(key))
             room.lock.notify_all()
         self._wake()
 
