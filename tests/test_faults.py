@@ -19,6 +19,7 @@ from kraken_sync import (
     BookNotLive,
     BookState,
     ConnectFailed,
+    ConnectionLost,
     ReplyTimeout,
     SpotWSClient,
     StreamOverflow,
@@ -99,6 +100,39 @@ def test_close_codes(client: SpotWSClient, exchange: Simulator, code: int) -> No
     assert gap["data"][0]["reason"] == f"closed by the exchange ({code}: restarting)"
     exchange.step(300, ["BTC/USD"])
     assert stream.get(WAIT)["type"] == "update"
+
+
+def test_a_policy_violation_is_final(client: SpotWSClient, exchange: Simulator) -> None:
+    """Close code 1008 says that the exchange does not want this client: it does not come back by itself."""
+    stream, book = client.subscribe(TRADE), client.book("BTC/USD")
+    exchange.close_all(1008, "go away")
+
+    with pytest.raises(ConnectionLost, match=r"1008: go away") as caught:
+        while True:
+            stream.get(WAIT)
+    assert caught.value.code == 1008
+    assert (client.state, book.state, exchange.connections) == ("ERROR", BookState.STALE, 1)
+    client.start()  # whoever asks gets another attempt
+    assert client.book("BTC/USD").state is BookState.LIVE
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_refusal_that_will_not_change(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator, status: int
+) -> None:
+    """Such a status at the upgrade is final at the first connection; one that has worked tries again."""
+    exchange.faults.refuse_status, exchange.faults.refuse_connections = status, 2
+    with pytest.raises(ConnectFailed, match=f"HTTP status {status}: ") as caught:
+        new_client(ws_url=exchange.ws_url).start()
+
+    assert (caught.value.permanent, exchange.faults.refuse_connections) == (True, 1)
+    exchange.faults.refuse_connections = 0
+    client = new_client(ws_url=exchange.ws_url)
+    client.start()
+    exchange.faults.refuse_connections = 2
+    exchange.cut()
+    eventually(lambda: client.stats()["reconnects"] == 1)
+    assert exchange.faults.refuse_connections == 0
 
 
 def test_exactly_one_gap_per_outage(client: SpotWSClient, exchange: Simulator) -> None:

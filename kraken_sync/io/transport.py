@@ -26,6 +26,8 @@ MAX_MESSAGE = 16 * 1024 * 1024
 """The largest message in bytes; the largest one known, the snapshot of ``instrument``, has about 1 MiB."""
 MAX_HANDSHAKE = 64 * 1024
 """The largest response to the handshake in bytes; websocket-client itself has no limit."""
+_FINAL_STATUS = (400, 401, 403, 404)
+"""HTTP statuses that will be the same for the next attempt; those for too much load (429, 5xx) pass."""
 USER_AGENT = "User-Agent: kraken-sync"
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -306,8 +308,9 @@ class Transport:
         advice = {
             301: "it redirects, which an exchange does not; is this the exchange's address?",
             302: "it redirects, which an exchange does not; is this the exchange's address?",
+            401: "it asks for a login, which the exchange does not; is something in between?",
             403: "blocked by the exchange's edge; is your address or region allowed?",
-            404: "nothing is served at this path",
+            404: "nothing is served at this path; is this the exchange's address?",
             429: "too many connections from your address; use one client for everything",
         }.get(status, "try again later" if status >= 500 else "is this the exchange's address?")
         # Retry-After may also be a date (RFC 9110); then the usual delay applies.
@@ -319,6 +322,7 @@ class Transport:
             f"{self._endpoint} refused the connection with HTTP status {status}: {advice}",
             step="handshake",
             status=status,
+            permanent=status in _FINAL_STATUS,
             retry_after=retry_after,
         )
 

@@ -362,7 +362,7 @@ class Simulator:
         try:
             if self.faults.connection_error is not None:
                 await asyncio.sleep(SLICE)  # let the error out first
-                await socket.close(1008, "")
+                await socket.close(1013, "")
             async for text in socket:
                 if self.faults.request_delay and role != PUBLIC:
                     await asyncio.sleep(self.faults.request_delay)  # it arrives even if its sender has gone

@@ -32,6 +32,8 @@ from .tokens import Tokens
 
 MAX_FAULTS = 3
 """Errors of this library in a row after which the connection is given up; a loop would help nobody."""
+POLICY_VIOLATION = 1008
+"""The close code after which the connection is given up, as Kraken's own SDK does."""
 LONGEST_RETRY_AFTER = 600.0
 """The longest ``Retry-After`` that is obeyed, in seconds: as long as the exchange bans an address."""
 
@@ -248,9 +250,10 @@ class IOThread:
             was_open, said = room.session.open, room.session.server_error
             # The exchange explains some refusals with a JSON error and then closes the connection; that error
             # says more than the close (such as "reached maximum capacity for WebSocket connections").
+            code = error.code if isinstance(error, ConnectionLost) else None
             if said:
                 reason = f"{reason}; the exchange said: {said}"
-                error = ConnectionLost(f"{error}; the exchange said: {said}", reason=reason)
+                error = ConnectionLost(f"{error}; the exchange said: {said}", code=code, reason=reason)
             room.session.lost(reason)
             repeated = str(room.trouble) == str(error)
             room.failed_attempt = room.attempts
@@ -258,7 +261,7 @@ class IOThread:
             if was_open and room.down_since is None:
                 room.down_since = now
             # Before it has worked, a wrong certificate or key is the user's to mend. Later it may pass.
-            if for_good or (error.permanent and not room.worked):
+            if for_good or code == POLICY_VIOLATION or (error.permanent and not room.worked):
                 room.failure = room.trouble
             streams = room.holders.all_streams() if room.failure is not None else []
             room.lock.notify_all()
