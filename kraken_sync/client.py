@@ -267,7 +267,8 @@ class SpotWSClient:
 
         Raises:
             TypeError: ``message`` is not a dict, or ``method`` or ``params`` is missing.
-            UnknownChannel, UnknownSymbol, ValueError: a subscription is not valid; nothing was sent.
+            UnknownChannel, ValueError: a subscription is not valid; nothing was sent.
+            UnknownSymbol: the exchange has no such symbol; the error has the nearest names.
             RequestRefused: the exchange refused the request (SubscriptionRefused for a subscription).
             RateLimited: the exchange refused the request because of too many messages.
             ReplyTimeout: no reply came in time.
@@ -540,7 +541,7 @@ class SpotWSClient:
 
         Raises:
             UnknownChannel: there is no such channel; nothing was sent.
-            UnknownSymbol: there is no such symbol; nothing was sent.
+            UnknownSymbol: the exchange has no such symbol; the error has the nearest names.
             TypeError, ValueError: a parameter is not valid; nothing was sent.
             SubscriptionRefused: the exchange refused; ``refused`` has each refused symbol with the
                 exchange's text.
@@ -571,7 +572,7 @@ class SpotWSClient:
             timeout: seconds to wait; None for ever.
 
         Raises:
-            UnknownChannel, UnknownSymbol, TypeError, ValueError: ``params`` is not valid; nothing was sent.
+            UnknownChannel, TypeError, ValueError: ``params`` is not valid; nothing was sent.
             SubscriptionRefused: one of the symbols is not subscribed; nothing was changed.
             ReplyTimeout: the exchange did not confirm in time. The subscription has ended for this client
                 all the same, and the request to the exchange is repeated in the background.
@@ -782,7 +783,7 @@ class SpotWSClient:
             timeout: seconds to wait, for the connection, the reply and the snapshot together; None for ever.
 
         Raises:
-            UnknownSymbol: there is no such symbol; nothing was sent.
+            UnknownSymbol: the exchange has no such symbol; the error has the nearest names.
             TypeError, ValueError: ``pair`` is not a string, ``depth`` is not one of the above, or ``max_age``
                 is not positive.
             SubscriptionRefused: the exchange refused, or a stream of another depth is subscribed.
@@ -897,7 +898,7 @@ class SpotWSClient:
 
         Raises:
             TypeError, ValueError: a parameter is not valid; nothing was sent.
-            UnknownSymbol: there is no such pair; nothing was sent.
+            UnknownSymbol: it is another spelling of a pair; nothing was sent.
             OrderRejected: the exchange rejected the order, with its text in ``error``.
             OrderNotSent: the order certainly did not reach the exchange: there was no connection in time, or
                 the order gate (:attr:`order_gate`) refused it.

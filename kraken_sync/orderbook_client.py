@@ -121,7 +121,7 @@ class SpotOrderBookClient(SpotWSClient):
                 ever.
 
         Raises:
-            UnknownSymbol: there is no such pair; nothing was sent.
+            UnknownSymbol: the exchange has no such pair; the error has the nearest names.
             SubscriptionRefused: the exchange refused; ``refused`` has each refused pair with the exchange's
                 text.
             BookNotLive: a pair had no verified snapshot in time; it stays subscribed.

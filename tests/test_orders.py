@@ -115,7 +115,7 @@ def test_bad_orders_are_told_before_anything_is_sent(trader: SpotWSClient, excha
     ):
         with pytest.raises(ValueError, match=words):
             trader.add_order(**{**FAR, **change})
-    for symbol in ("XBT/USD", "btc/usd", "BTCUSD", "BTC/USDD"):
+    for symbol in ("XBT/USD", "btc/usd", "BTCUSD"):
         with pytest.raises(UnknownSymbol, match="BTC/USD"):
             trader.add_order(**{**FAR, "symbol": symbol})
     with pytest.raises(TypeError):
@@ -131,6 +131,18 @@ def test_bad_orders_are_told_before_anything_is_sent(trader: SpotWSClient, excha
     with pytest.raises(ValueError, match=r"0\.5 to 60"):
         trader.add_order(**FAR, deadline=0.1)
     assert sent(exchange) == []
+
+
+def test_a_pair_that_is_in_no_table(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The exchange judges it, and its refusal comes back with the names that may have been meant."""
+    order = {name: FAR[name] for name in FAR if name != "symbol"}
+    for send in (
+        lambda: trader.add_order(symbol="BTC/USDD", **order),
+        lambda: trader.batch_add(symbol="BTC/USDD", orders=[order, order]),
+    ):
+        with pytest.raises(OrderRejected, match=r"EQuery:Unknown asset pair\. Did you mean 'BTC/USD'"):
+            send()
+    assert [len(exchange.requests(method)) for method in ("add_order", "batch_add")] == [1, 1]
 
 
 def test_rules_without_the_public_side(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:

@@ -221,7 +221,7 @@ def test_what_nobody_asked_for_is_shown_to_nobody(
     assert seen[-1]["type"] == "snapshot"
     channels = {(message.get("result") or {}).get("channel") for message in seen if "method" in message}
     assert "instrument" not in channels
-    assert [m["req_id"] for m in seen if m.get("method") == "subscribe"] == [4711]
+    assert [m["req_id"] for m in seen if m.get("method") == "subscribe" and m["success"]] == [4711]
     assert client.orders[placed["order_id"]].status == "new"
     assert client.active_private_subscriptions[0]["ratecounter"] is True
 

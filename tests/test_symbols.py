@@ -10,7 +10,7 @@ import pytest
 from conftest import FAR, WAIT, S, eventually
 from helpers import background
 
-from kraken_sync import ReplyTimeout, SpotWSClient, SubscriptionRefused, WSState
+from kraken_sync import ReplyTimeout, SpotWSClient, UnknownSymbol, WSState
 from kraken_sync.core.orders.pair_rules import PairRules
 from kraken_sync.core.wire.symbols import SymbolTable, spelled
 from kraken_sync.simulator import Simulator
@@ -121,8 +121,11 @@ def test_a_pair_that_is_listed_while_the_client_runs(
 
     monkeypatch.setattr("kraken_sync.market.symbols._fetch", lambda *args: [])
     age()
-    with pytest.raises(SubscriptionRefused, match="NEWCOIN/USD"):
+    with pytest.raises(UnknownSymbol, match="NEWCOIN/USD"):
         trader.book("NEWCOIN/USD")
+    age()
+    assert trader.book("ETH/USD").state == "LIVE"
+    assert trader.add_order(**{**FAR, "symbol": "ETH/USD"}, validate=True)
 
 
 def test_the_table_has_tokenized_stocks(client: SpotWSClient, exchange: Simulator) -> None:

@@ -209,12 +209,7 @@ class MarketData:
         except SubscriptionRefused as error:
             if wanted.channel.private:
                 raise
-            hints = self._symbols.hints(connection, error, deadline)
-            if not hints:
-                raise
-            raise SubscriptionRefused(
-                error.channel, error.refused, req_id=error.req_id, hints=hints
-            ) from error
+            raise self._symbols.explained(connection, error, deadline) from error
 
     def known(self, text: str) -> Optional[str]:
         """Return the exchange's name for ``text`` if the table that is already there has it. Does

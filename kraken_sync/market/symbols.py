@@ -77,22 +77,14 @@ class SymbolLookup:
     ) -> Tuple[str, ...]:
         """Return the exchange's names for ``symbols``, without repetitions. May block for the table.
 
-        Raises:
-            UnknownSymbol: a symbol is not traded; the error has the nearest names. Nothing was subscribed.
+        What is not in the table is returned as it is: the exchange may know more than it lists.
         """
-        found, unknown = [], []
+        found = []
         for text in symbols:
             if text in self._known:
                 found.append(self._known[text])
                 continue
-            try:
-                found.append(self._spell(connection, text, deadline))
-            except UnknownSymbol as error:
-                unknown.append(error)
-        if unknown:
-            first, others = unknown[0], unknown[1:]
-            text = " ".join(map(str, unknown)) if others else str(first)
-            raise UnknownSymbol(first.symbol, first.suggestions, text=text)
+            found.append(self._spell(connection, text, deadline))
         return tuple(dict.fromkeys(found))
 
     def _spell(self, connection: Connection, text: str, deadline: Optional[float]) -> str:
@@ -101,35 +93,38 @@ class SymbolLookup:
         if symbol is None:
             # The symbol may have been listed since the table was fetched.
             table = self.table(connection, deadline, max_age=RECENT)
-            if table is None:
-                return text  # there is no table, so the exchange must judge
-            symbol = table.find(text)
+            symbol = table.find(text) if table is not None else None
             if symbol is None:
-                raise _unknown(text, table)
+                return text
         self._known[text] = symbol
         if symbol != text:
             log.info("%r is called %r in WebSocket API v2; using %s", text, symbol, symbol)
         return symbol
 
-    def hints(
+    def explained(
         self, connection: Connection, error: SubscriptionRefused, deadline: Optional[float]
-    ) -> List[str]:
-        """Return sentences that help with the symbols that the exchange does not support. May block."""
+    ) -> KrakenError:
+        """Return what to raise for a refusal: with the names that may have been meant. May block.
+
+        It is UnknownSymbol if all that was refused is in no table either, so that it is a typing error.
+        """
         unknown = [
             symbol
             for symbol, words in error.refused.items()
             if symbol is not None and words.startswith(NO_SUCH_PAIR)
         ]
-        if not unknown:
-            return []
-        table = self.table(connection, deadline)
+        table = self.table(connection, deadline) if unknown else None
         if table is None:
-            return []
+            return error
+        if len(unknown) == len(error.refused) and not any(map(table.find, unknown)):
+            errors = [_unknown(symbol, table) for symbol in unknown]
+            text = " ".join(map(str, errors))
+            return UnknownSymbol(unknown[0], errors[0].suggestions, text=text)
         hints = []
         for symbol in unknown:
             close = [name for name in table.suggest(symbol) if name != symbol]
             hints.append(f"{symbol}: {did_you_mean(close)}" if close else _search(symbol))
-        return hints
+        return SubscriptionRefused(error.channel, error.refused, req_id=error.req_id, hints=hints)
 
     def table(
         self, connection: Connection, deadline: Optional[float], *, max_age: float = math.inf
@@ -196,19 +191,18 @@ class SymbolLookup:
         self._known.clear()
 
     def rules(self, symbol: str) -> Optional[PairRules]:
-        """Return the rules for orders of exactly this symbol; None while there is no table.
-
-        Other spellings are not accepted, because this is for orders.
+        """Return the rules for orders of exactly this symbol; None if they are not known.
 
         Raises:
-            UnknownSymbol: there is no such symbol.
+            UnknownSymbol: it is another spelling of a symbol, which is not accepted for orders.
         """
-        if self._table is None:
-            return None
-        rules = self._rules.get(symbol)
-        if rules is None:
+        if symbol not in self._rules and self._table is not None and self._table.find(symbol):
             raise _unknown(symbol, self._table)
-        return rules
+        return self._rules.get(symbol)
+
+    def suggestion(self, symbol: str) -> str:
+        """Return a sentence with the names that may have been meant, or an empty text. Does not block."""
+        return did_you_mean(self._table.suggest(symbol)) if self._table is not None else ""
 
     @property
     def age(self) -> float:

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from ..core.orders.order import Order
 from ..core.orders.pair_rules import PairRules
 from ..core.orders.params import named_order, prepared
 from ..core.session import account_views
 from ..core.session.requests import TradingRequest
-from ..errors import KrakenError
+from ..core.wire.error_texts import UNKNOWN_PAIR
+from ..errors import KrakenError, OrderRejected
 from ..io.engine import PRIVATE, PUBLIC
 from ..io.logs import log
 from ..io.waiting import deadline_of, sooner
@@ -92,7 +94,8 @@ class TradingDesk:
         """Send the request, and return its ``result`` with the ids that were sent. Raises OrderRejected."""
         placed = () if params.get("validate") else (params,)
         request = self._sender.send(self._sender.request(method, params, deadline, placed=placed))
-        result = self._sender.result(request, params)
+        with self._suggesting(params["symbol"]):
+            result = self._sender.result(request, params)
         if not isinstance(result.get("order_id"), str) and not params.get("validate"):
             # A success without an order_id cannot be trusted either way.
             raise self._sender.outcome_unknown(request, f"the reply names no order: {result!r:.200}")
@@ -109,7 +112,8 @@ class TradingDesk:
         symbol = params["symbol"]
         placed = () if params.get("validate") else [{**order, "symbol": symbol} for order in orders]
         request = self._sender.send(self._sender.request("batch_add", params, deadline, placed=placed))
-        entries = self._entries(request, params)
+        with self._suggesting(symbol):
+            entries = self._entries(request, params)
         return [
             {**_ids(order), **entry} if isinstance(entry, dict) else {**_ids(order), "error": str(entry)}
             for order, entry in zip(orders, entries)
@@ -178,7 +182,7 @@ class TradingDesk:
         """Return the pair's rules; None if they could not be fetched, so that only the exchange checks.
 
         Raises:
-            UnknownSymbol: the exchange has no such pair.
+            UnknownSymbol: it is another spelling of a pair.
         """
         max_age = TABLE_LIFETIME if self._symbols.has_rules(symbol) else RECENT
         if self._symbols.age > max_age:
@@ -192,9 +196,19 @@ class TradingDesk:
                 )
             except KrakenError as error:
                 log.warning("orders are not checked before sending: no table of pairs (%s)", error)
-        if self._symbols.age > max_age:
-            return None  # an older table must not refuse what may have been listed since
         return self._symbols.rules(symbol)
+
+    @contextmanager
+    def _suggesting(self, symbol: str) -> Iterator[None]:
+        """Add the names that may have been meant to a rejection because there is no such pair."""
+        try:
+            yield
+        except OrderRejected as error:
+            if not error.error.startswith(UNKNOWN_PAIR):
+                raise
+            params = {"cl_ord_id": error.cl_ord_id}
+            hint = self._symbols.suggestion(symbol)
+            raise rejected(error.method, error.error, params, error.req_id, hint=hint) from error
 
 
 def _ids(order: Mapping[str, Any]) -> Json:

@@ -44,10 +44,9 @@ class Reconciled:
 
 
 def rejected(
-    method: str, error: str, params: Mapping[str, Any], req_id: Optional[int] = None
+    method: str, error: str, params: Mapping[str, Any], req_id: Optional[int] = None, hint: str = ""
 ) -> OrderRejected:
-    """Return the error for a refusal in the exchange's words."""
-    hint = ""
+    """Return the error for a refusal in the exchange's words; ``hint`` is a sentence of help."""
     if error.startswith(PERMISSION_DENIED):
         hint = f"The API key needs the permission {permission_for(method)!r}"
     name = params.get("cl_ord_id")

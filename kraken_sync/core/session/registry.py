@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 from ..timing import Timing
 from ..wire.channels import ChannelParams, Key
-from ..wire.error_texts import ALREADY_SUBSCRIBED, TEMPORARY, TOKEN_REFUSED
+from ..wire.error_texts import ALREADY_SUBSCRIBED, NO_SUCH_PAIR, TEMPORARY, TOKEN_REFUSED
 from .budgets import TokenBucket
 from .entry import Entry, PendingAck
 from .states import State
@@ -178,6 +178,10 @@ class Registry:
         sent = self._sent.get(req_id) if isinstance(req_id, int) else None
         if sent is None:
             return None
+        # Not every source has a symbol beside this error, but all have it in the text.
+        if symbol is None and error.startswith(NO_SUCH_PAIR):
+            named = error[len(NO_SUCH_PAIR) :].strip()
+            symbol = named if named in sent.waiting else None
         if symbol in sent.waiting:
             concerned = [sent.waiting.pop(symbol)]
         # A failure without a symbol concerns the whole request: a wrong host or a refused token, for

@@ -18,6 +18,7 @@ UNKNOWN_ORDER = "EOrder:Unknown order"
 ABOUT_ONE_ORDER = "EOrder:"
 """In a request for several orders, a failure of one of them."""
 NO_SUCH_PAIR = "Currency pair not supported"
+UNKNOWN_PAIR = ("EQuery:Unknown asset pair", NO_SUCH_PAIR)
 ALREADY_SUBSCRIBED = "Already subscribed"
 
 # REST
