@@ -1,8 +1,8 @@
 """Verifies recordings with the same decoding, books and checksums as a live connection.
 
-A recording is a text file with one message of the WebSocket API per line. A line may also be an object that
-has the message under ``"frame"``, as a string or as an object (whose text is used unchanged), beside other
-keys; ``"dir": "tx"`` marks messages that the client sent. Other lines are counted as foreign.
+A recording is a text file with one message of the WebSocket API per line, in any of the forms that
+:data:`~kraken_sync.core.wire.recorded.FORMS` names. Requests of the client, which have ``params`` or are
+marked with ``"dir": "tx"``, are counted as sent, and lines without a message as foreign.
 
 Source for the checksums: Kraken's guide on the v2 book checksum.
 """
@@ -11,33 +11,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
-
-import msgspec
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from .core.book.book import Book, smallest_depth
 from .core.wire import messages
 from .core.wire.channels import DEPTHS
 from .core.wire.messages import BookData, MalformedFrame
+from .core.wire.recorded import lines_of, messages_of
 
 Decimals = Mapping[str, Tuple[int, int]]
-
-
-class _Line(msgspec.Struct):
-    """A line of a recording: a message, or an object that contains one."""
-
-    # Raw, not a decoded object: decoding and encoding again would change the digits of numbers, on which the
-    # checksum depends.
-
-    frame: msgspec.Raw = msgspec.Raw(b"")
-    dir: Any = None
-    channel: Any = None
-    method: Any = None
-    error: Any = None
-
-
-_decode_line = msgspec.json.Decoder(_Line).decode
-_decode_text = msgspec.json.Decoder(str).decode
 
 
 class Recorded(NamedTuple):
@@ -103,27 +85,14 @@ def read_lines(lines: Iterable[bytes], report: Report) -> List[Recorded]:
     """Return the received messages of a recording, and count all other lines in ``report``."""
     received = []
     for number, line in enumerate(lines, 1):
-        line = line.strip()
-        if not line:
-            continue
-        try:
-            outer = _decode_line(line)
-            wrapped = bytes(outer.frame)
-            frame = _unwrap(wrapped) if wrapped else line
-            inner = _decode_line(frame) if wrapped else outer
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            report.foreign += 1
-            continue
-        if outer.dir == "tx":
-            report.sent += 1
-        elif inner.channel is None and inner.method is None and inner.error is None:
-            report.foreign += 1
-        else:
-            received.append(Recorded(number, frame))
+        found = list(messages_of(line))
+        report.sent += sum(one.sent for one in found)
+        report.foreign += bool(line.strip()) and not found
+        received += [Recorded(number, one.frame) for one in found if not one.sent]
     return received
 
 
-def verify(lines: Iterable[bytes], decimals: Optional[Decimals] = None) -> Report:
+def verify(recording: Union[bytes, Iterable[bytes]], decimals: Optional[Decimals] = None) -> Report:
     """Check the checksum of every book message of a recording, and return a report.
 
     The depth of a book is taken from the reply to its subscription; without one it is the smallest depth that
@@ -131,11 +100,12 @@ def verify(lines: Iterable[bytes], decimals: Optional[Decimals] = None) -> Repor
     until its next snapshot.
 
     Args:
-        lines: the lines of the recording.
+        recording: the content of the file, or its lines.
         decimals: the numbers of decimal places of (price, quantity) by symbol, for recordings whose numbers
             have lost their trailing zeros.
     """
     report = Report()
+    lines = lines_of(recording) if isinstance(recording, bytes) else recording
     received = read_lines(lines, report)
     verifier = _Verifier(report, decimals or {})
     started = time.perf_counter()
@@ -207,8 +177,3 @@ class _Verifier:
         report.mismatched += 1
         report.mismatches.append(Mismatch(line, symbol, data.checksum, computed))
         del self._books[symbol]
-
-
-def _unwrap(raw: bytes) -> bytes:
-    """Return the message under ``"frame"``: the text of a string, or of an object unchanged."""
-    return _decode_text(raw).encode() if raw.startswith(b'"') else raw

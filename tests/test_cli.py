@@ -261,6 +261,21 @@ def test_verify(tmp_path: Path) -> None:
     assert "nothing was verified" in err
 
 
+def read_all(master: int) -> bytes:
+    """What a process writes to its terminal until it ends."""
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    return shown
+
+
 @pytest.mark.parametrize(
     "args",
     [
@@ -275,23 +290,28 @@ def test_terminal(args: tuple) -> None:
     environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1", "COLUMNS": "120", "LINES": "40"}
     process = subprocess.Popen([*COMMAND, *args], stdout=slave, stderr=slave, env=environment)
     os.close(slave)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(master, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(master)
+    text = read_all(master).decode()
     assert process.wait(20) == 0
-    text = shown.decode()
     assert "BTC/USD" in text
     assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|9[0-7])m", text), "colours"
     assert "Traceback" not in text
     if args[0] == "demo":
         assert "0 mismatched" in text.splitlines()[-1]
+
+
+def test_a_terminal_without_unicode() -> None:
+    """Narrow, and with an encoding that has no ellipsis: the table folds, nothing fails, the cursor is back."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "40", "PYTHONIOENCODING": "ascii"}
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--seconds", "2"], stdout=slave, stderr=slave, env=environment
+    )
+    os.close(slave)
+    text = read_all(master).decode("ascii")
+
+    assert process.wait(20) == 0
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    assert "0 mismatched" in text.splitlines()[-1]
 
 
 def test_without_click(tmp_path: Path) -> None:

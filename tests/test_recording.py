@@ -7,8 +7,13 @@ import zlib
 from pathlib import Path
 
 import pytest
+from conftest import WAIT, S
 
-from kraken_sync.recording import verify
+from kraken_sync import SpotWSClient
+from kraken_sync.cli.display import book_line
+from kraken_sync.core.wire.messages import encode
+from kraken_sync.recording import Report, read_lines, verify
+from kraken_sync.simulator import Simulator
 
 RECORDING = Path(__file__).parent / "data" / "recording.jsonl"
 REAL = [
@@ -82,6 +87,69 @@ def test_wrappings() -> None:
     assert report.verified == report.book_messages > 60
     assert (report.sent, report.foreign) == (1, 3)
     assert report.messages_per_second > 0
+
+
+WHOLE = verify(RECORDING.read_bytes())
+
+
+def wrapped(template: str) -> bytes:
+    """The recording with each message of the exchange in another form."""
+    frames = [one.frame.decode() for one in read_lines(RECORDING.read_bytes().splitlines(), Report())]
+    return "\n".join(
+        template.replace("TEXT", json.dumps(frame)).replace("FRAME", frame) for frame in frames
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + wrapped("FRAME"),
+        wrapped("FRAME").decode().encode("utf-16"),
+        wrapped("FRAME").decode().encode("utf-16-le"),
+        wrapped("FRAME").decode().replace("\n", "\r\n").encode("utf-16-be"),
+        b"[" + b",\n".join(wrapped("FRAME").splitlines()) + b"]\n",
+        wrapped("[FRAME]"),
+        wrapped("2026-01-05T10:00:00.123Z FRAME"),
+        wrapped("1767607200.5\tFRAME"),
+        wrapped("[2026-01-05 10:00:00,123] INFO received: FRAME"),
+        wrapped('{"time":1767607200.5,"raw_frame":TEXT}'),
+        wrapped('{"channel":"book","received":1.5,"payload":TEXT}'),
+        wrapped('{"n":7,"msg":FRAME}'),
+    ],
+    ids=[
+        "UTF-8 with a mark",
+        "UTF-16 with a mark",
+        "UTF-16, little",
+        "UTF-16, big, Windows lines",
+        "an array",
+        "an array a line",
+        "after a time",
+        "after a number",
+        "from a log",
+        "raw_frame",
+        "beside a channel",
+        "as an object",
+    ],
+)
+def test_recordings_as_people_have_them(content: bytes) -> None:
+    """Each form verifies to the last message, with the digits of the wire."""
+    report = verify(content)
+
+    assert (report.verified, report.mismatched, report.foreign) == (WHOLE.verified, 0, 0)
+    assert report.messages == WHOLE.messages
+
+
+def test_printed_books(exchange: Simulator, client: SpotWSClient) -> None:
+    """What ``kraken-sync book --json`` prints are whole books, each with its checksum."""
+    lines = []
+    for state in client.book(S).changes(timeout=WAIT):
+        lines.append(encode(book_line(state)))
+        exchange.step(30, [S])
+        if len(lines) == 20:
+            break
+    report = verify(lines)
+
+    assert (report.verified, report.symbols) == (20, [S])
 
 
 def test_damage_is_named() -> None:

@@ -17,6 +17,7 @@ import click
 
 from ..client import SpotWSClient
 from ..core.wire.channels import DEPTHS, INTERVALS
+from ..core.wire.recorded import FORMS
 from ..errors import KrakenError, ReplyTimeout
 from ..market.order_book import Changes, OrderBook
 from ..market.subscription import ItemStream
@@ -330,7 +331,7 @@ def simulate(host: str, port: int, seed: int, rate: float) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
 def verify_file(file: Any, decimals: Tuple[str, ...], as_json: bool) -> int:
     """Check every order book message of a recording against the exchange's checksums."""
-    report = verify(file.read().splitlines(), dict(map(_decimals, decimals)))
+    report = verify(file.read(), dict(map(_decimals, decimals)))
     for mismatch in report.mismatches[:20]:
         computed = "no number" if mismatch.computed is None else mismatch.computed
         click.echo(
@@ -341,8 +342,10 @@ def verify_file(file: Any, decimals: Tuple[str, ...], as_json: bool) -> int:
     if len(report.mismatches) > 20:
         click.echo(f"... and {len(report.mismatches) - 20} more mismatches", err=True)
     if not report.verified:
-        foreign = ": none of its lines is a message of the exchange" if not report.messages else ""
-        click.echo(f"{file.name}: nothing was verified{foreign}", err=True)
+        why = "it has no order book messages, or no snapshot before them"
+        if not report.messages:
+            why = f"it has no message of the exchange that can be read. {FORMS}"
+        click.echo(f"{file.name}: nothing was verified: {why}", err=True)
     if as_json:
         sys.stdout.write(json.dumps(report.as_dict()) + "\n")
     else:

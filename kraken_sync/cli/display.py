@@ -104,8 +104,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.text import Text
 
     made = Table()
+    # In a narrow terminal numbers are shortened with an ellipsis, where that can be written, and folded where
+    # it cannot: a number that is cut without a sign is another number.
+    utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
     for column in columns:
-        made.add_column(column, justify="left" if column in ("symbol", "timestamp") else "right")
+        justify = "left" if column in ("symbol", "timestamp") else "right"
+        made.add_column(column, justify=justify, overflow="ellipsis" if utf8 else "fold")
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))  # not str, in which rich would interpret [markup]
     return Group(Text(title, style="bold"), made)

@@ -7,6 +7,7 @@ for a book that could not be verified, and 130 for an interrupt.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -31,6 +32,10 @@ def main(args: Optional[List[str]] = None) -> None:
     if sys.stdout is None or sys.stderr is None:
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
         sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal's encoding lacks must not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         from .commands import group
     except ImportError as error:
