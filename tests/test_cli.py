@@ -300,7 +300,7 @@ def test_terminal(args: tuple) -> None:
 
 
 def test_a_terminal_without_unicode() -> None:
-    """Narrow, and with an encoding that has no ellipsis: the table folds, nothing fails, the cursor is back."""
+    """Narrow, and with an encoding that has no ellipsis: numbers are folded, and the cursor is back."""
     master, slave = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "40", "PYTHONIOENCODING": "ascii"}
     process = subprocess.Popen(

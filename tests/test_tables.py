@@ -12,6 +12,7 @@ import pytest
 from kraken_sync.core.freshness import BookState
 from kraken_sync.core.orders.tables import BalanceTable, OrderTable, decode_items
 from kraken_sync.core.wire.messages import MalformedFrame
+from kraken_sync.trading.account import Balance
 
 NEW = {
     "order_id": "OA",
@@ -234,6 +235,42 @@ def test_balances() -> None:
     assert balances.totals == {"USD": Decimal(9)}
     assert balances.diffs[-1].changed == ("USD",)
     assert balances.diffs[-1].missing == ("BTC",)
+
+
+def test_wallets_of_balances() -> None:
+    """Each total consists of wallets; an update tells the change of one of them."""
+    table = BalanceTable()
+    wallets = [
+        {"type": "spot", "id": "main", "balance": Decimal("0.1")},
+        {"type": "earn", "id": "flex", "balance": Decimal("8.0")},
+    ]
+    sol = {"asset": "SOL", "balance": Decimal("8.1"), "wallets": wallets}
+    table.apply([sol, {"asset": "USD", "balance": Decimal(5), "wallets": []}], True, 0.0, 0.0)
+    assert table.wallets == {"SOL": {"spot/main": Decimal("0.1"), "earn/flex": Decimal("8.0")}}
+
+    moved = {"asset": "SOL", "wallet_type": "earn", "balance": Decimal("10.0"), "fee": Decimal("0.1")}
+    table.apply([{**moved, "wallet_id": "bonded", "amount": Decimal("2.0")}], False, 1.0, 1.0)
+    assert table.wallets["SOL"]["earn/bonded"] == Decimal("1.9")
+    assert sum(table.wallets["SOL"].values()) == table.totals["SOL"]
+
+    usd = {"asset": "USD", "balance": Decimal(6), "amount": Decimal(1)}
+    table.apply([usd, {**moved, "amount": "?"}], False, 2.0, 2.0)
+    assert table.wallets == {}  # not known any more
+
+
+def test_held_is_of_the_asset() -> None:
+    """REST has an asset of its own for each wallet; here they are one, as in the totals."""
+    rest = {
+        "SOL": {"balance": "0.1", "hold_trade": "0"},
+        "SOL.F": {"balance": "8.0", "hold_trade": "3.0"},
+        "SOL.B": {"balance": "2.0", "hold_trade": "0.5"},
+        "ZUSD": {"balance": "5"},
+        "XBT.F": {"balance": "1", "hold_trade": "0.25"},
+        "DOT28.S": {"balance": "1", "hold_trade": "1"},
+    }
+    balance = Balance(lambda timeout: None, lambda timeout: rest)
+
+    assert balance.held == {"SOL": Decimal("3.5"), "BTC": Decimal("0.25"), "DOT": Decimal(1)}
 
 
 def test_strange_items_are_left_out() -> None:

@@ -108,8 +108,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     # it cannot: a number that is cut without a sign is another number.
     utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
     for column in columns:
-        justify = "left" if column in ("symbol", "timestamp") else "right"
-        made.add_column(column, justify=justify, overflow="ellipsis" if utf8 else "fold")
+        made.add_column(
+            column,
+            justify="left" if column in ("symbol", "timestamp") else "right",
+            overflow="ellipsis" if utf8 else "fold",
+        )
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))  # not str, in which rich would interpret [markup]
     return Group(Text(title, style="bold"), made)

@@ -15,7 +15,8 @@ from ..core.orders.tables import BalanceTable, Diff, OrderTable
 from ..core.session import account_views
 from ..core.session.account_views import TableOf
 from ..core.wire.channels import channel_params
-from ..core.wire.symbols import modern_asset
+from ..core.wire.numbers import EXACT
+from ..core.wire.symbols import asset_of
 from ..errors import AccountNotLive, OrderEnded, ReplyTimeout
 from ..io.connection.connection import Connection
 from ..io.connection.subscriptions import TABLE
@@ -296,13 +297,28 @@ class Balance(_View[Decimal]):
     def held(self) -> Dict[str, Decimal]:
         """What open orders have reserved, by asset; assets without any are left out.
 
-        The channel does not tell it, so this asks REST (``BalanceEx``) and blocks up to 10 seconds.
+        The channel does not tell it, so this asks REST (``BalanceEx``) and blocks up to 10 seconds. REST has
+        an asset of its own for each wallet (``SOL.F`` for funds that earn rewards); here they are one, as in
+        the totals.
         """
-        result = self._request(TABLE_TIMEOUT)
-        held = {
-            modern_asset(name): Decimal(str(entry.get("hold_trade", 0))) for name, entry in result.items()
-        }
-        return {asset: amount for asset, amount in held.items() if amount}
+        held: Dict[str, Decimal] = {}
+        for name, entry in self._request(TABLE_TIMEOUT).items():
+            amount = Decimal(str(entry.get("hold_trade", 0)))
+            if amount:
+                asset = asset_of(name)
+                held[asset] = EXACT.add(held.get(asset, Decimal(0)), amount)
+        return held
+
+    @property
+    def wallets(self) -> Dict[str, Dict[str, Decimal]]:
+        """What each total consists of: by asset and wallet, such as ``{"SOL": {"spot/main": Decimal("0.1"),
+        "earn/flex": Decimal("8.0"), "earn/bonded": Decimal("2.0")}}``.
+
+        Funds in ``earn/bonded`` or ``earn/locked`` cannot be traded. An asset whose wallets the exchange has
+        not told is missing.
+        """
+        wallets = self._read(lambda table: table.wallets)
+        return {asset: dict(parts) for asset, parts in wallets.items()}
 
     def wait_until(
         self, predicate: Callable[[Mapping[str, Decimal]], bool], timeout: Optional[float] = None

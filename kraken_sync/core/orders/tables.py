@@ -21,6 +21,7 @@ import msgspec
 
 from ..freshness import BookState, Freshness
 from ..wire.messages import MalformedFrame, account_snapshot
+from ..wire.numbers import EXACT
 from .order import CLOSED, UNKNOWN, Order
 from .record import OPEN_AT_REST, ExecutionReport, Record, exact
 
@@ -268,17 +269,25 @@ class OrderTable(Table):
             self.records.pop(oldest, None)
 
 
+Wallets = Mapping[str, Mapping[str, Decimal]]
+
+
 class BalanceTable(Table):
-    """The total of every asset."""
+    """The total of every asset, and the wallets that it consists of."""
+
+    # Both mappings are replaced with every message and never changed, so that readers may keep them.
 
     def __init__(self) -> None:
         super().__init__("balance")
         self.totals: Mapping[str, Decimal] = {}
-        """The totals by asset. Replaced with every message and never changed, so readers may keep it."""
+        """The totals by asset."""
+        self.wallets: Wallets = {}
+        """By asset and wallet (``spot/main``, ``earn/flex``); assets whose wallets are not known are missing."""
 
     def apply(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
         """Apply a message; each item states the new total of one asset. See :meth:`Table.apply`."""
         found: Dict[str, Decimal] = {}
+        wallets = {} if snapshot else dict(self.wallets)
         for item in items:
             asset, balance = item.get("asset"), item.get("balance")
             amount = exact(balance)
@@ -286,6 +295,8 @@ class BalanceTable(Table):
                 self.strange += 1
                 continue
             found[asset] = amount
+            wallets[asset] = _told(item) if snapshot else _moved(wallets.get(asset, {}), item)
+        self.wallets = {asset: parts for asset, parts in wallets.items() if parts}
         if snapshot:
             before, self.totals = self.totals, found
             if self.since is not None:
@@ -313,7 +324,15 @@ class Account:
         else:
             table = self.balances
             items = [
-                {"asset": asset, "asset_class": "currency", "balance": total, "wallets": []}
+                {
+                    "asset": asset,
+                    "asset_class": "currency",
+                    "balance": total,
+                    "wallets": [
+                        {"type": name.partition("/")[0], "id": name.partition("/")[2], "balance": part}
+                        for name, part in self.balances.wallets.get(asset, {}).items()
+                    ],
+                }
                 for asset, total in self.balances.totals.items()
             ]
         return account_snapshot(channel, items, table.expected - 1)
@@ -331,6 +350,28 @@ class Account:
         if channel == "balances" and whole:
             return self.balances
         return None
+
+
+def _told(item: Mapping[str, Any]) -> Dict[str, Decimal]:
+    """Return the wallets that a snapshot tells of one asset."""
+    listed = item.get("wallets")
+    found = {}
+    for wallet in listed if isinstance(listed, list) else []:
+        part = exact(wallet.get("balance")) if isinstance(wallet, dict) else None
+        if part is not None:
+            found[f"{wallet.get('type')}/{wallet.get('id')}"] = part
+    return found
+
+
+def _moved(wallets: Mapping[str, Decimal], item: Mapping[str, Any]) -> Dict[str, Decimal]:
+    """Return the wallets of one asset after an update, which tells only the change of one of them; empty if
+    they are not known any more.
+    """
+    name = f"{item.get('wallet_type')}/{item.get('wallet_id')}"
+    amount, fee = exact(item.get("amount")), exact(item.get("fee", 0))
+    if amount is None or fee is None or not wallets:
+        return {}
+    return {**wallets, name: EXACT.add(wallets.get(name, Decimal(0)), EXACT.subtract(amount, fee))}
 
 
 def _differs(before: Order, record: Record) -> bool:

@@ -11,6 +11,10 @@ import difflib
 import re
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
+WALLET_SUFFIXES = ("B", "F", "HOLD", "M", "P", "S", "T")
+"""What REST appends to an asset's name, after a point, for funds that earn rewards, are staked, tokenized or on
+hold. Source: https://docs.kraken.com/api/docs/rest-api/get-extended-balance."""
+_LOCKED_DAYS = re.compile(r"(?<=[A-Z])\d\d$")  # DOT28.S: staked for at least 28 days
 _RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
 _REST_ASSETS = {
     "XXBT": "BTC", "XXDG": "DOGE", "XETH": "ETH", "XLTC": "LTC", "XXRP": "XRP", "XXLM": "XLM",
@@ -198,6 +202,18 @@ def modern_asset(name: str) -> str:
     """
     code, point, suffix = name.partition(".")
     return _REST_ASSETS.get(code, _RENAMED.get(code, code)) + point + suffix
+
+
+def asset_of(name: str) -> str:
+    """Return the v2 code of the asset that a REST name stands for, without the wallet that a suffix names.
+
+    >>> asset_of("XBT.F"), asset_of("SOL.B"), asset_of("ZUSD"), asset_of("DOT28.S")
+    ('BTC', 'SOL', 'USD', 'DOT')
+    """
+    code, _, suffix = modern_asset(name).partition(".")
+    if suffix not in WALLET_SUFFIXES:
+        return modern_asset(name)
+    return _LOCKED_DAYS.sub("", code) if suffix == "S" else code
 
 
 def modern_pair(name: str) -> str:
