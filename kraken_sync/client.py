@@ -28,10 +28,11 @@ from .core.wire.numbers import Number
 from .core.wire.secret import Secret
 from .errors import OrderOutcomeUnknown, RateLimited, RequestRefused
 from .io.connection.connection import Connection
-from .io.dial import Endpoint, Proxy
+from .io.dial import Endpoint, default_context
 from .io.engine import LEVEL3, PRIVATE, PUBLIC
 from .io.logs import log
 from .io.nonces import Nonces
+from .io.proxies import Proxies, secret_urls
 from .io.rest import Rest
 from .io.streams import Decode, Stream
 from .io.waiting import deadline_of
@@ -103,8 +104,13 @@ class SpotWSClient:
             data are not up to date. See :attr:`order_gate`.
         tier: ``starter``, ``intermediate`` or ``pro``, the account's tier for :attr:`trading_rate` until the
             exchange has told it. The default is the lowest tier.
-        proxy: an HTTP proxy for all connections, ``http://user:password@host:port``. TLS connections pass
-            through it encrypted. Proxies named in the environment are not used.
+        proxy: the proxy for all connections, ``http://user:password@host:port``, or with the extra
+            ``socks``, ``socks5h://host:port``; or a dict of URLs by scheme, as requests has it. TLS passes
+            through it encrypted. The default is that of the environment (``https_proxy``, ``all_proxy``,
+            ``no_proxy``) or of the system's settings, read when the client is made; False is none. This
+            machine (``127.0.0.1``, ``localhost``) is never reached through a proxy of the environment.
+        ca_file: a file with certificates, in PEM format, that are trusted in addition to the usual ones: the
+            certificate authority of a company's firewall, for example.
 
     Raises:
         TypeError: an argument has the wrong type, or a callback is a coroutine function.
@@ -138,15 +144,18 @@ class SpotWSClient:
         nonce_file: Union[str, Path, None] = None,
         order_gate: str = "refuse",
         tier: Optional[str] = None,
-        proxy: str = "",
+        proxy: Union[str, Mapping[str, str], bool, None] = None,
+        ca_file: Union[str, Path, None] = None,
     ) -> None:
         if not isinstance(key, (str, type(None))) or not isinstance(secret, (str, type(None))):
             raise TypeError("key and secret must be strings")
         hidden = Secret(key or ""), Secret(secret or "")
-        through = Proxy(Secret(proxy)) if proxy else None
+        hidden_proxy = secret_urls(proxy)
         # Crash reporters and debuggers record the locals of every frame of a traceback, and much below can
         # raise, so the plain texts are removed from this frame first.
-        key = secret = proxy = ""
+        key = secret = ""
+        proxy = None
+        proxies = Proxies(hidden_proxy)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
         for handler in (callback, type(self).on_message):
@@ -157,19 +166,23 @@ class SpotWSClient:
                 )
         if not isinstance(timing, Timing):
             raise TypeError(f"timing must be a Timing, not {timing!r:.80}")
+        if ca_file is not None:
+            if ssl_context is not None:
+                raise ValueError("give ssl_context or ca_file, not both")
+            ssl_context = default_context(ca_file)
         if ssl_context is not None and ssl_context.verify_mode is ssl.CERT_NONE:
             log.warning(
                 "ssl_context does not verify certificates: whoever is in between can read and change "
                 "everything, API keys and orders included"
             )
-        endpoints = {PRIVATE: self._ks_endpoint(auth_ws_url, self.AUTH_WS_URL, through, private=True)}
+        endpoints = {PRIVATE: self._ks_endpoint(auth_ws_url, self.AUTH_WS_URL, proxies, private=True)}
         # python-kraken-sdk has no parameter for the level3 host: its users give it as auth_ws_url.
         level3_ws_url = level3_ws_url or auth_ws_url
         # A client of another host (a simulator) must not fall back to the real exchange for level3.
         if level3_ws_url or not (rest_url or ws_url):
-            endpoints[LEVEL3] = self._ks_endpoint(level3_ws_url, self.LEVEL3_WS_URL, through, private=True)
+            endpoints[LEVEL3] = self._ks_endpoint(level3_ws_url, self.LEVEL3_WS_URL, proxies, private=True)
         if not no_public:
-            endpoints[PUBLIC] = self._ks_endpoint(ws_url, self.WS_URL, through)
+            endpoints[PUBLIC] = self._ks_endpoint(ws_url, self.WS_URL, proxies)
         self._ks_callback = callback
         decode, rate = FrameDecoder(parse_float), TradingRate(tier)
         runtime = self._ks_runtime = Runtime(
@@ -180,7 +193,11 @@ class SpotWSClient:
             decode if self._ks_tap_decode is None else self._ks_tap_decode,
             self._ks_handler,
             Rest(
-                rest_url or self.REST_URL, credentials_of(*hidden), Nonces(nonce_file), through, ssl_context
+                rest_url or self.REST_URL,
+                credentials_of(*hidden),
+                Nonces(nonce_file),
+                proxies.choose(rest_url or self.REST_URL),
+                ssl_context,
             ),
             rate,
         )
@@ -199,13 +216,13 @@ class SpotWSClient:
     """Decodes frames for the callback, if they are decoded differently from those for streams."""
 
     def _ks_endpoint(
-        self, url: Optional[str], default: str, proxy: Optional[Proxy], *, private: bool = False
+        self, url: Optional[str], default: str, proxies: Proxies, *, private: bool = False
     ) -> Endpoint:
         if url is not None and not isinstance(url, str):
             raise TypeError(f"a URL must be a string such as {default!r}, not {url!r:.80}")
         Endpoint(url or default)  # raises first, with the URL as the user wrote it, without "/v2"
         base = (url or default).rstrip("/")
-        endpoint = Endpoint(base if base.endswith(self.API_V) else base + self.API_V, proxy)
+        endpoint = Endpoint(base if base.endswith(self.API_V) else base + self.API_V, proxies.choose(base))
         if private and not endpoint.secure and endpoint.host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError(f"{url!r} would send tokens and orders in clear; use wss://")
         return endpoint

@@ -16,7 +16,6 @@ from kraken_sync import (
     ClientClosed,
     ReplyTimeout,
     SpotOrderBookClient,
-    SpotWSClient,
     SubscriptionRefused,
     UnknownSymbol,
 )
@@ -57,53 +56,6 @@ def true_book(exchange: Simulator, symbol: str, depth: int) -> Dict[str, List[Tu
 
 def levels(book: Dict[str, Any], side: str) -> List[Tuple[Decimal, Decimal]]:
     return [(Decimal(price), Decimal(volume)) for price, (volume, _) in book[side].items()]
-
-
-class ConnectProxy:
-    """A proxy that tunnels, and asks for a password."""
-
-    def __init__(self) -> None:
-        import socket
-
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://user:CANARY%20secret@127.0.0.1:{self.server.getsockname()[1]}"
-        self.asked: List[bytes] = []
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        import socket
-
-        while True:
-            try:
-                client, _ = self.server.accept()
-            except OSError:
-                return
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                head += client.recv(1)
-            self.asked.append(head)
-            if b"Proxy-Authorization: Basic dXNlcjpDQU5BUlkgc2VjcmV0" not in head:
-                client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
-                client.close()
-                continue
-            host, port = head.split(b" ")[1].split(b":")
-            target = socket.create_connection((host.decode(), int(port)))
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            for source, sink in ((client, target), (target, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _pump(source: Any, sink: Any) -> None:
-        try:
-            while True:
-                data = source.recv(65536)
-                if not data:
-                    break
-                sink.sendall(data)
-        except OSError:
-            pass
-        finally:
-            sink.close()
 
 
 def test_the_documented_example_works(books: Books, exchange: Simulator) -> None:
@@ -282,25 +234,6 @@ def test_every_option_can_be_passed(exchange: Simulator) -> None:
         assert book is not None
         assert len(book["bid"]) == 100
         assert client.balance["BTC"] == 5
-
-
-def test_a_proxy(new_client: Callable[..., Any], exchange: Simulator) -> None:
-    """Everything on the WebSocket side goes through it; a wrong password is named."""
-    from kraken_sync import ConnectFailed
-
-    proxy = ConnectProxy()
-    client = new_client(SpotOrderBookClient, proxy=proxy.url)
-    client.start()
-    client.add_book([S])
-    assert client.get(S)["valid"]
-    assert proxy.asked[0].startswith(b"CONNECT 127.0.0.1:")
-    wrong = new_client(proxy=proxy.url.replace("user:", "other:"))
-    with pytest.raises(ConnectFailed, match="407") as caught:
-        wrong.start(timeout=1)
-    assert caught.value.step == "proxy"
-    with pytest.raises(ValueError, match="proxy must be a URL"):
-        SpotWSClient(proxy="socks5://127.0.0.1:1")
-    proxy.server.close()
 
 
 def test_the_book_client_keeps_what_is_subscribed(exchange: Simulator) -> None:

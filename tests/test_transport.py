@@ -454,18 +454,23 @@ def test_a_file_that_hides_websocket_client(package: bool, tmp_path: Path) -> No
     assert f"ImportError: {path} hides websocket-client" in done.stderr
 
 
-@pytest.mark.parametrize("how", ["ssl_context", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", None])
+@pytest.mark.parametrize("truststore", [True, False], ids=["with truststore", "without"])
+@pytest.mark.parametrize("how", ["ssl_context", "ca_file", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", None])
 def test_one_trust_for_both_transports(
-    how: Optional[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: Optional[str], truststore: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is trusted for WebSocket is trusted for REST, however it was said; nothing else is."""
+    if truststore:
+        pytest.importorskip("truststore")
+    else:
+        monkeypatch.setitem(sys.modules, "truststore", None)
     authority = trustme.CA()
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(server_side)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    if how is not None and how != "ssl_context":
-        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    if how is not None and how.isupper():
         monkeypatch.setenv(how, str(tmp_path / "ca.pem"))
 
     def answer(sock: socket.socket) -> None:
@@ -481,6 +486,7 @@ def test_one_trust_for_both_transports(
             ws_url=stream.url,
             rest_url=rest.url.replace("wss:", "https:"),
             ssl_context=trusting if how == "ssl_context" else None,
+            ca_file=tmp_path / "ca.pem" if how == "ca_file" else None,
         )
         if how is None:
             for call in (client.start, client.rest.time):
@@ -499,6 +505,10 @@ def test_a_bundle_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     client = SpotWSClient(ws_url="wss://127.0.0.1:9", rest_url="https://127.0.0.1:9")
     with pytest.raises(ConnectFailed, match="REQUESTS_CA_BUNDLE=/nowhere/ca.pem"):
         client.rest.time()
+    with pytest.raises(ValueError, match="no certificates can be read from ca_file='/nowhere/ca.pem'"):
+        SpotWSClient(ca_file="/nowhere/ca.pem")
+    with pytest.raises(ValueError, match="ssl_context or ca_file"):
+        SpotWSClient(ca_file="ca.pem", ssl_context=ssl.create_default_context())
 
 
 def test_a_context_that_verifies_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,48 +6,23 @@ and not the whole attempt.
 
 from __future__ import annotations
 
-import base64
 import os
 import socket
 import ssl
 import time
 from typing import Any, Callable, List, Optional, Union
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from ..core.wire.secret import HiddenBytes, Secret
+from ..core.wire.printable import printable
+from ..core.wire.secret import HiddenBytes
 from ..errors import ConnectFailed
 from .guarded_socket import wait_ready
+from .proxies import Proxy, proxy_advice
 
 MAX_ANSWER = 16 * 1024
 """The largest answer of a proxy, in bytes."""
 SLICE = 0.1
 """Seconds between two checks for an abort while connecting."""
-
-
-class Proxy:
-    """An HTTP proxy that makes tunnels: the parts of ``http://user:password@host:port``."""
-
-    def __init__(self, url: Secret) -> None:
-        """Parse the URL. Raises ValueError if it does not have this form."""
-        host = port = None
-        try:
-            parts = urlsplit(url.reveal())
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            pass  # the text of urlsplit's error may quote the password
-        if host is None or port is None or parts.scheme != "http":
-            raise ValueError(
-                "proxy must be a URL such as 'http://user:password@host:port'; special characters of the "
-                "password are written as %23, %2F and so on"
-            )
-        self.url = url
-        self.host: str = host
-        self.port: int = port
-        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        self.login = Secret(base64.b64encode(login.encode()).decode() if parts.username else "")
-
-    def __repr__(self) -> str:
-        return f"<proxy {self.host}:{self.port}>"
 
 
 class Endpoint:
@@ -64,21 +39,38 @@ class Endpoint:
         self.host = parts.hostname
         self.port = parts.port or (443 if self.secure else 80)
 
+    @property
+    def way(self) -> str:
+        """The endpoint, and the proxy that leads to it, for errors."""
+        return f"{self} through the proxy {self.proxy}" if self.proxy is not None else str(self)
+
     def __str__(self) -> str:
         return self.host if self.port in (80, 443) else f"{self.host}:{self.port}"
 
 
-def default_context() -> ssl.SSLContext:
+def default_context(ca_file: Union[str, os.PathLike[str], None] = None) -> ssl.SSLContext:
     """Return the default TLS settings, which verify certificates and host names.
 
     They are the same for WebSocket and REST: the system's certificates (OpenSSL reads ``SSL_CERT_FILE`` and
     ``SSL_CERT_DIR`` for them), those of certifi, and those in ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE``,
-    with which companies name the certificate authority of their firewall.
+    with which companies name the certificate authority of their firewall. If truststore is installed, the
+    operating system itself decides, which on macOS knows what an administrator has installed.
+
+    Args:
+        ca_file: more certificates, in PEM format.
 
     Raises:
         ConnectFailed: a file that one of these variables names cannot be read.
+        ValueError: ``ca_file`` cannot be read.
     """
-    context = ssl.create_default_context()
+    context = _system_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # ssl.SSLError is one, too
+            raise ValueError(
+                f"no certificates can be read from ca_file={str(ca_file)!r} ({error.strerror or error})"
+            ) from error
     try:
         import certifi
 
@@ -101,6 +93,18 @@ def default_context() -> ssl.SSLContext:
     return context
 
 
+def _system_context() -> ssl.SSLContext:
+    try:
+        import truststore
+    except ImportError:
+        return ssl.create_default_context()
+    # Before 0.10.1 it does not verify what handshakes by itself, as _wrap() does.
+    if [int(part) for part in truststore.__version__.split(".")] < [0, 10, 1]:
+        return ssl.create_default_context()
+    context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return context
+
+
 def dial(
     endpoint: Endpoint,
     context: Optional[ssl.SSLContext],
@@ -117,18 +121,38 @@ def dial(
         context: the TLS settings for ``wss``.
         deadline: monotonic seconds.
         aborted: called every 0.1 s; True ends the attempt.
-        step: called with the name of each step: ``resolve``, ``connect``, ``tls``.
+        step: called with the name of each step: ``resolve``, ``connect``, ``proxy``, ``tls``.
 
     Raises:
         ConnectFailed: the error has the step that failed.
     """
+    proxy = endpoint.proxy
+    if proxy is not None and proxy.socks:
+        sock = _through_socks(endpoint, proxy, deadline, aborted, step)
+    else:
+        sock = _connected(endpoint, deadline, aborted, step)
+    try:
+        if not endpoint.secure:
+            return sock
+        step("tls")
+        return _wrap(sock, endpoint, context or default_context(), deadline, aborted)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _connected(
+    endpoint: Endpoint, deadline: float, aborted: Callable[[], bool], step: Callable[[str], None]
+) -> socket.socket:
+    """Return a socket that is connected to the endpoint, directly or through a tunnel."""
     step("resolve")
     first: Union[Proxy, Endpoint] = endpoint.proxy or endpoint
     try:
         addresses = socket.getaddrinfo(first.host, first.port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
+        what = f"the proxy {first.host}" if endpoint.proxy is not None else first.host
         raise ConnectFailed(
-            f"cannot resolve {first.host} ({_words(error)}). Are you online?", step="resolve"
+            f"cannot resolve {what} ({_words(error)}). Are you online?", step="resolve"
         ) from error
     step("connect")
     failures: List[str] = []
@@ -144,28 +168,57 @@ def dial(
             _connect(sock, address, time.monotonic() + share, aborted)
             if endpoint.proxy is not None:
                 _tunnel(sock, endpoint, endpoint.proxy, deadline, aborted)
-            if not endpoint.secure:
-                return sock
-            step("tls")
-            return _wrap(sock, endpoint, context or default_context(), deadline, aborted)
+            return sock
         except ConnectFailed:
             sock.close()
             raise
         except OSError as error:
             failures.append(_words(error))
             sock.close()
-    what = (
-        f"the proxy {first.host}:{first.port} (for {endpoint})"
-        if endpoint.proxy is not None
-        else str(endpoint)
-    )
-    raise ConnectFailed(
-        f"cannot connect to {what}: {'; '.join(dict.fromkeys(failures))}{_proxy_hint()}",
-        step="connect",
-    )
+    what = f"the proxy {endpoint.proxy} (for {endpoint})" if endpoint.proxy is not None else str(endpoint)
+    raise ConnectFailed(f"cannot connect to {what}: {'; '.join(dict.fromkeys(failures))}", step="connect")
 
 
-def _connect(sock: socket.socket, address: Any, deadline: float, aborted: Callable[[], bool]) -> None:
+def _through_socks(
+    endpoint: Endpoint,
+    proxy: Proxy,
+    deadline: float,
+    aborted: Callable[[], bool],
+    step: Callable[[str], None],
+) -> socket.socket:
+    """Return a socket that a SOCKS proxy has connected to the endpoint."""
+    import socks
+
+    class Bounded(socks.socksocket):  # type: ignore[misc]
+        def recv_into(self, *args: Any) -> int:
+            """Read what the proxy says, within the deadline of the whole attempt."""
+            while not wait_ready(self, False, SLICE):
+                _go_on(deadline, aborted)
+            received: int = super().recv_into(*args)
+            return received
+
+    step("proxy")
+    sock = Bounded()
+    try:
+        remote_names = proxy.socks in ("socks5h", "socks4a")
+        kind = socks.SOCKS5 if proxy.socks.startswith("socks5") else socks.SOCKS4
+        login = proxy.user.reveal() or None, proxy.password.reveal() or None
+        sock.set_proxy(kind, proxy.host, proxy.port, remote_names, *login)
+        sock.settimeout(max(0.01, deadline - time.monotonic()))
+        sock.connect((endpoint.host, endpoint.port))
+        _tune(sock)
+        return sock
+    except OSError as error:  # also what PySocks raises
+        sock.close()
+        cause = getattr(error, "socket_err", None) or error
+        raise ConnectFailed(
+            f"the SOCKS proxy {proxy} gives no connection to {endpoint}: {_words(cause)}",
+            step="proxy",
+            permanent=isinstance(cause, socks.SOCKS5AuthError),
+        ) from None
+
+
+def _tune(sock: socket.socket) -> None:
     sock.setblocking(False)
     # Without it an order could wait for the acknowledgement of the ping before it (Nagle's algorithm).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -173,6 +226,10 @@ def _connect(sock: socket.socket, address: Any, deadline: float, aborted: Callab
     # Linux only: the connection ends when sent data are not acknowledged for 20 s, not after 15 minutes.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20000)
+
+
+def _connect(sock: socket.socket, address: Any, deadline: float, aborted: Callable[[], bool]) -> None:
+    _tune(sock)
     try:
         sock.connect(address)
         return
@@ -209,12 +266,17 @@ def _tunnel(
             _go_on(deadline, aborted)
             continue
         if not byte or len(answer) > MAX_ANSWER:
-            raise ConnectFailed(f"the proxy {proxy.host}:{proxy.port} gave no valid answer", step="proxy")
+            raise ConnectFailed(f"the proxy {proxy} gave no valid answer", step="proxy")
         answer += byte
-    status = answer.split(b"\r\n", 1)[0].decode("latin-1")
-    if status.split(" ")[1:2] != ["200"]:
+    status, *headers = answer.decode("latin-1").split("\r\n")
+    code = status.split(" ")[1:2]
+    if code != ["200"]:
+        offered = " ".join(line for line in headers if line.lower().startswith("proxy-authenticate"))
         raise ConnectFailed(
-            f"the proxy {proxy.host}:{proxy.port} refused a tunnel to {where}: {status:.100}", step="proxy"
+            f"the proxy {proxy} refused a tunnel to {where}: {printable(status):.100}"
+            f"{proxy_advice(status, offered)}",
+            step="proxy",
+            permanent=code in (["403"], ["407"]),
         )
 
 
@@ -240,8 +302,8 @@ def _wrap(
         wrapped.close()
         raise ConnectFailed(
             f"the certificate of {endpoint.host} is not trusted ({error.verify_message}). "
-            "Behind a company firewall, set REQUESTS_CA_BUNDLE to the file of its certificate authority, "
-            "or pass ssl_context=",
+            "Behind a company firewall, pass the file of its certificate authority as ca_file=, or name it "
+            "in REQUESTS_CA_BUNDLE",
             step="tls",
             permanent=True,
         ) from error
@@ -259,8 +321,3 @@ def _go_on(deadline: float, aborted: Callable[[], bool]) -> None:
 
 def _words(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error).strip().lower()
-
-
-def _proxy_hint() -> str:
-    names = [name for name in ("https_proxy", "HTTPS_PROXY", "all_proxy") if os.environ.get(name)]
-    return f" ({names[0]} is set, but only proxy= is used)" if names else ""

@@ -25,8 +25,9 @@ from ..errors import (
     KrakenError,
     ReplyTimeout,
 )
-from .dial import Proxy, default_context
+from .dial import default_context
 from .locks import new_lock
+from .proxies import Proxy, proxy_advice
 
 MAX_BODY = 256 * 1024 * 1024
 """The largest answer in bytes; exported reports are files of many megabytes."""
@@ -161,7 +162,9 @@ class Http:
             call.raise_if_cut()  # what was read may be the half that came before the cut
             return response, text
         except (requests.RequestException, OSError, ValueError) as error:
-            failure = error if isinstance(error, KrakenError) else _translated(error, call, what, url)
+            failure = (
+                error if isinstance(error, KrakenError) else _translated(error, call, what, url, self._proxy)
+            )
         except BaseException as error:
             failure = error
         finally:
@@ -228,11 +231,15 @@ def _read(response: Any, call: HttpCall) -> bytes:
     return text
 
 
-def _translated(error: BaseException, call: HttpCall, what: str, url: str) -> KrakenError:
+def _translated(
+    error: BaseException, call: HttpCall, what: str, url: str, proxy: Optional[Proxy]
+) -> KrakenError:
     """Return the error of this library for one of requests, which must not be kept: it has the headers."""
     import requests
 
     host, where = urlsplit(url).hostname, urlsplit(url).netloc
+    if proxy is not None:
+        where += f" through the proxy {proxy}"
     unsent = "" if call.sent else "; nothing was sent"
     if call.closed:
         return ClientClosed(f"{what}: the client was closed meanwhile")
@@ -244,9 +251,14 @@ def _translated(error: BaseException, call: HttpCall, what: str, url: str) -> Kr
             f"{host}: TLS failed: {words}{unsent}", step="tls", permanent="certificate" in words
         )
     if isinstance(error, requests.exceptions.ProxyError):
-        return ConnectFailed(f"the proxy gives no tunnel to {host}: {_cause(error)}", step="proxy")
+        words = _cause(error)
+        return ConnectFailed(
+            f"the proxy {proxy} gives no tunnel to {host}: {words}{proxy_advice(words)}",
+            step="proxy",
+            permanent="407" in words or "403" in words,
+        )
     if "NameResolution" in str(error):
-        return ConnectFailed(f"cannot resolve {host}. Are you online?", step="resolve")
+        return ConnectFailed(f"cannot resolve {proxy or host}. Are you online?", step="resolve")
     if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in str(error):
         return ConnectFailed(f"cannot connect to {where}: {_cause(error)}. Are you online?", step="connect")
     if isinstance(error, requests.exceptions.InvalidHeader):
@@ -269,12 +281,15 @@ def _cause(error: BaseException) -> str:
         if isinstance(found, OSError) and found.strerror:
             return found.strerror.partition(" (_ssl.c")[0].lower()
         inner = [one for one in found.args if isinstance(one, BaseException)]
-        below = inner[-1] if inner else getattr(found, "reason", None) or found.__cause__ or found.__context__
+        below = inner[-1] if inner else getattr(found, "reason", None) or getattr(found, "socket_err", None)
+        below = below or found.__cause__ or found.__context__
         if not isinstance(below, BaseException):
             break
         found = below
     said = str(seen[-1])
-    return said if "unnel" in said or isinstance(seen[-1], ValueError) else "the peer closed the connection"
+    # http.client's words about a tunnel, and those of PySocks, say what a proxy has answered.
+    plain = "unnel" in said or isinstance(seen[-1], ValueError) or type(seen[-1]).__module__ == "socks"
+    return said if plain else "the peer closed the connection"
 
 
 def _mine(connection: Any) -> None:
@@ -322,7 +337,11 @@ def _new_session(proxy: Optional[Proxy], context: ssl.SSLContext) -> Any:
 
         def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
             manager = super().proxy_manager_for(*args, ssl_context=context, **kwargs)
-            manager.pool_classes_by_scheme = pools
+            # Those of a SOCKS proxy are other ones.
+            classes = manager.pool_classes_by_scheme
+            manager.pool_classes_by_scheme = {
+                scheme: pool(kind, kind.ConnectionCls) for scheme, kind in classes.items()
+            }
             return manager
 
         def cert_verify(self, conn: Any, *args: Any) -> None:

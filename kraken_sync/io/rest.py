@@ -28,12 +28,12 @@ from ..errors import (
     ReplyTimeout,
     RestRefused,
 )
-from .dial import Proxy
 from .http import LATE, Http, HttpCall
 from .kept_error import fresh_copy
 from .locks import new_lock
 from .logs import log
 from .nonces import Nonces
+from .proxies import Proxy
 from .rest_threads import GRACE, Job, RestThreads
 
 LOCKOUT = 300.0

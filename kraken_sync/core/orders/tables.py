@@ -282,7 +282,7 @@ class BalanceTable(Table):
         self.totals: Mapping[str, Decimal] = {}
         """The totals by asset."""
         self.wallets: Wallets = {}
-        """By asset and wallet (``spot/main``, ``earn/flex``); assets whose wallets are not known are missing."""
+        """By asset and wallet (``spot/main``, ``earn/flex``); those that are not known are missing."""
 
     def apply(self, items: List[Dict[str, Any]], snapshot: bool, asked_at: float, now: float) -> None:
         """Apply a message; each item states the new total of one asset. See :meth:`Table.apply`."""

@@ -12,8 +12,8 @@ import re
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 WALLET_SUFFIXES = ("B", "F", "HOLD", "M", "P", "S", "T")
-"""What REST appends to an asset's name, after a point, for funds that earn rewards, are staked, tokenized or on
-hold. Source: https://docs.kraken.com/api/docs/rest-api/get-extended-balance."""
+"""What REST appends to an asset's name, after a point, for funds that earn rewards, are staked, tokenized or
+on hold. Source: https://docs.kraken.com/api/docs/rest-api/get-extended-balance."""
 _LOCKED_DAYS = re.compile(r"(?<=[A-Z])\d\d$")  # DOT28.S: staked for at least 28 days
 _RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
 _REST_ASSETS = {

@@ -212,9 +212,10 @@ class Connection:
         step = transport.step if transport is not None else "connect"
         what = {
             "resolve": f"cannot resolve {self.endpoint.host} (no DNS answer)",
-            "connect": f"{self.endpoint} does not answer",
-            "tls": f"{self.endpoint} does not complete the TLS handshake",
-            "handshake": f"{self.endpoint} does not send a status message",
+            "connect": f"{self.endpoint.way} does not answer",
+            "proxy": f"the proxy {self.endpoint.proxy} does not answer",
+            "tls": f"{self.endpoint.way} does not complete the TLS handshake",
+            "handshake": f"{self.endpoint.way} does not send a status message",
         }[step]
         raise ConnectFailed(f"{what} within {time.monotonic() - started:.1f} s. Are you online?", step=step)
 
