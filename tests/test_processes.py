@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
+from typing import Dict
 
 import pytest
+import trustme
+from conftest import CANARY_KEY, CANARY_SECRET
+from raw_server import RawServer, drain, greet
 
 from kraken_sync.simulator import Simulator
 
@@ -24,6 +31,19 @@ def run(code: str, url: str, *flags: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def run_patched(patch: str, code: str, url: str) -> subprocess.Popen[str]:
+    """The same in a process whose standard library was patched first."""
+    text = f"import warnings; warnings.simplefilter('ignore')\n{patch}\n{START}{textwrap.dedent(code)}"
+    return subprocess.Popen(
+        [sys.executable, "-c", text, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def exchange_urls(exchange: Simulator) -> Dict[str, str]:
+    """What a client needs to reach the simulated exchange with everything."""
+    return {"ws_url": exchange.ws_url, "auth_ws_url": exchange.auth_ws_url, "rest_url": exchange.rest_url}
 
 
 def finish(process: subprocess.Popen[str], within: float = 20.0) -> tuple:
@@ -152,3 +172,72 @@ def test_stopped_process_judges_nothing_rashly(exchange: Simulator) -> None:
     out, _ = process.communicate("go\n", timeout=20)
 
     assert out == "0 LIVE\n"
+
+
+PATCHES = {
+    "gevent": "from gevent import monkey; monkey.patch_all()",
+    "gevent without sockets": "from gevent import monkey; monkey.patch_all(socket=False)",
+    "gevent after the import": "import kraken_sync; from gevent import monkey; monkey.patch_all()",
+    "eventlet": "import eventlet; eventlet.monkey_patch()",
+    "eventlet after the import": "import kraken_sync, eventlet; eventlet.monkey_patch()",
+}
+
+
+@pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES.keys())
+def test_a_patched_standard_library(patch: str, exchange: Simulator) -> None:
+    """With greenlets instead of threads everything works: books, REST, orders, timeouts, close()."""
+    pytest.importorskip("gevent" if "gevent" in patch else "eventlet")
+    exchange.add_key(CANARY_KEY, CANARY_SECRET)
+    code = f"""
+    client = SpotWSClient({CANARY_KEY!r}, {CANARY_SECRET!r}, **{exchange_urls(exchange)!r})
+    book = client.book("BTC/USD")
+    try:
+        book.wait_until(lambda state: False, timeout=0.5)
+    except ReplyTimeout:
+        print(book.state, client.rest.time()["unixtime"] > 0)
+    far = dict(symbol="BTC/USD", side="sell", order_type="limit", order_qty="0.01", limit_price="90000.0")
+    placed = client.add_order(**far)
+    print(client.orders.wait_open(placed["order_id"]).status)
+    started = time.monotonic()
+    client.close()
+    print(time.monotonic() - started < 3)
+    """
+    status, out, err = finish(run_patched(patch, code, exchange.ws_url), within=50)
+
+    assert (status, out.split()) == (0, ["LIVE", "True", "new", "True"]), err[-2000:]
+
+
+@pytest.mark.parametrize("patch", [PATCHES["gevent"], PATCHES["eventlet"]], ids=["gevent", "eventlet"])
+def test_a_patched_standard_library_and_tls(patch: str, tmp_path: Path) -> None:
+    """The connection is made and ended over TLS as well."""
+    pytest.importorskip("gevent" if "gevent" in patch else "eventlet")
+    authority, server_side = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server_side)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    def play(sock: socket.socket) -> None:
+        greet(sock)
+        drain(sock)
+
+    with RawServer(play, server_side) as server:
+        code = f"""
+        client = SpotWSClient(ws_url=URL, ca_file={str(tmp_path / "ca.pem")!r})
+        client.start()
+        started, state = time.monotonic(), client.state.value
+        client.close()
+        print(state, time.monotonic() - started < 3)
+        """
+        status, out, err = finish(run_patched(patch, code, server.url))
+
+    assert (status, out.split()) == (0, ["CONNECTED", "True"]), err[-2000:]
+
+
+def test_a_standard_library_that_is_patched_in_part(exchange: Simulator) -> None:
+    """Queues and sockets of gevent under real threads cannot work, so that is refused with what to do."""
+    pytest.importorskip("gevent")
+    code = "SpotWSClient(ws_url=URL).start()"
+    patch = "from gevent import monkey; monkey.patch_all(thread=False)"
+    status, _, err = finish(run_patched(patch, code, exchange.ws_url))
+
+    assert status == 1
+    assert "ConnectFailed: gevent has replaced queues and sockets, but not threads" in err

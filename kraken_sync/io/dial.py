@@ -98,8 +98,10 @@ def _system_context() -> ssl.SSLContext:
         import truststore
     except ImportError:
         return ssl.create_default_context()
-    # Before 0.10.1 it does not verify what handshakes by itself, as _wrap() does.
-    if [int(part) for part in truststore.__version__.split(".")] < [0, 10, 1]:
+    # Before 0.10.1 it does not verify what handshakes by itself, as _wrap() does; and it cannot use sockets
+    # of gevent and eventlet.
+    old = [int(part) for part in truststore.__version__.split(".")] < [0, 10, 1]
+    if old or ssl.SSLSocket.__module__ != "ssl":
         return ssl.create_default_context()
     context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return context

@@ -22,6 +22,7 @@ from .dial import Endpoint
 from .dispatcher import Dispatcher
 from .locks import new_lock
 from .logs import log
+from .patched import check_patches
 from .rest import Rest
 from .streams import Decode, Stream
 from .watchdog import Visited, Watchdog
@@ -84,8 +85,10 @@ class Engine:
         """Start all threads, and let the public connection begin to connect. Does not block.
 
         Raises:
-            ConnectFailed: a thread cannot be started; those that were are stopped.
+            ConnectFailed: a thread cannot be started; those that were are stopped. Or the standard library
+                was replaced in part.
         """
+        check_patches()
         self.running = True
         try:
             self._watchdog.start()

@@ -18,6 +18,7 @@ import time
 from typing import Optional
 
 from .locks import new_lock
+from .patched import shut_down
 
 READ_AHEAD = 65536
 """The number of bytes read at once. websocket-client asks for 2 bytes and then for the payload; with this a
@@ -143,12 +144,10 @@ class GuardedSocket:
         if self.broken is None:
             self.broken = why
         try:
-            # The method of the base class: SSLSocket.shutdown() first drops the TLS object, and a send() in
-            # another thread would then be transmitted unencrypted. It is shutdown() and not close(), because
-            # only that wakes the threads that wait for the descriptor.
+            # Not close(), because only this wakes the threads that wait for the descriptor.
             with self._ending:
                 if not self._closed:
-                    socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+                    shut_down(self._sock)
         except OSError:
             pass  # not connected any more
 

@@ -27,6 +27,7 @@ from ..errors import (
 )
 from .dial import default_context
 from .locks import new_lock
+from .patched import shut_down
 from .proxies import Proxy, proxy_advice
 
 MAX_BODY = 256 * 1024 * 1024
@@ -65,7 +66,7 @@ class HttpCall:
             return
         sock = getattr(sock, "sock", sock)
         try:
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # the base class: see GuardedSocket.abort
+            shut_down(sock)
         except (OSError, TypeError):
             pass
 
