@@ -6,10 +6,12 @@ import random
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
 
+from kraken_sync import KrakenError
 from kraken_sync.io.waiting import Condition, Event, run_locked
 
 promised = pytest.mark.skipif(
@@ -98,6 +100,17 @@ def test_a_lock_that_another_has() -> None:
 
 
 @promised
+def test_a_clock_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a test of a user's has frozen the time, a wait raises and says so, instead of never ending."""
+    now = time.monotonic()
+    condition = Condition("session")
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with condition, pytest.raises(KrakenError, match=r"the clock stands still: .*ignore=\['kraken_sync'\]"):
+        condition.wait_until(lambda: False, now + 5)
+    with condition:
+        assert not condition.wait_until(lambda: False, now)
+
+
 def test_event(alarm: Any) -> None:
     """The same for the lock inside an event."""
     rng = random.Random(1)

@@ -15,11 +15,18 @@ import time
 from operator import attrgetter
 from typing import Any, Callable, Optional, TypeVar
 
+from ..errors import KrakenError
 from . import locks
 
 Value = TypeVar("Value")
 WAIT_SLICE = 0.5
 """The longest single wait in seconds; on Windows a wait for a lock is not interrupted by Ctrl-C."""
+LONG_WAIT = 0.1
+"""A wait of so many seconds moves every clock; that of Windows counts in steps of 0.016 s."""
+CLOCK_STOPPED = (
+    "the clock stands still: time.monotonic() is the same before and after a wait. A test that freezes time "
+    "must leave it to this library: freezegun.freeze_time(..., ignore=['kraken_sync'])"
+)
 LEAST_FOR_A_LOCK = 0.1
 """The least number of seconds to wait for a lock that is held for moments only. With a timeout of 0 a call
 would otherwise fail by chance, whenever the I/O thread holds the session's lock."""
@@ -97,13 +104,20 @@ class Condition(threading.Condition):
             raise
 
     def wait_until(self, done: Callable[[], bool], deadline: Optional[float]) -> bool:
-        """Wait until ``done()`` is true; False once ``deadline`` (monotonic seconds) has passed."""
+        """Wait until ``done()`` is true; False once ``deadline`` (monotonic seconds) has passed.
+
+        Raises:
+            KrakenError: the clock stands still, so that no deadline would ever pass.
+        """
         # In slices, so that a lost notification or an uninterruptible wait costs half a second at most.
         while not done():
-            left = WAIT_SLICE if deadline is None else deadline - time.monotonic()
+            now = time.monotonic()
+            left = WAIT_SLICE if deadline is None else deadline - now
             if left <= 0:
                 return False
-            self.wait(min(left, WAIT_SLICE))
+            # The wait itself is timed by the operating system.
+            if not self.wait(min(left, WAIT_SLICE)) and left >= LONG_WAIT and time.monotonic() == now:
+                raise KrakenError(CLOCK_STOPPED)
         return True
 
 
