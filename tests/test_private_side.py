@@ -15,6 +15,7 @@ from kraken_sync import (
     ConnectFailed,
     CredentialsInvalid,
     CredentialsMissing,
+    KrakenError,
     OrderNotSent,
     OrderRejected,
     PermissionRefused,
@@ -165,6 +166,24 @@ def test_no_connection_to_the_private_side(new_client: Callable[..., SpotWSClien
         client.subscribe({"channel": "executions"}, timeout=0.5)
 
     assert time.monotonic() - started < 3
+
+
+def test_a_key_that_is_refused_on_an_open_line(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its token has died, and no other is given: told as an error, and tried again, since that may pass."""
+    trader = new_client(key=CANARY_KEY, secret=CANARY_SECRET)
+    placed = trader.add_order(**FAR)
+    trader.orders.wait_open(placed["order_id"])
+    exchange.call(lambda: exchange.exchange.credentials.keys.pop(CANARY_KEY))
+    exchange.revoke_tokens()
+    with pytest.raises(KrakenError):
+        trader.cancel_order(order_id=placed["order_id"], timeout=0.5)
+    eventually(lambda: "EAPI:Invalid key" in caplog.text)
+    exchange.add_key(CANARY_KEY, CANARY_SECRET)
+
+    assert trader.orders.wait_open(placed["order_id"], timeout=WAIT).status == "new"
+    assert not trader.exception_occur
 
 
 def test_an_interrupted_token_fetch_leaves_nobody_waiting(trader: SpotWSClient, exchange: Simulator) -> None:

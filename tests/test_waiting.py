@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+import stress_interrupts
 
 from kraken_sync import KrakenError
 from kraken_sync.io.waiting import Condition, Event, run_locked
@@ -109,6 +110,16 @@ def test_a_clock_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
         condition.wait_until(lambda: False, now + 5)
     with condition:
         assert not condition.wait_until(lambda: False, now)
+
+
+def test_interrupts_of_every_call() -> None:
+    """No call outlives its timeout, and all work afterwards; .ci/run goes on to ten thousand interrupts."""
+    if sys.version_info < (3, 10):
+        pytest.skip("Python 3.9 may raise even where a lock has just been taken")
+    seen = stress_interrupts.run(150, 7)
+
+    assert seen.longest[0] < stress_interrupts.TIMEOUT + stress_interrupts.SLACK
+    assert len(seen.interrupted) > 6
 
 
 def test_event(alarm: Any) -> None:

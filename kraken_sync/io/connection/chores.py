@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional, Protocol
 
-from ...errors import KrakenError
-
 
 class Served(Protocol):
     """The part of a :class:`.connection.Connection` that chores use."""
@@ -30,8 +28,8 @@ class Served(Protocol):
     def change(self, order: Callable[[Any], Any], deadline: Optional[float] = None) -> Any:
         """As :meth:`read`, for a change, after which waiting threads look again."""
 
-    def give_up(self, error: KrakenError) -> None:
-        """End the connection for good."""
+    def drop(self, reason: str) -> None:
+        """End the current connection; it is restored like any other that was lost."""
 
 
 class Chore(Protocol):

@@ -82,6 +82,7 @@ class Connection:
         self._outbox = Outbox(self._room)
         self.thread, self.give_up, self.retry_now = self._io.thread, self._io.give_up, self._io.retry_now
         """``give_up(error)`` ends this connection for good, ``retry_now()`` ends a pause between attempts."""
+        self.drop = self._io.drop
         self.subscriptions = SubscriptionCalls(self._room, self.wait, self.check_usable, wake_watchdog)
 
     def __repr__(self) -> str:

@@ -97,6 +97,12 @@ class IOThread:
             stream.end(room.failure)
         self.thread.finish(max(0.0, deadline - time.monotonic()))
 
+    def drop(self, reason: str) -> None:
+        """End the current connection, which is then restored. Any thread; does not block."""
+        transport = self._room.transport
+        if transport is not None:
+            transport.abort(reason)
+
     def give_up(self, error: KrakenError) -> None:
         """End the connection for good because of ``error``. Any thread; does not block."""
         room = self._room

@@ -94,7 +94,9 @@ class Tokens:
             self.renew(connection, time.monotonic() + self._timing.connect_timeout)
         except KrakenError as error:
             if error.permanent:
-                connection.give_up(error)
+                # The next attempt to connect has the same error, and is where such errors are told and waited
+                # for, since they may pass even so.
+                connection.drop(str(error))
                 return
             log.warning("no WebSocket token: %s", error)
             # A refused token does not end the connection, so the next attempt need not be soon.
