@@ -25,11 +25,11 @@ from .core.wire.credentials import credentials_of
 from .core.wire.error_texts import TOO_FAST
 from .core.wire.messages import FrameDecoder, ParseFloat, error_text
 from .core.wire.numbers import Number
+from .core.wire.places import LEVEL3, PRIVATE, PUBLIC, REST, places
 from .core.wire.secret import Secret
 from .errors import OrderOutcomeUnknown, RateLimited, RequestRefused
 from .io.connection.connection import Connection
 from .io.dial import Endpoint, default_context
-from .io.engine import LEVEL3, PRIVATE, PUBLIC
 from .io.logs import log
 from .io.nonces import Nonces
 from .io.proxies import Proxies, secret_urls
@@ -91,8 +91,9 @@ class SpotWSClient:
         ws_url: the base URL for public market data, without ``/v2``; the default is
             ``wss://ws.kraken.com``.
         auth_ws_url: the base URL for private data and trading; the default is ``wss://ws-auth.kraken.com``.
-        level3_ws_url: the base URL for the ``level3`` channel; the default is ``auth_ws_url`` if that is
-            given, else ``wss://ws-l3.kraken.com``.
+        level3_ws_url: the base URL for the ``level3`` channel; the default is ``wss://ws-l3.kraken.com``.
+            If one of the four URLs is not Kraken's, nothing private and no REST request goes to Kraken's
+            own: for these the URL must be given, too.
         parse_float: called with the text of every number in a message that has a decimal point or an
             exponent, as in the :mod:`json` module: ``float`` (default), ``decimal.Decimal``, ``str`` or
             another function. Books, orders and balances are always exact decimals.
@@ -175,29 +176,41 @@ class SpotWSClient:
                 "ssl_context does not verify certificates: whoever is in between can read and change "
                 "everything, API keys and orders included"
             )
-        endpoints = {PRIVATE: self._ks_endpoint(auth_ws_url, self.AUTH_WS_URL, proxies, private=True)}
-        # python-kraken-sdk has no parameter for the level3 host: its users give it as auth_ws_url.
-        level3_ws_url = level3_ws_url or auth_ws_url
-        # A client of another host (a simulator) must not fall back to the real exchange for level3.
-        if level3_ws_url or not (rest_url or ws_url):
-            endpoints[LEVEL3] = self._ks_endpoint(level3_ws_url, self.LEVEL3_WS_URL, proxies, private=True)
-        if not no_public:
-            endpoints[PUBLIC] = self._ks_endpoint(ws_url, self.WS_URL, proxies)
+        given = {PUBLIC: ws_url, PRIVATE: auth_ws_url, LEVEL3: level3_ws_url, REST: rest_url}
+        for url in given.values():
+            if not isinstance(url, (str, type(None))):
+                raise TypeError(f"a URL must be a string such as {self.WS_URL!r}, not {url!r:.80}")
+        chosen = places(
+            given,
+            {
+                PUBLIC: self.WS_URL,
+                PRIVATE: self.AUTH_WS_URL,
+                LEVEL3: self.LEVEL3_WS_URL,
+                REST: self.REST_URL,
+            },
+        )
+        endpoints = {
+            kind: self._ks_endpoint(chosen.urls[kind], proxies, private=kind != PUBLIC)
+            for kind in (PRIVATE, LEVEL3, PUBLIC)
+            if kind in chosen.urls and not (kind == PUBLIC and no_public)
+        }
         self._ks_callback = callback
         decode, rate = FrameDecoder(parse_float), TradingRate(tier)
         runtime = self._ks_runtime = Runtime(
             endpoints,
+            chosen.check,
             timing,
             ssl_context,
             decode,
             decode if self._ks_tap_decode is None else self._ks_tap_decode,
             self._ks_handler,
             Rest(
-                rest_url or self.REST_URL,
+                chosen.urls.get(REST, ""),
                 credentials_of(*hidden),
                 Nonces(nonce_file),
-                proxies.choose(rest_url or self.REST_URL),
+                proxies.choose(chosen.urls.get(REST, "")),
                 ssl_context,
+                lambda what: chosen.check(what, REST),
             ),
             rate,
         )
@@ -215,13 +228,9 @@ class SpotWSClient:
     _ks_tap_decode: Optional[Decode] = None
     """Decodes frames for the callback, if they are decoded differently from those for streams."""
 
-    def _ks_endpoint(
-        self, url: Optional[str], default: str, proxies: Proxies, *, private: bool = False
-    ) -> Endpoint:
-        if url is not None and not isinstance(url, str):
-            raise TypeError(f"a URL must be a string such as {default!r}, not {url!r:.80}")
-        Endpoint(url or default)  # raises first, with the URL as the user wrote it, without "/v2"
-        base = (url or default).rstrip("/")
+    def _ks_endpoint(self, url: str, proxies: Proxies, *, private: bool) -> Endpoint:
+        Endpoint(url)  # raises first, with the URL as the user wrote it, without "/v2"
+        base = url.rstrip("/")
         endpoint = Endpoint(base if base.endswith(self.API_V) else base + self.API_V, proxies.choose(base))
         if private and not endpoint.secure and endpoint.host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError(f"{url!r} would send tokens and orders in clear; use wss://")

@@ -23,6 +23,7 @@
   * :class:`StreamOverflow`: messages were dropped because a stream was read too slowly
   * :class:`CredentialsMissing` (``ValueError``): a private call without an API key
   * :class:`CredentialsInvalid`: the exchange does not accept the API key
+  * :class:`ExchangeMismatch` (``ValueError``): it would have gone to Kraken instead of another exchange
   * :class:`UnknownSymbol` (``ValueError``): there is no such symbol
   * :class:`UnknownChannel` (``ValueError``): there is no such channel
 
@@ -33,31 +34,6 @@ data as attributes. Source: https://docs.kraken.com/exchange/guides/general/erro
 from __future__ import annotations
 
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, Union
-
-__all__ = [
-    "AccountNotLive",
-    "BookNotLive",
-    "ClientClosed",
-    "ConnectFailed",
-    "ConnectionLost",
-    "CredentialsInvalid",
-    "CredentialsMissing",
-    "ForkedClient",
-    "KrakenError",
-    "OrderEnded",
-    "OrderNotSent",
-    "OrderOutcomeUnknown",
-    "OrderRejected",
-    "PermissionRefused",
-    "RateLimited",
-    "ReplyTimeout",
-    "RequestRefused",
-    "RestRefused",
-    "StreamOverflow",
-    "SubscriptionRefused",
-    "UnknownChannel",
-    "UnknownSymbol",
-]
 
 
 class KrakenError(Exception):
@@ -367,6 +343,15 @@ class CredentialsMissing(KrakenError, ValueError):
 
 class CredentialsInvalid(KrakenError):
     """The exchange does not accept the API key, or the secret does not belong to it."""
+
+    permanent = True
+
+
+class ExchangeMismatch(KrakenError, ValueError):
+    """A request would have gone to Kraken, though the client was given the address of another exchange.
+
+    Nothing was sent, and the API key was not used.
+    """
 
     permanent = True
 

@@ -20,10 +20,10 @@ from .core.session.unreadable import concerned
 from .core.wire.channels import channel_params
 from .core.wire.messages import BOOK_PREFIX, MalformedFrame, decode_book, decode_envelope
 from .core.wire.numbers import fixed, scaled
+from .core.wire.places import PUBLIC
 from .core.wire.symbols import spelled
 from .errors import BookNotLive, ClientClosed, ReplyTimeout
 from .io.dispatcher import no_coroutine
-from .io.engine import PUBLIC
 from .io.waiting import Condition, deadline_of, time_left
 from .market.subscription import Subscription
 

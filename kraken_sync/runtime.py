@@ -20,11 +20,12 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 from .core.orders.rate_limits import TradingRate
 from .core.timing import Timing
 from .core.wire.credentials import from_environment
+from .core.wire.places import PRIVATE, PUBLIC, REST
 from .core.wire.secret import Secret
 from .errors import ClientClosed, ConnectFailed, CredentialsMissing, ForkedClient
 from .io.connection.connection import Connection
 from .io.dial import Endpoint
-from .io.engine import PRIVATE, PUBLIC, Engine
+from .io.engine import Engine
 from .io.locks import new_rlock
 from .io.logs import log
 from .io.rest import Rest, missing
@@ -83,6 +84,7 @@ class Runtime:
 
     Args:
         endpoints: the host of each kind of connection.
+        check: raises if a kind of request may not be used; see :meth:`Places.check`.
         timing: the time limits.
         context: the TLS settings.
         decode: decodes frames for streams.
@@ -95,6 +97,7 @@ class Runtime:
     def __init__(
         self,
         endpoints: Mapping[str, Endpoint],
+        check: Callable[..., None],
         timing: Timing,
         context: Optional[ssl.SSLContext],
         decode: Decode,
@@ -104,9 +107,10 @@ class Runtime:
         rate: TradingRate,
     ) -> None:
         self.endpoints = endpoints
+        self._check = check
         self.rest = rest
         self.decode = decode
-        self._private_from_start = rest.credentials is not None
+        self._private_from_start = PRIVATE in endpoints and rest.credentials is not None
         self._timing = timing
         self._context = context
         self._tap_decode = tap_decode
@@ -245,12 +249,11 @@ class Runtime:
 
         Raises:
             CredentialsMissing: there is no API key, which ``what`` needs.
-            ValueError: the client was given other hosts, and none for level3.
+            ExchangeMismatch: the client was given other hosts, and none for this.
             ClientClosed, ConnectFailed: see :meth:`start`.
         """
         self.need_credentials(what)
-        if kind not in self.endpoints:
-            raise ValueError("other hosts were given, but not level3_ws_url=, where the level3 channel is")
+        self._check(what, kind, REST)  # tokens come from REST
         deadline = deadline_of(timeout)
         engine = self._started(timeout)
         connection = engine.connections.get(kind) or engine.open(kind)
@@ -274,14 +277,11 @@ class Runtime:
     def _started(self, timeout: Optional[float]) -> Engine:
         """Return the engine; starts the client if it was never started, but not after a close."""
         self.guard_fork()
+        if self._engine is None and not self._closed:
+            self.start(timeout)
         engine = self._engine
         if engine is None:
-            if self._closed:
-                raise ClientClosed
-            self.start(timeout)
-            engine = self._engine
-        if engine is None:
-            raise ClientClosed("the client was closed meanwhile")
+            raise ClientClosed
         return engine
 
     # -- what it is doing --------------------------------------------------------------------

@@ -306,16 +306,7 @@ def simulate(host: str, port: int, seed: int, rate: float) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())
     with _simulator_class()(seed, rate=rate, host=host, port=port) as simulator:
-        display.print_json(
-            {
-                "rest_url": simulator.rest_url,
-                "ws_url": simulator.ws_url,
-                "auth_ws_url": simulator.auth_ws_url,
-                "level3_ws_url": simulator.level3_ws_url,
-                "key": simulator.key,
-                "secret": simulator.secret,
-            }
-        )
+        display.print_json(simulator.options)
         while not stop.wait(POLL):
             pass
 

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from ..core.orders.rate_limits import TradingRate
 from ..core.timing import Timing
+from ..core.wire.places import PRIVATE, PUBLIC
 from ..errors import ClientClosed, ConnectionLost, KrakenError
 from .connection.connection import Connection
 from .connection.settling import Settling
@@ -27,8 +28,6 @@ from .rest import Rest
 from .streams import Decode, Stream
 from .watchdog import Visited, Watchdog
 from .worker import Worker
-
-PUBLIC, PRIVATE, LEVEL3 = "public", "private", "level3"
 
 
 class Engine:

@@ -10,7 +10,7 @@ import json
 import ssl
 import time
 from functools import partial
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from ..core.wire.credentials import Credentials
 from ..core.wire.error_texts import INVALID_NONCE
@@ -44,11 +44,12 @@ class Rest:
     """Sends the REST requests of one client. Any thread; private requests are sent one after the other.
 
     Args:
-        url: the base URL, such as ``https://api.kraken.com``, without a path.
+        url: the base URL, such as ``https://api.kraken.com``, without a path; empty if ``check`` refuses all.
         credentials: the API key, or None.
         nonces: the source of the key's nonces.
         proxy: the proxy for ``https`` requests, or None.
         context: the TLS settings; None for the default ones.
+        check: raises if a request, which it is given by name, may not be sent.
 
     Raises:
         ValueError: ``url`` is not valid.
@@ -63,8 +64,10 @@ class Rest:
         nonces: Nonces,
         proxy: Optional[Proxy] = None,
         context: Optional[ssl.SSLContext] = None,
+        check: Callable[[str], None] = lambda what: None,
     ) -> None:
-        self.url = check_url(url)
+        self.url = check_url(url) if url else ""
+        self._check = check
         self.credentials = credentials
         self.nonces = nonces
         self._http = Http(proxy, context)
@@ -95,6 +98,7 @@ class Rest:
         method = method.upper()
         if not uri.startswith("/"):
             uri = f"/{uri}"
+        self._check(f"REST {uri}")
         body = dict(params or {})
         if extra_params is not None:
             body.update(json.loads(extra_params) if isinstance(extra_params, str) else extra_params)

@@ -9,11 +9,11 @@ from ..core.session import book_views
 from ..core.session.book_views import book_key
 from ..core.session.entry import PendingAck
 from ..core.wire.channels import ChannelParams, channel_params
+from ..core.wire.places import LEVEL3, PRIVATE, PUBLIC
 from ..errors import BookNotLive, KrakenError, ReplyTimeout, SubscriptionRefused
 from ..io.connection.connection import Connection
 from ..io.connection.holders import BookHolder
 from ..io.connection.subscriptions import BOOK, FRAMES
-from ..io.engine import LEVEL3, PRIVATE, PUBLIC
 from ..io.locks import new_lock
 from ..io.streams import DROP_OLDEST, RAISE
 from ..io.waiting import deadline_of, time_left

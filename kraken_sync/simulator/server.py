@@ -16,6 +16,7 @@ from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Callable, Coroutine, Dict, Iterable, List, Optional, Set, Tuple, TypeVar, Union
 
+from ..client import SpotWSClient
 from .account import AccountOrder
 from .credentials import PERMISSIONS, Credentials
 from .exchange import Exchange
@@ -198,6 +199,22 @@ class Simulator:
     def rest_url(self) -> str:
         """The REST API."""
         return f"http://{self._host}:{self._rest_port}"
+
+    @property
+    def options(self) -> Dict[str, str]:
+        """The arguments of a client that is to use this exchange for everything: all addresses, and a key."""
+        return {
+            "key": self.key,
+            "secret": self.secret,
+            "ws_url": self.ws_url,
+            "auth_ws_url": self.auth_ws_url,
+            "level3_ws_url": self.level3_ws_url,
+            "rest_url": self.rest_url,
+        }
+
+    def client(self, **more: Any) -> SpotWSClient:
+        """Return a client of this exchange; ``more`` are further arguments, which take precedence."""
+        return SpotWSClient(**{**self.options, **more})
 
     # -- what tests and demos do with it -----------------------------------------------------
 

@@ -22,8 +22,8 @@ from ..core.orders.params import named_order, prepared
 from ..core.session import account_views
 from ..core.session.requests import TradingRequest
 from ..core.wire.error_texts import UNKNOWN_PAIR
+from ..core.wire.places import PRIVATE, PUBLIC
 from ..errors import KrakenError, OrderRejected
-from ..io.engine import PRIVATE, PUBLIC
 from ..io.logs import log
 from ..io.waiting import deadline_of, sooner
 from ..market.history import History
