@@ -15,9 +15,9 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
-from conftest import CANARY_KEY, CANARY_SECRET, FAR, S
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, S, eventually
 
-from kraken_sync import KrakenError, SpotWSClient
+from kraken_sync import KrakenError, SpotWSClient, set_connection_budget
 from kraken_sync.simulator import Simulator
 
 TIMEOUT = 3.0
@@ -58,17 +58,12 @@ def run(count: int, seed: int) -> Interrupts:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
+    set_connection_budget(1_000_000)
     before = signal.signal(signal.SIGALRM, interrupt)
     with Simulator(rate=200) as exchange:
         exchange.add_key(CANARY_KEY, CANARY_SECRET)
-        client = SpotWSClient(
-            CANARY_KEY,
-            CANARY_SECRET,
-            ws_url=exchange.ws_url,
-            auth_ws_url=exchange.auth_ws_url,
-            rest_url=exchange.rest_url,
-            order_gate="open",
-        )
+        # An interrupted send ends its connection, since half a frame may have left: many reconnects follow.
+        client = exchange.client(key=CANARY_KEY, secret=CANARY_SECRET, order_gate="open", timing=FAST)
         try:
             client.start()
             kinds = calls(client)
@@ -76,10 +71,12 @@ def run(count: int, seed: int) -> Interrupts:
             while sum(seen.interrupted.values()) < count:
                 name = rng.choice(list(kinds))
                 one_call(name, kinds[name], rng.uniform(1e-5, 1.3 * typical[name] + 2e-4), seen)
+            eventually(lambda: client.state == "CONNECTED")
             check(kinds)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+            set_connection_budget()
             client.close()
     return seen
 
