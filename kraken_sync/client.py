@@ -221,7 +221,7 @@ class SpotWSClient:
         self._ks_orders = Orders(lambda timeout: runtime.private("client.orders", timeout))
         self._ks_sender = OrderSender(runtime, self._ks_gate, Unresolved())
         self._ks_desk = TradingDesk(runtime, self._ks_sender, symbols)
-        self._ks_cancels = Cancels(self._ks_sender, self._ks_orders)
+        self._ks_cancels = Cancels(self._ks_sender, self._ks_orders, runtime)
 
     __reduce__ = refuse_copy("make another one where it is needed")
 
@@ -1163,7 +1163,7 @@ class SpotWSClient:
         Raises:
             TypeError, ValueError: no id was given, or one is not valid; nothing was sent.
             OrderRejected: the exchange refused the request, or the single order cannot be canceled
-                (``EOrder:Unknown order``: it is not open).
+                (``EOrder:Invalid order``: it is not open).
             OrderNotSent: the request certainly did not reach the exchange.
             OrderOutcomeUnknown: the request was sent, and there was no clear reply.
             CredentialsMissing, CredentialsInvalid, PermissionRefused: the client has no API key, or one that
@@ -1253,8 +1253,9 @@ class SpotWSClient:
 
     def reconcile(
         self,
-        order: Union[str, int, OrderOutcomeUnknown],
+        order: Union[str, int, OrderOutcomeUnknown, None] = None,
         *,
+        order_userref: Optional[int] = None,
         deadline: Union[str, float, None] = None,
         timeout: Optional[float] = 30.0,
     ) -> Reconciled:
@@ -1262,12 +1263,14 @@ class SpotWSClient:
 
         The ``executions`` channel is consulted, then the REST endpoints QueryOrders, OpenOrders and
         ClosedOrders. Nothing is sent that changes an order. That an order never arrived can be certain only
-        after its deadline (5 seconds after it was sent, unless it was given another), so ``timeout`` should
-        be longer than that. May be called from any thread.
+        after its deadline (5 seconds after it was sent, unless it was given another). If the executions were
+        interrupted since then, only REST is left, which may be a minute behind (``Timing.rest_lag``): after
+        an outage ``timeout`` should be longer than that. May be called from any thread.
 
         Args:
             order: the :class:`OrderOutcomeUnknown`, or the order's ``cl_ord_id``, ``order_id`` (str) or
                 ``order_userref`` (int). For a batch, call it with each of ``error.names``.
+            order_userref: the order's ``order_userref``, in place of ``order``.
             deadline: for an order that this client did not send, the last moment at which the engine could
                 accept it: RFC 3339 text or seconds since the epoch. The default is the deadline that the
                 request was sent with.
@@ -1282,7 +1285,10 @@ class SpotWSClient:
             CredentialsMissing: the client has no API key.
             ClientClosed: the client was closed during the call.
         """
-        return Reconciler(self._ks_runtime, self._ks_sender, order, deadline).run(timeout)
+        name = order if order is not None else order_userref
+        if name is None or (order is not None and order_userref is not None):
+            raise TypeError("reconcile() takes one of order and order_userref")
+        return Reconciler(self._ks_runtime, self._ks_sender, name, deadline).run(timeout)
 
     @overridable
     def unresolved(self) -> List[OrderOutcomeUnknown]:

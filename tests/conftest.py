@@ -35,6 +35,7 @@ FAST = Timing(
     retry_cap=0.2,
     maintenance_retry=0.1,
     permanent_retry=0.1,
+    rest_lag=1.0,
 )
 """Short limits, which a busy machine with two cores still keeps."""
 PINGING = dataclasses.replace(FAST, pong_timeout=1.4)

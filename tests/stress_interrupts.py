@@ -60,7 +60,7 @@ def run(count: int, seed: int) -> Interrupts:
 
     set_connection_budget(1_000_000)
     before = signal.signal(signal.SIGALRM, interrupt)
-    with Simulator(rate=200) as exchange:
+    with Simulator(rate=200, tier=None) as exchange:
         exchange.add_key(CANARY_KEY, CANARY_SECRET)
         # An interrupted send ends its connection, since half a frame may have left: many reconnects follow.
         client = exchange.client(key=CANARY_KEY, secret=CANARY_SECRET, order_gate="open", timing=FAST)

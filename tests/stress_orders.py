@@ -17,7 +17,7 @@ import time
 import uuid
 from collections import Counter
 from decimal import Decimal
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from proxy import Proxy
 
@@ -47,6 +47,7 @@ QUIET = Timing(
     retry_cap=0.05,
     maintenance_retry=0.05,
     send_timeout=0.5,
+    rest_lag=1.5,
 )
 """No pings: only what a test means to send is on the wire."""
 TIMEOUT = 0.4
@@ -94,9 +95,10 @@ class World:
         self.rules = made._ks_market._symbols._rules
         return made
 
-    def ledger(self, cl_ord_id: str) -> List[Dict[str, Any]]:
-        """The orders that the exchange took under this id."""
-        return [order for order in self.exchange.orders() if order["cl_ord_id"] == cl_ord_id]
+    def ledger(self, params: Mapping[str, Any]) -> List[Dict[str, Any]]:
+        """The orders that the exchange took under the name of a call."""
+        kind = "cl_ord_id" if "cl_ord_id" in params else "order_userref"
+        return [order for order in self.exchange.orders() if order[kind] == params[kind]]
 
     def heal(self) -> None:
         """No faults any more."""
@@ -104,7 +106,7 @@ class World:
         faults.drop_replies = faults.internal_errors = faults.refuse_tokens = 0
         faults.skip_executions = faults.skip_balances = 0
         faults.reply_delay = faults.request_delay = 0.0
-        faults.reports_first = False
+        faults.reports_first = False  # REST's lag stays: that is no fault
         for timer in self.timers:
             timer.join()
         self.timers.clear()
@@ -144,7 +146,9 @@ class Call:
 
 def new_order(rng: random.Random, price: Decimal) -> Call:
     """An order of some kind; most of them rest."""
-    kind = rng.choice(["rest", "rest", "rest", "take", "ioc", "post", "poor"])
+    kind = rng.choice(
+        ["rest", "rest", "rest", "take", "ioc", "fok", "post", "poor", "conditional", "validate"]
+    )
     params: Dict[str, Any] = {
         "symbol": S,
         "side": rng.choice(["buy", "sell"]),
@@ -158,6 +162,17 @@ def new_order(rng: random.Random, price: Decimal) -> Call:
         params["order_type"] = "market"
     elif kind == "ioc":
         params.update(limit_price=price + sign * 1000, time_in_force="ioc")
+    elif kind == "fok":
+        params.update(limit_price=price + sign * rng.choice([1000, -1000]), time_in_force="fok")
+    elif kind == "conditional":  # the exchange takes no cl_ord_id with it
+        del params["cl_ord_id"]
+        params.update(
+            limit_price=price - sign * 7000,
+            order_userref=rng.randrange(1, 2**31),
+            conditional={"order_type": "limit", "limit_price": price + sign * 8000},
+        )
+    elif kind == "validate":
+        params.update(limit_price=price - sign * 7000, validate=True)
     elif kind == "post":
         params.update(limit_price=price + sign * 1000, post_only=True)
     elif kind == "poor":
@@ -204,10 +219,13 @@ def nemesis(rng: random.Random, world: World) -> str:
 
 def check(call: Call, world: World, seed: object) -> None:
     """What a call said, against the ledger. For adds."""
-    taken = world.ledger(call.params["cl_ord_id"])
+    taken = world.ledger(call.params)
     assert len(taken) <= 1, (seed, "taken twice", taken)
+    assert not (taken and call.params.get("validate")), (seed, "validated, and placed", taken)
     assert call.took < TIMEOUT + 1.0, (seed, "hung", call.took)
-    if call.ended == "ok":
+    if call.ended == "ok" and call.params.get("validate"):
+        assert call.result == {"validated": True, "placed": False}
+    elif call.ended == "ok":
         assert taken, (seed, "said ok, but it is not in the ledger", call.result)
         assert taken[0]["order_id"] == call.result["order_id"]
     elif call.ended in ("rejected", "not sent"):
@@ -218,7 +236,7 @@ def settle(client: SpotWSClient, call: Call, world: World, seed: object) -> Outc
     """Reconcile an unknown call when nothing is broken any more; it must be right."""
     assert isinstance(call.error, OrderOutcomeUnknown)
     found = client.reconcile(call.error, timeout=20)
-    taken = world.ledger(call.params["cl_ord_id"])
+    taken = world.ledger(call.params)
     if taken:
         assert found.outcome is EXPECTED[taken[0]["status"]], (seed, found, taken)
         assert found.order is not None, (seed, found)
@@ -278,6 +296,8 @@ def history(seed: int, world: World, counts: Counter) -> None:
     rng = random.Random(seed)
     price = Decimal(world.exchange.top(S, 1)[0][0][0]).scaleb(-1)
     client, calls = world.client(), []
+    world.exchange.faults.rest_lag = rng.choice([0.0, rng.uniform(0.0, 1.4)])
+    world.exchange.faults.gone_text = rng.choice(["EOrder:Invalid order", "EOrder:Unknown order"])
     try:
         for _ in range(rng.randrange(2, 5)):
             broken = nemesis(rng, world)
@@ -292,21 +312,19 @@ def history(seed: int, world: World, counts: Counter) -> None:
                 counts[f"reconciled at once: {early.outcome.value}"] += 1
                 if early.outcome is Outcome.NEVER_ARRIVED:
                     call.params["never"] = True
-            if call.ended == "ok" and rng.random() < 0.4:
-                cancel = Call("cancel_order", cl_ord_id=call.params["cl_ord_id"])
+            if call.ended == "ok" and not call.params.get("validate") and rng.random() < 0.4:
+                kind = rng.choice(["order_id", "cl_ord_id"] if "cl_ord_id" in call.params else ["order_id"])
+                cancel = Call("cancel_order", **{kind: call.result[kind]})
                 counts[f"fault: {nemesis(rng, world)}"] += 1
                 cancel.run(client)
                 counts[f"cancel_order: {cancel.ended}"] += 1
                 assert cancel.took < TIMEOUT + 1.0, (seed, "hung", cancel.took)
-                status = world.ledger(call.params["cl_ord_id"])[0]["status"]
+                status = world.ledger(call.params)[0]["status"]
+                ends_itself = call.params.get("post_only") or call.params.get("time_in_force")
                 if cancel.ended == "ok":
                     assert status in ("canceled", "filled", "expired"), (seed, broken, status, cancel.result)
-                elif cancel.ended == "not sent":
-                    assert (
-                        status != "canceled"
-                        or call.params.get("post_only")
-                        or call.params.get("time_in_force")
-                    ), (seed, cancel.error)
+                elif cancel.ended in ("not sent", "rejected"):
+                    assert status != "canceled" or ends_itself, (seed, broken, cancel.error)
         time.sleep(max(0.0, world.exchange.faults.request_delay))
         world.heal()
         for call in calls:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import Callable
 
 import pytest
-from conftest import FAR, eventually
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, eventually
 from helpers import status
 
 from kraken_sync import OrderOutcomeUnknown, OrderRejected, SpotWSClient
@@ -18,15 +19,15 @@ def test_cancels_of_several(trader: SpotWSClient, exchange: Simulator) -> None:
     missing = "OAAAAA-AAAAA-AAAAAA"
     assert trader.cancel_order(order_id=[first, missing, second]) == [
         {"order_id": first},
-        {"order_id": missing, "error": "EOrder:Unknown order"},
+        {"order_id": missing, "error": "EOrder:Invalid order"},
         {"order_id": second},
     ]
-    assert trader.cancel_order(order_id=[missing]) == [{"order_id": missing, "error": "EOrder:Unknown order"}]
+    assert trader.cancel_order(order_id=[missing]) == [{"order_id": missing, "error": "EOrder:Invalid order"}]
     refs = [trader.add_order(**FAR, order_userref=77)["order_id"] for _ in range(3)]
     entries = trader.cancel_order(order_userref=77)
     assert [entry["order_id"] for entry in entries] == refs
     assert {status(exchange, name) for name in refs} == {"canceled"}
-    with pytest.raises(OrderRejected, match="EOrder:Unknown order"):
+    with pytest.raises(OrderRejected, match="EOrder:Invalid order"):
         trader.cancel_order(order_userref=77)
     trader.add_order(**FAR)
     assert trader.cancel_all() == {"count": 1}
@@ -78,9 +79,29 @@ def test_a_cancel_uses_all_of_its_time(trader: SpotWSClient, exchange: Simulator
         back.cancel()
 
 
+@pytest.mark.parametrize("text", ["EOrder:Invalid order", "EOrder:Unknown order"])
+def test_a_repeated_cancel_of_what_is_gone(
+    trader: SpotWSClient, new_client: Callable[..., SpotWSClient], exchange: Simulator, text: str
+) -> None:
+    """ "Nothing open has this id" is no refusal then: the executions, or else REST, say what happened."""
+    exchange.faults.gone_text = text
+    placed = trader.add_order(**FAR)
+    ids = {"order_id": placed["order_id"]}
+    trader.orders.wait_open(placed["order_id"])
+    exchange.faults.drop_replies = 1
+    assert trader.cancel_order(**ids, timeout=4) == ids
+
+    other = new_client(key=CANARY_KEY, secret=CANARY_SECRET)  # its executions have never had the order
+    exchange.faults.drop_replies = 1
+    assert other.cancel_order(**ids, timeout=4) == ids
+    exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown):
+        other.cancel_order(order_id="OAAAAA-AAAAA-AAAAAA", timeout=2)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_refusal_that_is_not_about_an_order(trader: SpotWSClient, exchange: Simulator, count: int) -> None:
     """It is of the whole request, however many ids the list has."""
-    exchange.faults.garble = lambda text: text.replace("EOrder:Unknown order", "EAPI:Rate limit exceeded")
+    exchange.faults.garble = lambda text: text.replace("EOrder:Invalid order", "EAPI:Rate limit exceeded")
     with pytest.raises(OrderRejected, match="Rate limit exceeded"):
         trader.cancel_order(order_id=["OAAAAA-AAAAA-AAAAAA", "OBBBBB-BBBBB-BBBBBB"][:count])

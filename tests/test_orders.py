@@ -133,6 +133,55 @@ def test_bad_orders_are_told_before_anything_is_sent(trader: SpotWSClient, excha
     assert sent(exchange) == []
 
 
+def test_a_validated_order_is_not_placed(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The result says so plainly, and nothing enters ``client.orders``."""
+    order = {name: FAR[name] for name in FAR if name != "symbol"}
+    assert trader.add_order(**FAR, validate=True) == {"validated": True, "placed": False}
+    good = {"validated": True, "placed": False}
+    assert trader.batch_add(symbol=S, orders=[order, order], validate=True) == [good, good]
+    message = {"method": "add_order", "params": {**FAR, "limit_price": 90000, "order_qty": 0.01}}
+    message["params"]["validate"] = True
+    assert trader.send_message(message)["result"] == {"order_id": ""}
+    trader.orders.wait_live()
+
+    assert dict(trader.orders) == {}
+    assert exchange.orders() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"order_type": "iceberg"}, "iceberg order needs display_qty"),
+        ({"reduce_only": True}, "reduce_only needs margin"),
+        ({"order_type": "market", "limit_price": None, "time_in_force": "fok"}, "fok"),
+    ],
+)
+def test_what_belongs_together(trader: SpotWSClient, change: dict, words: str) -> None:
+    """Told before anything is sent."""
+    with pytest.raises(ValueError, match=words):
+        trader.add_order(**{**FAR, **change})
+
+
+def test_fill_or_kill(trader: SpotWSClient, exchange: Simulator) -> None:
+    """All or nothing, at once."""
+    price = exchange.top(S, 1)[1][0][0] / 10
+    order = {**FAR, "side": "buy", "time_in_force": "fok", "order_qty": "0.001"}
+    filled = trader.add_order(**{**order, "limit_price": price + 10})
+    killed = trader.add_order(**{**order, "limit_price": price - 1000})
+
+    assert trader.orders.wait_done(filled["order_id"]).status == "filled"
+    assert trader.orders.wait_done(killed["order_id"]).status == "canceled"
+
+
+def test_one_kind_of_id_in_a_cancel(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The exchange takes one kind, so mixed ones are refused here."""
+    with pytest.raises(ValueError, match="only one of them"):
+        trader.cancel_order(order_id="O", cl_ord_id="mine")
+    message = {"method": "cancel_order", "params": {"order_id": ["O"], "cl_ord_id": ["mine"]}}
+    with pytest.raises(OrderRejected, match="mutually exclusive"):
+        trader.send_message(message)
+
+
 def test_a_pair_that_is_in_no_table(trader: SpotWSClient, exchange: Simulator) -> None:
     """The exchange judges it, and its refusal comes back with the names that may have been meant."""
     order = {name: FAR[name] for name in FAR if name != "symbol"}
@@ -161,9 +210,9 @@ def test_rejections(trader: SpotWSClient, exchange: Simulator) -> None:
     with pytest.raises(OrderRejected) as caught:
         trader.add_order(**{**FAR, "order_qty": 100})
     assert (caught.value.code, caught.value.method) == ("EOrder:Insufficient funds", "add_order")
-    with pytest.raises(OrderRejected, match="EOrder:Unknown order"):
+    with pytest.raises(OrderRejected, match="EOrder:Invalid order"):
         trader.cancel_order(order_id="OAAAAA-AAAAA-AAAAAA")
-    with pytest.raises(OrderRejected, match="EOrder:Unknown order"):
+    with pytest.raises(OrderRejected, match="EOrder:Invalid order"):
         trader.amend_order(order_id="OAAAAA-AAAAA-AAAAAA", order_qty=1)
     trader.add_order(**FAR, cl_ord_id="twice")
     with pytest.raises(OrderRejected, match="cl_ord_id"):

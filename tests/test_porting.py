@@ -37,7 +37,7 @@ SAID = {
         "'order_id'",
         "original_order_id",
         "amend_id",
-        "EOrder:Unknown order",
+        "EOrder:Invalid order",
         "triggerTime",
         "'count': 0",
         "'channel': 'book'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Callable
 
@@ -72,6 +73,40 @@ def test_the_rate_mirror(new_client: Callable[..., SpotWSClient]) -> None:
                 for _ in range(20):
                     client.cancel_order(order_id=client.add_order(**FAR)["order_id"])
             assert mirror.wait_for(S) > 0
+
+
+def test_what_concerns_no_single_order() -> None:
+    """cancel_all costs a point for each pair with open orders; the dead man's switch one of no pair."""
+    rate = TradingRate("pro")
+    rate.charge_request("cancel_all", {}, 0.0, {"BTC/USD", "ETH/USD"})
+    rate.charge_request("cancel_all_orders_after", {"timeout": 60}, 0.0)
+    assert [rate.count(pair, 0.0) for pair in ("BTC/USD", "ETH/USD", "SOL/USD", "")] == [1, 1, 0, 1]
+    rate.placed("BTC/USD", ("OID", None, 77), 0.0)
+    rate.charge_request("cancel_order", {"order_userref": [77]}, 1.0)
+    assert rate.count("BTC/USD", 1.0) == pytest.approx(8)
+
+
+def test_a_full_counter_of_the_exchange() -> None:
+    """Its refusals are more than the mirror knows: the pair's counter is full then, or all of them."""
+    rate = TradingRate("starter")
+    rate.exceeded("BTC/USD", 0.0)
+    assert (rate.count("BTC/USD", 0.0), rate.count("ETH/USD", 0.0)) == (60, 0)
+    rate.exceeded(None, 10.0)
+    assert (rate.count("BTC/USD", 10.0), rate.count("ETH/USD", 10.0)) == (60, 60)
+    assert rate.count("ETH/USD", 40.0) == 30
+    assert rate.wait("ETH/USD", 60, 100.0) == math.inf  # no wait makes room for as much as that
+
+
+@pytest.mark.parametrize("error", ["EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded"])
+def test_refusals_fill_the_mirror(trader: SpotWSClient, exchange: Simulator, error: str) -> None:
+    """The refused order's pair, or the account."""
+    exchange.faults.garble = lambda text: text.replace("EGeneral:Invalid arguments:expire_time", error)
+    past = {"time_in_force": "gtd", "expire_time": "2020-01-01T00:00:00Z"}
+    with pytest.raises(OrderRejected, match=error):
+        trader.add_order(**{**FAR, **past})
+
+    assert trader.trading_rate.wait_for(S, "add_order") > 0
+    assert (trader.trading_rate.wait_for("ETH/USD", "add_order") > 0) is ("Domain" in error)
 
 
 def test_the_exchanges_own_rate_is_taken_over_at_once(new_client: Callable[..., SpotWSClient]) -> None:

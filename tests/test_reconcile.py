@@ -131,6 +131,65 @@ def test_reconcile_an_order_of_another_program(
     assert other.reconcile("nobody knows", deadline=past).outcome is Outcome.NEVER_ARRIVED
 
 
+@pytest.mark.parametrize("cut", [False, True], ids=["watched", "with a hole"])
+def test_never_arrived_needs_evidence_that_cannot_lag(
+    trader: SpotWSClient, exchange: Simulator, cut: bool
+) -> None:
+    """The executions without a hole, or REST so long after the deadline as it may be behind."""
+    clock_known(trader)
+    trader.orders.wait_live()
+    exchange.faults.rest_lag = 0.9
+    exchange.faults.request_delay = 1.5
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, timeout=0.5, deadline=0.6)
+    if cut:
+        exchange.cut()
+    exchange.faults.drop_replies = 1
+    eventually(lambda: not exchange.requests("add_order") or time.time() > caught.value.deadline + 1.1)
+    exchange.faults.request_delay = 0
+    found = trader.reconcile(caught.value)
+
+    assert found.outcome is Outcome.NEVER_ARRIVED
+    assert ("no hole since it was sent" in found.reason) is not cut
+    assert exchange.orders() == []
+
+
+def test_rest_that_lags_behind_says_nothing(trader: SpotWSClient, exchange: Simulator) -> None:
+    """An order that has arrived is not said to be lost, however far REST is behind."""
+    clock_known(trader)
+    exchange.faults.rest_lag = 30.0
+    exchange.faults.drop_replies = exchange.faults.skip_executions = 1
+    taken = {**FAR, "limit_price": 60000, "order_type": "limit", "time_in_force": "ioc", "side": "sell"}
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**taken, timeout=0.3, deadline=0.5)
+    exchange.cut()
+    found = trader.reconcile(caught.value, timeout=0.5)
+
+    assert exchange.orders()[0]["status"] == "filled"
+    assert found.outcome in (Outcome.FILLED, Outcome.STILL_UNKNOWN)
+
+
+def test_a_conditional_order_is_found_by_its_userref(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The exchange takes no cl_ord_id with it, so the client chooses an order_userref."""
+    close = {"order_type": "limit", "limit_price": 95000}
+    placed = trader.add_order(**FAR, conditional=close)
+    assert set(placed) == {"order_id", "order_userref"}
+    exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, conditional=close, timeout=0.3)
+    userref = caught.value.order_userref
+    assert userref not in (None, placed["order_userref"])
+    found = trader.reconcile(order_userref=userref)
+
+    assert found.outcome is Outcome.LIVE
+    assert found.order is not None
+    assert found.order.order_userref == userref
+    with pytest.raises(ValueError, match="no cl_ord_id together with conditional"):
+        trader.add_order(**FAR, conditional=close, cl_ord_id="mine")
+    with pytest.raises(TypeError, match="one of order and order_userref"):
+        trader.reconcile()
+
+
 def test_reconcile_while_nothing_answers(trader: SpotWSClient, exchange: Simulator) -> None:
     """The time is kept, and nothing is claimed."""
     exchange.faults.drop_replies = 1

@@ -113,7 +113,7 @@ def test_the_life_of_a_limit_order() -> None:
     assert desk.ask("amend_order", cl_ord_id="mine", order_qty=0.2)["result"]["cl_ord_id"] == "mine"
     assert desk.ask("cancel_order", cl_ord_id=["mine"])["result"] == {"cl_ord_id": "mine"}
     assert desk.told(order_id) == ["pending_new", "new", "amended", "canceled"]
-    assert desk.ask("cancel_order", cl_ord_id=["mine"])["error"] == "EOrder:Unknown order"
+    assert desk.ask("cancel_order", cl_ord_id=["mine"])["error"] == "EOrder:Invalid order"
     check(desk)
 
 

@@ -46,6 +46,9 @@ class Timing:
     jitter")."""
     maintenance_retry: float = 5.0
     """The least time between attempts after maintenance, or after a refusal because of load."""
+    rest_lag: float = 60.0
+    """How far REST's orders and trades may be behind. That REST does not know an order is no evidence before
+    its deadline has passed for so long."""
     permanent_retry: float = 60.0
     """The least time between attempts after an error that seems permanent (an untrusted certificate, a
     refused API key), for a connection that has worked before: a captive portal or a wrong clock passes."""

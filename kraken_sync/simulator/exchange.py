@@ -47,6 +47,7 @@ class Exchange:
         self.credentials = credentials or Credentials(seed)
         self.desk = PrivateDesk(self.peers, faults, self.credentials, self._send)
         self.trading = Trading(self.markets, seed, tier, self.desk.report, self.desk.entry)
+        self.trading.gone_text = lambda: self.faults.gone_text
         self.desk.trading = self.trading
         self._rng = random.Random(seed)
         self._busy = [market for market in self.markets.values() if market.pair.activity]

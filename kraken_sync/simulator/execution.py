@@ -136,6 +136,9 @@ class Execution:
     def _match(self, order: AccountOrder) -> None:
         """Take what the order may take; rest or end what is left."""
         market = self.markets[order.pair.symbol]
+        if str(order.params.get("time_in_force")).lower() == "fok" and not self._fillable(order):
+            self._end(order, "canceled", "Fill or kill")
+            return
         while order.open and order.left:
             if self.system != "online":
                 break
@@ -161,6 +164,13 @@ class Execution:
             self._end(order, "canceled", "Immediate or cancel" if ioc else "Insufficient liquidity")
             return
         self._rest(order)
+
+    def _fillable(self, order: AccountOrder) -> bool:
+        """Whether the other side has enough at the order's price or better, at this moment."""
+        side = self.markets[order.pair.symbol].book.sides["sell" if order.side == BUY else BUY]
+        assert order.limit is not None
+        levels = [level for level in side.top(len(side)) if side.crosses(level[0], order.limit)]
+        return sum(total for _, total in levels) >= order.left
 
     def _rest(self, order: AccountOrder) -> None:
         shown = min(order.left, order.display or order.left)

@@ -54,6 +54,11 @@ class Faults:
         """Seconds that requests on private connections wait before they reach the engine."""
         self.internal_errors = 0
         """How many of the next trading requests are carried out, but answered with an internal error."""
+        self.gone_text = "EOrder:Invalid order"
+        """The answer to a WebSocket request about an order that is not open; ``EOrder:Unknown order`` is the
+        other one that was seen."""
+        self.rest_lag = 0.0
+        """Seconds by which REST's orders and trades are behind."""
         self.reports_first = False
         """Reports of executions leave before the reply that they belong to."""
         self.skip_executions = 0
@@ -111,6 +116,8 @@ _NAMES = (
     "reply_delay",
     "request_delay",
     "internal_errors",
+    "gone_text",
+    "rest_lag",
     "reports_first",
     "skip_executions",
     "skip_balances",

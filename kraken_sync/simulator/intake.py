@@ -83,6 +83,8 @@ def check_ids(params: Params) -> None:
         raise arguments("cl_ord_id and order_userref are mutually exclusive")
     if cl_ord_id is not None and not (isinstance(cl_ord_id, str) and _CL_ORD_ID.fullmatch(cl_ord_id)):
         raise arguments("cl_ord_id")
+    if cl_ord_id is not None and params.get("conditional") is not None:
+        raise arguments("cl_ord_id and conditional are mutually exclusive")
     if userref is not None and (type(userref) is not int or not -(2**31) <= userref < 2**31):
         raise arguments("order_userref")
 
@@ -124,7 +126,9 @@ def new_order(
 
 
 def _check_options(params: Params, kind: str) -> None:
-    if str(params.get("time_in_force", "gtc")).lower() not in ("gtc", "gtd", "ioc"):
+    if str(params.get("time_in_force", "gtc")).lower() not in ("gtc", "gtd", "ioc", "fok"):
+        raise arguments("time_in_force")
+    if params.get("time_in_force") == "fok" and kind not in LIMITS:
         raise arguments("time_in_force")
     if params.get("post_only") and kind not in ("limit", "iceberg"):
         raise arguments("post_only order option is only available when ordertype = limit")
@@ -135,6 +139,8 @@ def _check_options(params: Params, kind: str) -> None:
         raise arguments("stp_type")
     if params.get("fee_preference", "quote") not in ("base", "quote"):
         raise arguments("fee_preference")
+    if params.get("reduce_only") and not params.get("margin"):
+        raise arguments("reduce_only")
     if params.get("reduce_only"):
         raise Refusal("EOrder:Reduce only:No position exists")
     if params.get("margin") or kind == "settle-position":

@@ -9,6 +9,7 @@ import io
 import json
 import time
 import zipfile
+from decimal import Decimal
 from typing import Any, Callable, Dict, List, Mapping, Tuple, Union
 from urllib.parse import parse_qsl
 
@@ -79,24 +80,30 @@ class PrivateRest:
         return {"token": token.text, "expires": 900}
 
     @property
-    def _orders(self) -> List[AccountOrder]:
-        return list(self._exchange.trading.account.orders.values())
+    def _as_of(self) -> float:
+        """The moment whose state is told: now, unless REST lags behind."""
+        return self._clock() - self._exchange.faults.rest_lag
+
+    def _orders(self, as_of: float) -> List[AccountOrder]:
+        return [one for one in self._exchange.trading.account.orders.values() if one.moment <= as_of]
 
     def _open_orders(self, key: Key, params: Params) -> Any:
-        orders = [order for order in self._orders if order.open and _matches(order, params)]
-        return {"open": {order.order_id: _order(order, params) for order in orders}}
+        as_of = self._as_of
+        orders = [one for one in self._orders(as_of) if _open(one, as_of) and _matches(one, params)]
+        return {"open": {order.order_id: _order(order, params, as_of) for order in orders}}
 
     def _closed_orders(self, key: Key, params: Params) -> Any:
         start, offset = float(params.get("start") or 0), int(params.get("ofs") or 0)
+        as_of = self._as_of
         orders = [
             order
-            for order in self._orders
-            if not order.open and order.closed > start and _matches(order, params)
+            for order in self._orders(as_of)
+            if not _open(order, as_of) and order.closed > start and _matches(order, params)
         ]
         orders.sort(key=lambda order: -order.closed)
         page = orders[offset : offset + PAGE]
         return {
-            "closed": {order.order_id: _order(order, params) for order in page},
+            "closed": {order.order_id: _order(order, params, as_of) for order in page},
             "count": len(orders),
         }
 
@@ -104,18 +111,25 @@ class PrivateRest:
         wanted = [name for name in str(params.get("txid", "")).split(",") if name]
         if not wanted:
             raise Refusal("EGeneral:Invalid arguments:txid")
-        known = self._exchange.trading.account.orders
+        as_of = self._as_of
+        known = {order.order_id: order for order in self._orders(as_of)}
         if not set(wanted) <= set(known):
             raise Refusal("EOrder:Invalid order")
         return {
-            name: _order(known[name], params)
+            name: _order(known[name], params, as_of)
             for name in wanted
             if _matches(known[name], {**params, "txid": ""})
         }
 
     def _trades_history(self, key: Key, params: Params) -> Any:
         start, offset = float(params.get("start") or 0), int(params.get("ofs") or 0)
-        found = [(trade, order) for order in self._orders for trade in order.trades if trade.moment > start]
+        as_of = self._as_of
+        found = [
+            (trade, order)
+            for order in self._orders(as_of)
+            for trade in order.trades
+            if start < trade.moment <= as_of
+        ]
         found.sort(key=lambda one: -one[0].moment)
         page = found[offset : offset + PAGE]
         return {
@@ -167,15 +181,22 @@ def _matches(order: AccountOrder, params: Params) -> bool:
     return cl_ord_id in (None, "", order.cl_ord_id)
 
 
-def _order(order: AccountOrder, params: Params) -> Dict[str, Any]:
-    pair = order.pair
+def _open(order: AccountOrder, as_of: float) -> bool:
+    return order.open or order.closed > as_of
+
+
+def _order(order: AccountOrder, params: Params, as_of: float) -> Dict[str, Any]:
+    pair, trades = order.pair, [trade for trade in order.trades if trade.moment <= as_of]
+    filled, cost = sum(trade.qty for trade in trades), sum((trade.cost for trade in trades), Decimal(0))
+    status = "open" if not order.open and _open(order, as_of) else _STATUS[order.status]
+    average = cost / order.amount(filled) if filled else Decimal(0)
     name = f"{OLD.get(pair.base, pair.base)}{OLD.get(pair.quote, pair.quote)}"
     limit, trigger = (format(order.price(value or 0), "f") for value in (order.limit, order.trigger))
     triggered = order.trigger is not None
     found: Dict[str, Any] = {
         "refid": order.parent or None,
         "userref": order.userref,
-        "status": _STATUS[order.status],
+        "status": status,
         "opentm": order.moment,
         "starttm": order.effective or 0,
         "expiretm": order.expires or 0,
@@ -190,10 +211,10 @@ def _order(order: AccountOrder, params: Params) -> Dict[str, Any]:
             "close": "",
         },
         "vol": format(order.amount(order.qty), "f"),
-        "vol_exec": format(order.amount(order.filled), "f"),
-        "cost": format(order.cost, "f"),
-        "fee": format(order.fee, "f"),
-        "price": format(order.average, "f"),
+        "vol_exec": format(order.amount(filled), "f"),
+        "cost": format(cost, "f"),
+        "fee": format(sum((trade.fee for trade in trades), Decimal(0)), "f"),
+        "price": format(order.average if len(trades) == len(order.trades) else average, "f"),
         "stopprice": format(order.price(order.trigger or 0), "f"),
         "limitprice": "0.00000",
         "misc": "",
@@ -201,10 +222,10 @@ def _order(order: AccountOrder, params: Params) -> Dict[str, Any]:
     }
     if order.cl_ord_id is not None:
         found["cl_ord_id"] = order.cl_ord_id
-    if not order.open:
+    if not _open(order, as_of):
         found.update(closetm=order.closed, reason=order.reason or None)
     if str(params.get("trades", "")).lower() == "true":
-        found["trades"] = [trade.exec_id for trade in order.trades]
+        found["trades"] = [trade.exec_id for trade in trades]
     return found
 
 

@@ -50,6 +50,8 @@ class Trading(Execution):
     ) -> None:
         super().__init__(markets, seed, told_report, told_entry)
         self.counters = RateCounters(tier)
+        self.gone_text: Callable[[], str] = lambda: "EOrder:Invalid order"
+        """Returns what an order that is not open is answered with."""
 
     def add(self, params: Params, now: float) -> Dict[str, Any]:
         """``add_order``."""
@@ -178,6 +180,8 @@ class Trading(Execution):
             values = params.get(name, [])
             if not isinstance(values, list) or not all(type(one) is kind for one in values):
                 raise arguments(name)
+        if sum(bool(params.get(name)) for name in ("order_id", "cl_ord_id", "order_userref")) > 1:
+            raise arguments("order_id, cl_ord_id and order_userref are mutually exclusive")
         targets: List[Params] = [{"order_id": one} for one in params.get("order_id", [])]
         targets += [{"cl_ord_id": one} for one in params.get("cl_ord_id", [])]
         for userref in params.get("order_userref", []):
@@ -197,7 +201,7 @@ class Trading(Execution):
         self._gate(add=False)
         order = target.get("of") or self._find(target)
         if not order.open:
-            raise Refusal("EOrder:Unknown order")
+            raise Refusal(self.gone_text())
         self._charge_cancel(order, now)
         self._end(order, "canceled", "User requested")
         return {name: value for name, value in target.items() if name != "of"}
@@ -207,6 +211,8 @@ class Trading(Execution):
         self.begin(now)
         self._gate(add=False)
         orders = self.account.open_orders()
+        for symbol in {order.pair.symbol for order in orders}:
+            self.counters.charge(symbol, 1, now, refusable=False)
         for order in orders:
             self._end(order, "canceled", reason)
         return {"count": len(orders)}
@@ -236,6 +242,7 @@ class Trading(Execution):
         timeout = params.get("timeout")
         if type(timeout) is not int or not 0 <= timeout < 86400:
             raise arguments("timeout")
+        self.counters.charge("", 1, now, refusable=False)
         self.cancel_at = now + timeout if timeout else None
         return self.cancel_at
 
@@ -297,11 +304,13 @@ class Trading(Execution):
         elif params.get("order_userref") is None:
             raise arguments("order_id")
         if found is None or not found.open:
-            raise Refusal("EOrder:Unknown order")
+            raise Refusal(self.gone_text())
         return found
 
     def _ids(self, order: AccountOrder, *, validate: bool) -> Dict[str, Any]:
-        result = {} if validate else {"order_id": order.order_id}
+        if validate:
+            return {"order_id": ""}
+        result = {"order_id": order.order_id}
         for name in ("cl_ord_id", "order_userref"):
             if order.params.get(name) is not None:
                 result[name] = order.params[name]

@@ -5,15 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from ..core.orders.order import CLOSED
 from ..core.session import account_views
 from ..core.session.account_views import Named, status_word
 from ..core.session.requests import TradingRequest
-from ..core.wire.error_texts import ABOUT_ONE_ORDER, UNKNOWN_ORDER
+from ..core.wire.error_texts import ABOUT_ONE_ORDER, NOT_OPEN
 from ..errors import KrakenError
 from ..io.connection.connection import Connection
 from ..io.waiting import sooner, time_left
+from ..runtime import Runtime
 from .account import Orders
 from .outcomes import rejected
+from .reconcile import Reconciler
 from .sender import OrderSender
 from .unresolved import Unknown
 
@@ -28,9 +31,11 @@ class Cancels:
     Args:
         sender: sends the requests.
         orders: the account's orders, to find those with an ``order_userref``.
+        runtime: the client's connections, to ask REST what became of an order.
     """
 
-    def __init__(self, sender: OrderSender, orders: Orders) -> None:
+    def __init__(self, sender: OrderSender, orders: Orders, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._sender = sender
         self._orders = orders
 
@@ -72,11 +77,11 @@ class Cancels:
         # After a lost reply the executions know more than the reply to a repetition.
         if request is None or (lost is not None and connection.read(gone)):
             return self._as_seen(connection, names, single)
-        # "Unknown order" is the exchange's word for an order that has ended, by the first try for example.
-        if lost is not None and (request.refusal or "").startswith(UNKNOWN_ORDER):
+        # That nothing open has this id is no refusal after a repetition: the first attempt may have done it.
+        if lost is not None and (request.refusal or "").startswith(NOT_OPEN):
             return self._after_repeat(connection, names, single, lost, deadline)
         result = self._as_replied(connection, request, names, userrefs, params, single, deadline)
-        return result if lost is None else self._corrected(connection, result)
+        return result if lost is None else self._corrected(connection, result, deadline)
 
     def _after_repeat(
         self,
@@ -86,11 +91,25 @@ class Cancels:
         lost: Unknown,
         deadline: Optional[float],
     ) -> Any:
-        """Find out from the executions whether an order that is not open any more was canceled."""
-        if self._wait_gone(connection, names, sooner(deadline, SEEN_WITHIN)):
+        """Find out whether an order that is not open any more was canceled by the first attempt."""
+        if self._find_out(connection, names, deadline):
             return self._as_seen(connection, names, single)
         self._sender.unresolved.add(lost)
         raise lost.error
+
+    def _find_out(self, connection: Connection, names: Sequence[Named], deadline: Optional[float]) -> bool:
+        """Return whether all of these orders have ended, by the executions or else by REST."""
+        # Half of the time at most, so that there is some left to ask REST.
+        left = time_left(deadline)
+        seen_by = sooner(deadline, SEEN_WITHIN if left is None else min(SEEN_WITHIN, left / 2))
+        if self._wait_gone(connection, names, seen_by):
+            return True
+        for named, status in zip(names, self._statuses(connection, names)):
+            if status not in CLOSED:
+                # What REST says is entered into the account's orders.
+                left = time_left(sooner(deadline, SEEN_WITHIN))
+                Reconciler(self._runtime, self._sender, named[1], None).run(left)
+        return connection.read(lambda session: account_views.all_ended(session, names))
 
     def _with_userref(self, connection: Connection, userref: int, deadline: Optional[float]) -> List[Named]:
         """Return the open orders with this userref, as far as the executions tell."""
@@ -110,13 +129,17 @@ class Cancels:
     def _statuses(self, connection: Connection, names: Sequence[Named]) -> List[Optional[str]]:
         return connection.read(lambda session: account_views.statuses(session, names))
 
-    def _corrected(self, connection: Connection, result: Any) -> Any:
+    def _corrected(self, connection: Connection, result: Any, deadline: Optional[float]) -> Any:
         """Remove errors from a repeated cancel's result for orders that the first attempt has canceled."""
-        for entry in result if isinstance(result, list) else ():
-            kind = next(iter(entry), "")
-            (status,) = self._statuses(connection, [(kind, entry.get(kind))])
-            if "error" in entry and status == "canceled":
+        failed = [one for one in result if "error" in one] if isinstance(result, list) else []
+        names: List[Named] = [next(iter(entry.items())) for entry in failed]
+        if names:
+            self._find_out(connection, names, deadline)
+        for entry, status in zip(failed, self._statuses(connection, names)):
+            if status == "canceled":
                 del entry["error"]
+            elif status not in CLOSED:
+                entry["error"] += " (the reply to a first attempt was lost: it may have canceled the order)"
         return result
 
     def _as_seen(self, connection: Connection, names: Sequence[Named], single: bool) -> Any:
@@ -129,7 +152,7 @@ class Cancels:
         for (kind, name), status in zip(names, self._statuses(connection, names)):
             word = status_word(status)
             # The exchange's own words for canceling an order that is filled, expired or not known.
-            error = {} if status == "canceled" else {"error": f"{UNKNOWN_ORDER} (it is {word})"}
+            error = {} if status == "canceled" else {"error": f"{NOT_OPEN[0]} (it is {word})"}
             entries.append({kind: name, **error})
         if single and "error" in entries[0]:
             raise rejected("cancel_order", entries[0]["error"], dict([names[0]]))
@@ -184,8 +207,10 @@ class Cancels:
         names: List[Named] = [("order_id", name) for name in params.get("orders", [])]
         names += [("cl_ord_id", name) for name in params.get("cl_ord_id", [])]
         gone = partial(account_views.all_ended, names=names)
-        request, _ = self._sender.send_repeatable("batch_cancel", params, deadline, done=gone)
-        if request is not None and request.replies:
+        request, lost = self._sender.send_repeatable("batch_cancel", params, deadline, done=gone)
+        # That nothing open has these ids any more may be what the first of two attempts has brought about.
+        expected = lost is not None and request is not None and (request.refusal or "").startswith(NOT_OPEN)
+        if request is not None and request.replies and not expected:
             self._sender.result(request, params)
         # The reply has a count only, so what became of each order is read from the executions. Waiting for
         # an order that they do not know would last until the deadline.

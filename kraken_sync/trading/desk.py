@@ -11,6 +11,7 @@ Identifiers"; https://docs.kraken.com/exchange/guides/general/errors.
 
 from __future__ import annotations
 
+import secrets
 import time
 import uuid
 from contextlib import contextmanager
@@ -60,11 +61,22 @@ class TradingDesk:
         absent ones.
         """
         params, deadline = prepared("add_order", given), deadline_of(timeout)
-        if "cl_ord_id" not in params and "order_userref" not in params:
-            # A name of its own is what an order can be found by if the reply is lost.
-            params["cl_ord_id"] = str(uuid.uuid4())
+        self._name(params)
         self._check_numbers(params["symbol"], [params], deadline)
         return self._place("add_order", params, deadline)
+
+    def _name(self, order: Params) -> None:
+        """Give an order a name of its own, by which it can be found if the reply is lost."""
+        if "cl_ord_id" in order or "order_userref" in order:
+            return
+        if "conditional" not in order:
+            order["cl_ord_id"] = str(uuid.uuid4())
+            return
+        # The exchange takes no cl_ord_id here. A userref need not be unique, so it is one that no order has.
+        connection = self._runtime.connection(PRIVATE)
+        taken = connection.read(account_views.userrefs) if connection is not None else frozenset()
+        while order.get("order_userref") in (None, *taken):
+            order["order_userref"] = secrets.randbelow(2**31 - 1) + 1
 
     def amend_order(self, given: Params, timeout: Optional[float]) -> Json:
         """Amend an order in place; see :meth:`SpotWSClient.amend_order`."""
@@ -96,7 +108,9 @@ class TradingDesk:
         request = self._sender.send(self._sender.request(method, params, deadline, placed=placed))
         with self._suggesting(params["symbol"]):
             result = self._sender.result(request, params)
-        if not isinstance(result.get("order_id"), str) and not params.get("validate"):
+        if params.get("validate"):
+            return _validated(result)
+        if not result.get("order_id") or not isinstance(result["order_id"], str):
             # A success without an order_id cannot be trusted either way.
             raise self._sender.outcome_unknown(request, f"the reply names no order: {result!r:.200}")
         return {**_ids(params), **result}
@@ -106,18 +120,18 @@ class TradingDesk:
         params, deadline = prepared("batch_add", given), deadline_of(timeout)
         orders: List[Params] = params["orders"]
         for order in orders:
-            if "cl_ord_id" not in order and "order_userref" not in order:
-                order["cl_ord_id"] = str(uuid.uuid4())
+            self._name(order)
         self._check_numbers(params["symbol"], orders, deadline)
         symbol = params["symbol"]
         placed = () if params.get("validate") else [{**order, "symbol": symbol} for order in orders]
         request = self._sender.send(self._sender.request("batch_add", params, deadline, placed=placed))
         with self._suggesting(symbol):
             entries = self._entries(request, params)
-        return [
+        named = [
             {**_ids(order), **entry} if isinstance(entry, dict) else {**_ids(order), "error": str(entry)}
             for order, entry in zip(orders, entries)
         ]
+        return [_validated(entry) for entry in named] if params.get("validate") else named
 
     def _entries(self, request: TradingRequest, params: Params) -> List[Any]:
         """Return the entry of each order in a batch's reply, which may have both successes and failures."""
@@ -209,6 +223,12 @@ class TradingDesk:
             params = {"cl_ord_id": error.cl_ord_id}
             hint = self._symbols.suggestion(symbol)
             raise rejected(error.method, error.error, params, error.req_id, hint=hint) from error
+
+
+def _validated(result: Mapping[str, Any]) -> Json:
+    """Return what a validated order's result is to callers: no id, since nothing was placed."""
+    error = {"error": result["error"]} if "error" in result else {}
+    return {"validated": not error, "placed": False, **error}
 
 
 def _ids(order: Mapping[str, Any]) -> Json:

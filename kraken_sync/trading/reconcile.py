@@ -3,15 +3,17 @@
 The sources are the executions (their snapshot has the open orders and the last 50 fills), then REST, and the
 reply if it came late.
 
-That an order never arrived is said only when three things are certain: its deadline has passed on the
-exchange's clock, even if the reading of that clock is wrong by as much as it can be; the exchange was asked
-after that; and neither source knows the order. An order that had the same name before is never taken for the
-lost one.
+That an order never arrived is said only from evidence that cannot lag behind. Its deadline has passed on the
+exchange's clock, even if the reading of that clock is wrong by as much as it can be. And either the
+executions were received without a hole from before it was sent until after that, and do not have it; or REST
+does not know it, although it was asked so long after that as REST may be behind (``Timing.rest_lag``). An
+order that had the same name before is never taken for the lost one.
 """
 
 from __future__ import annotations
 
 import time
+from math import inf
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 from ..core.orders.order import CLOSED, OPEN, Order
@@ -24,11 +26,13 @@ from ..core.wire.numbers import decimal_of
 from ..core.wire.times import parse_time
 from ..errors import (
     ClientClosed,
+    ConnectionLost,
     CredentialsMissing,
     KrakenError,
     OrderOutcomeUnknown,
     PermissionRefused,
     RateLimited,
+    ReplyTimeout,
 )
 from ..io.connection.connection import Connection
 from ..io.rest import patience
@@ -106,7 +110,8 @@ class Reconciler:
         try:
             connection = self._runtime.private("reconcile()", time_left(until))
             connection.keep_orders()
-            passed, how_far = self._deadline_passed(connection, until)
+            left, how_far = self._time_until_deadline(connection, until)
+            passed = left < 0
             found = self._in_executions(connection)
             asked_rest = found is None and time.monotonic() >= self._rest_not_before
             if asked_rest:
@@ -134,31 +139,58 @@ class Reconciler:
         if self._deadline is None:
             self._why = "there is no such order so far, and no deadline after which there cannot be one"
             return None
-        # REST was last asked when the engine could still take the order. One more question, which must
-        # come after the deadline, decides.
-        if passed and not asked_rest:
+        if not passed:
+            self._why = f"there is no such order so far; {how_far}"
+            return None
+        watched = self._unknown.request.watched if self._unknown is not None else None
+        if self._all_seen(connection, watched, time.monotonic() + left, until):
+            reason = (
+                "its deadline has passed, and the executions, which have no hole since it was sent, lack it"
+            )
+            return Reconciled(Outcome.NEVER_ARRIVED, None, reason)
+        lag = connection.timing.rest_lag
+        if -left < lag:
+            self._why = (
+                f"REST does not know it so far, but may be {lag:g} s behind: ask {lag + left:.0f} s later"
+            )
+        # REST was last asked when it need not have known the order. One more question decides.
+        elif not asked_rest:
             if not self._last_question:
                 self._last_question, self._rest_not_before = True, 0.0
-            return None
-        if passed:
-            return Reconciled(
-                Outcome.NEVER_ARRIVED,
-                None,
-                "its deadline has passed, and neither executions nor REST know it",
-            )
-        self._why = f"there is no such order so far; {how_far}"
+        else:
+            reason = f"its deadline has passed {-left:.0f} s ago, and neither executions nor REST know it"
+            return Reconciled(Outcome.NEVER_ARRIVED, None, reason)
         return None
 
-    def _deadline_passed(self, connection: Connection, until: Optional[float]) -> Tuple[bool, str]:
-        """Return whether the engine certainly cannot take the request any more, and how far that is away."""
+    def _all_seen(
+        self,
+        connection: Connection,
+        watched: Optional[Tuple[object, int]],
+        moment: float,
+        until: Optional[float],
+    ) -> bool:
+        """Return whether every report until ``moment`` (monotonic seconds) was received since ``watched``."""
+        if watched is None or connection.read(account_views.unbroken_orders) != watched:
+            return False
+        try:
+            # Its answer comes after every report that the exchange has sent before.
+            connection.request({"method": "ping"}, until)
+        except (ConnectionLost, ReplyTimeout):
+            return False
+        return connection.read(lambda session: account_views.watched_since(session, watched, moment))
+
+    def _time_until_deadline(self, connection: Connection, until: Optional[float]) -> Tuple[float, str]:
+        """Return the seconds until the engine certainly cannot take the request any more (negative after
+        that), and the same in words.
+        """
         clock = self._sender.server_time(connection, until, MUCH_DOUBT)
         if self._deadline is None:
-            return False, "it has no deadline"
+            return inf, "it has no deadline"
         assert clock.moment is not None
         # Every doubt counts against "passed": the worst answer would be "never arrived" of an order that is
         # then filled.
         left = self._deadline + MARGIN + clock.doubt - clock.moment
-        return left < 0, f"its deadline is {left:.1f} s ahead"
+        return left, f"its deadline is {left:.1f} s ahead"
 
     def _judged(
         self, found: Reconciled, connection: Connection, passed: bool, how_far: str

@@ -58,7 +58,7 @@ _ORDER: Mapping[str, Any] = {
     "limit_price": NUMBER,
     "limit_price_type": PRICE_TYPES,
     "triggers": _TRIGGERS,
-    "time_in_force": ("gtc", "gtd", "ioc"),
+    "time_in_force": ("gtc", "gtd", "ioc", "fok"),
     "expire_time": TEXT,
     "effective_time": TEXT,
     "cl_ord_id": TEXT,
@@ -151,8 +151,8 @@ def prepared(method: str, params: Params) -> Dict[str, Any]:
             )
     elif method == "edit_order":
         _need(found, method, "order_id", "symbol")
-    elif method == "cancel_order" and not any(found.values()):
-        raise ValueError("cancel_order needs order_id, cl_ord_id or order_userref")
+    elif method == "cancel_order" and sum(map(bool, found.values())) != 1:
+        raise ValueError("cancel_order needs order_id, cl_ord_id or order_userref, and only one of them")
     elif method == "batch_cancel":
         count = len(found.get("orders", [])) + len(found.get("cl_ord_id", []))
         low, high = BATCH_CANCEL
@@ -258,6 +258,11 @@ def _check_order(order: Params, what: str) -> None:
     kind = order["order_type"]
     if "cl_ord_id" in order and "order_userref" in order:
         raise ValueError("cl_ord_id and order_userref exclude each other; give one of them")
+    if "cl_ord_id" in order and "conditional" in order:
+        raise ValueError(
+            "the exchange takes no cl_ord_id together with conditional; give an order_userref instead, or "
+            "neither, so that the client chooses one"
+        )
     if ("order_qty" in order) == ("cash_order_qty" in order):
         raise ValueError(f"{what} needs order_qty (in base currency), or cash_order_qty for a market buy")
     if "cash_order_qty" in order and (kind != "market" or order["side"] != "buy"):
@@ -274,6 +279,12 @@ def _check_order(order: Params, what: str) -> None:
         raise ValueError('expire_time and time_in_force="gtd" belong together')
     if order.get("post_only") and kind not in ("limit", "iceberg"):
         raise ValueError(f"post_only is for limit orders, not for {kind}")
+    if order.get("time_in_force") == "fok" and kind not in LIMIT_TYPES:
+        raise ValueError(f'time_in_force="fok" is for orders with a limit_price, not for {kind}')
+    if kind == "iceberg" and "display_qty" not in order:
+        raise ValueError("an iceberg order needs display_qty")
+    if order.get("reduce_only") and not order.get("margin"):
+        raise ValueError("reduce_only needs margin=True")
 
 
 def _batch(found: Params) -> Any:

@@ -9,10 +9,13 @@ is still accepted is not documented; here it is not.
 from __future__ import annotations
 
 from decimal import Decimal
+from math import inf
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .params import named_order, names_of
 
+NO_PAIR = ""
+"""The counter of requests that concern no pair."""
 KEPT = 10_000
 """The number of order ids whose age is kept."""
 
@@ -91,25 +94,45 @@ class TradingRate:
         self.tier = tier_of(named, None)
         self._named = named
         self._counters: Dict[str, Tuple[float, float]] = {}
-        self._placed: Dict[str, _Placed] = {}
+        self._account = (0.0, 0.0)
+        """The least value of every counter, and since when, after the account's counter was full."""
+        self._placed: Dict[Any, _Placed] = {}
 
     def count(self, symbol: str, now: float) -> float:
         """Return the counter of a pair, in points."""
-        value, since = self._counters.get(symbol, (0.0, now))
-        return max(0.0, value - (now - since) * self.tier.decay)
+        counters = (self._counters.get(symbol, (0.0, now)), self._account)
+        return max(0.0, *(value - (now - since) * self.tier.decay for value, since in counters))
 
     def charge(self, symbol: str, points: float, now: float) -> None:
         """Add points to the counter of a pair."""
         self._counters[symbol] = (self.count(symbol, now) + points, now)
 
-    def charge_request(self, method: str, params: Mapping[str, Any], now: float) -> None:
-        """Charge a request that is being sent, by its parameters."""
+    def charge_request(
+        self, method: str, params: Mapping[str, Any], now: float, open_pairs: Iterable[str] = ()
+    ) -> None:
+        """Charge a request that is being sent, by its parameters.
+
+        ``open_pairs`` are the pairs of all open orders, each of which ``cancel_all`` touches.
+        """
+        if method == "cancel_all":
+            for pair in open_pairs:
+                self.charge(pair, 1, now)
+        elif method == "cancel_all_orders_after":
+            self.charge(NO_PAIR, 1, now)
         for symbol, points in self._points(method, params, now):
             self.charge(symbol, points, now)
         name = named_order(params)
         # The age counts from the last amend, so an amended order is expensive to cancel once more.
         if method in ("amend_order", "edit_order") and name in self._placed:
             self._placed[name].since = now
+
+    def exceeded(self, symbol: Optional[str], now: float) -> None:
+        """Note that the exchange has found the counter of a pair (None: of the account) to be full."""
+        full = float(self.tier.threshold)
+        if symbol is None:
+            self._account = full, now
+        else:
+            self._counters[symbol] = max(self.count(symbol, now), full), now
 
     def placed(self, symbol: str, names: Iterable[Any], now: float) -> None:
         """Note that an order was accepted; its age counts from now. ``names`` are all of its ids."""
@@ -131,7 +154,9 @@ class TradingRate:
         self.tier = tier_of(self._named, threshold)
 
     def wait(self, symbol: str, points: float, now: float) -> float:
-        """Return the seconds until a request of this cost stays below the threshold."""
+        """Return the seconds until a request of this cost stays below the threshold; inf if it never does."""
+        if points >= self.tier.threshold:
+            return inf
         excess = self.count(symbol, now) + points - self.tier.threshold
         # Strictly below: a hundredth of a point more, so that rounding cannot end exactly at the threshold.
         return 0.0 if excess < 0 else (excess + 0.01) / self.tier.decay
@@ -148,7 +173,7 @@ class TradingRate:
             count = len(orders) if isinstance(orders, (list, tuple)) else 0
             return [(str(symbol), cost(method, count=count))]
         found = names_of(params)
-        names = (*found.cl_ord_ids, *found.order_ids)
+        names = (*found.cl_ord_ids, *found.order_ids, *found.userrefs)
         if symbol and not names:
             return [(str(symbol), cost(method))]
         points = []

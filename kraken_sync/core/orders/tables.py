@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from decimal import Decimal, InvalidOperation
-from typing import Any, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Deque, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 import msgspec
 
@@ -229,9 +229,12 @@ class OrderTable(Table):
             symbol: the exchange's WebSocket name of the pair, if it is known; REST uses another one.
         """
         record = self.records.get(order_id)
+        opens = entry is not None and entry.get("status") in OPEN_AT_REST
+        if record is None and opens and self.live:
+            return  # a table that is up to date has every open order, so REST is behind
         if record is not None and record.touched >= asked_at and record.status != UNKNOWN:
             return  # a report is newer than this answer; what is still missing will be asked for again
-        if record is not None and record.status == UNKNOWN and entry and entry.get("status") in OPEN_AT_REST:
+        if record is not None and record.status == UNKNOWN and opens:
             return  # it was missing from a snapshot, so it has ended; REST may lag behind
         self.unsettled.pop(order_id, None)
         self.silent.pop(order_id, None)
@@ -252,6 +255,17 @@ class OrderTable(Table):
         # A cl_ord_id is unique among open orders only, so ended ones may have the same.
         found = [one for one in self.records.values() if one.fields.get("cl_ord_id") == name]
         return found[-1] if found else None
+
+    @property
+    def unbroken(self) -> Optional[Tuple[object, int]]:
+        """What stays the same as long as no report is missed; None while the table is not up to date."""
+        return (self, self.generation) if self.live else None
+
+    @property
+    def open_pairs(self) -> Set[str]:
+        """The pairs in which orders are open."""
+        opened = [record.fields for record in self.records.values() if record.open]
+        return {str(fields["symbol"]) for fields in opened if "symbol" in fields}
 
     def with_userref(self, userref: int) -> List[Record]:
         """Return all orders with this ``order_userref``."""

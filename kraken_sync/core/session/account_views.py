@@ -7,7 +7,7 @@ held. Facades never see the session itself. Every function requires holding the 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..orders.order import CLOSED, UNKNOWN, Order
 from ..orders.record import Record
@@ -123,6 +123,27 @@ def statuses(session: Session, names: Sequence[Named]) -> List[Optional[str]]:
 def all_ended(session: Session, names: Sequence[Named]) -> bool:
     """Return whether the table is up to date and none of the orders can trade any more."""
     return session.account.orders.live and all(one in CLOSED for one in statuses(session, names))
+
+
+def userrefs(session: Session) -> FrozenSet[int]:
+    """Return the ``order_userref`` of every order that is known."""
+    found = (record.fields.get("order_userref") for record in session.account.orders.records.values())
+    return frozenset(userref for userref in found if userref)
+
+
+def unbroken_orders(session: Session) -> Optional[Tuple[object, int]]:
+    """Return what stays the same as long as no report is missed; None while the orders are not up to date."""
+    return session.account.orders.unbroken
+
+
+def watched_since(session: Session, watched: Optional[Tuple[object, int]], moment: float) -> bool:
+    """Return whether every report until ``moment`` (monotonic seconds) was received, since ``watched`` was
+    read from the table of orders.
+    """
+    unbroken = session.account.orders.unbroken
+    if watched is None or unbroken is None:
+        return False
+    return unbroken[0] is watched[0] and unbroken[1] == watched[1] and session.proven_at >= moment
 
 
 def open_with_userref(session: Session, userref: int) -> List[Named]:

@@ -87,6 +87,10 @@ class Liveness:
         del self._pings[req_id]
         return True
 
+    def proved(self, sent_at: float) -> None:
+        """Note that a ping of a caller's, sent at this moment, was answered: it proves as much as ours."""
+        self.proven_at = max(self.proven_at, sent_at)
+
     def spare(self, now: float) -> None:
         """Delay the next ping, because the exchange asks for fewer messages."""
         self._next_ping = max(self._next_ping, now + PAUSE)

@@ -6,6 +6,7 @@ from typing import List, Optional
 
 from ..orders.rate_limits import TradingRate
 from ..orders.tables import Account
+from ..wire.error_texts import DOMAIN_RATE_EXCEEDED, RATE_EXCEEDED
 from ..wire.messages import Envelope, decode_value
 from ..wire.times import ServerClock
 from .data import gap_over
@@ -65,6 +66,8 @@ class Replies:
         # Also for an abandoned request: the order exists, whether or not its caller still waits.
         if isinstance(request, TradingRequest) and request.placed and not error:
             self._placed(request, reply, now)
+        if self._rate is not None and error.startswith((RATE_EXCEEDED, DOMAIN_RATE_EXCEEDED)):
+            self._full(request, error, now)
         if not request.abandoned:
             return _WAKE
         self._counters.late_replies += 1
@@ -73,6 +76,15 @@ class Replies:
         # all.
         text = f"the reply to {request.method} came after {now - request.sent_at:.1f} s: {words}"
         return Received(notes=(Notice("WARNING", text),), wake=True)
+
+    def _full(self, request: Request, error: str, now: float) -> None:
+        """Take over that the exchange's counter is full: of the request's pair, or of the whole account."""
+        assert self._rate is not None
+        symbol = request.params.get("symbol") if isinstance(request, TradingRequest) else None
+        if error.startswith(DOMAIN_RATE_EXCEEDED):
+            self._rate.exceeded(None, now)
+        elif isinstance(symbol, str):
+            self._rate.exceeded(symbol, now)
 
     def _placed(self, request: TradingRequest, reply: Reply, now: float) -> None:
         """Enter acknowledged orders into ``client.orders`` at once; their reports may come much later."""
@@ -88,7 +100,7 @@ class Replies:
             fields = {name: params[name] for name in _KEPT_FIELDS if name in params}
             self._account.orders.acknowledged(order_id, fields, now)
             if self._rate is not None:
-                names = (order_id, params.get("cl_ord_id"))
+                names = (order_id, params.get("cl_ord_id"), params.get("order_userref"))
                 self._rate.placed(str(params.get("symbol", "")), names, now)
 
     def _answered(self, answers: List[Answer], now: float) -> Received:

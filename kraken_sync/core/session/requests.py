@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+)
 
 from ..orders.params import ADDING
 from ..wire.error_texts import ABOUT_ONE_ORDER
@@ -124,6 +137,8 @@ class TradingRequest(Request):
         """The exchange's time when it was sent (seconds since the epoch), if that was known."""
         self.before: FrozenSet[str] = frozenset()
         """The order ids that were known when it was sent."""
+        self.watched: Optional[Tuple[object, int]] = None
+        """The table of orders and its snapshot that were up to date when it was sent, or None."""
         self.settled: Set[Union[str, int]] = set()
         """The names among its orders whose outcome has been found out."""
 

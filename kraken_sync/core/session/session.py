@@ -119,7 +119,7 @@ class Session:
         self._in_flight.add(request, now)
         if isinstance(request, TradingRequest) and self._rate is not None:
             # only what is really sent is charged, and before its reply, as the exchange charges on receipt
-            self._rate.charge_request(request.method, request.params, now)
+            self._rate.charge_request(request.method, request.params, now, self.account.orders.open_pairs)
         return messages.encode(
             {"method": request.method, **self._with_token(request.message), "req_id": request.req_id}
         )
@@ -130,6 +130,7 @@ class Session:
             raise RequestHeld(held)
         request.their_time = self.clock.read(now)
         request.before = frozenset(self.account.orders.records)  # reconcile() never takes one of these
+        request.watched = self.account.orders.unbroken
         if request.engine_deadline is not None:  # relative until now: waiting must not use the time up
             moment = request.our_time if request.their_time is None else request.their_time
             request.params = {**request.params, "deadline": time_text(moment + request.engine_deadline)}
@@ -344,6 +345,8 @@ class Session:
         if self.private and error.startswith(TOKEN_REFUSED):
             self._token_refused(request.sent_at if request else self.registry.sent_at(req_id))
         if request is not None:
+            if request.method == "ping" and not error and self.liveness is not None:
+                self.liveness.proved(request.sent_at)
             return self._replies.to_request(request, Reply(frame, envelope), error, now)
         return self._replies.to_subscription(envelope, frame, error, now)
 

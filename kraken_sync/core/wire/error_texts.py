@@ -14,7 +14,10 @@ TOKEN_REFUSED = ("ESession:Invalid session", "Token(s) not found", "EAPI:Invalid
 PERMISSION_DENIED = ("EGeneral:Permission denied", "EAccount:Invalid permissions")
 AMBIGUOUS = ("EGeneral:Internal error", "EService:Timeout")
 """The exchange itself does not know whether the request was carried out."""
-UNKNOWN_ORDER = "EOrder:Unknown order"
+NOT_OPEN = ("EOrder:Invalid order", "EOrder:Unknown order")
+"""Nothing open has this id: the order has ended, or never was. WebSocket says the first, REST the second."""
+RATE_EXCEEDED, DOMAIN_RATE_EXCEEDED = "EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded"
+"""The trading counter of a pair, or of the account, is full."""
 ABOUT_ONE_ORDER = "EOrder:"
 """In a request for several orders, a failure of one of them."""
 NO_SUCH_PAIR = "Currency pair not supported"

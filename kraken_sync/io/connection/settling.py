@@ -43,6 +43,8 @@ class Settling:
         self._timing = timing
         self._not_before = 0.0
         self._failures = 0
+        self._first_asked: Dict[str, float] = {}
+        """When REST was first asked about an order that it did not know (monotonic seconds)."""
 
     def visit(self, connection: Served, now: float) -> None:
         """Have the worker ask about orders that are not settled. Does not block."""
@@ -88,7 +90,11 @@ class Settling:
             if not error.error.startswith("EOrder:"):
                 raise  # not about one of the orders, so halving the list would not help
             if len(names) == 1:
-                found[names[0]] = None  # there is no such order, and asking again does not help
+                # There is no such order, or REST is behind: then asking again helps.
+                first = self._first_asked.setdefault(names[0], time.monotonic())
+                if time.monotonic() - first >= self._timing.rest_lag:
+                    del self._first_asked[names[0]]
+                    found[names[0]] = None
                 return
             half = len(names) // 2
             self._query_into(found, names[:half], deadline)
