@@ -803,9 +803,10 @@ class SpotWSClient:
             depth: the number of price levels on each side: 10, 25, 100, 500 or 1000. Books of one symbol
                 with several depths share one subscription with the largest of them; asking for a larger
                 depth than is subscribed fetches a new snapshot for all of them.
-            max_age: seconds after its last message at which the book becomes STALE and is fetched anew; None
-                for never. A quiet symbol has no messages for minutes, and needs none: its book is proven
-                current all the same (see :attr:`OrderBook.age`). Use this only if you do not trust that.
+            max_age: seconds after its last message (at least 1) at which the book becomes STALE and is
+                fetched anew, which all readers of the symbol see as RESYNCING for a moment; None for never.
+                A quiet symbol has no messages for minutes, and needs none: its book is proven current all
+                the same (see :attr:`OrderBook.age`). Use this only if you do not trust that.
             timeout: seconds to wait, for the connection, the reply and the snapshot together; None for ever.
 
         Raises:

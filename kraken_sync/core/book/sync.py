@@ -44,6 +44,9 @@ class BookSync(Freshness):
         """What identifies the last verified snapshot."""
         self.error = ""
         """The description of the last mismatch."""
+        self.doubt = ""
+        """Why the book may miss messages although all that came were verified; such a book is not LIVE to its
+        readers. It goes on, because the next update ends the doubt."""
         self.refused = False
         """Whether the exchange ended the subscription."""
 
@@ -66,6 +69,7 @@ class BookSync(Freshness):
             return Verdict.MISMATCHED
         self.updated = now
         if snapshot:
+            self.doubt = ""
             self.snapshot_mark = data.checksum, len(data.bids), len(data.asks)
             self.begin(now)
         return Verdict.VERIFIED

@@ -65,6 +65,8 @@ def status(session: Session, view: View, now: float, failure: Optional[Exception
             state, reason = BookState.STALE, f"not proven for {age:.1f} s"
         elif session.system == "maintenance":
             state, reason = BookState.STALE, "the exchange is in maintenance"
+        elif sync.doubt:
+            state, reason = BookState.STALE, sync.doubt
         elif max_age is not None and sync.updated is not None and now - sync.updated > max_age:
             silence = now - sync.updated
             state, reason = BookState.STALE, f"no message for {silence:.1f} s (max_age is {max_age:g})"

@@ -94,6 +94,8 @@ class Entry:
         """How often in a row it was subscribed anew because it was mute; see :mod:`.mute`."""
         self.suspected_at: Optional[float] = None
         """Since when it seems to be mute."""
+        self.contradicted = ""
+        """By which trades its data are contradicted, as text; empty if by none."""
         self.max_age: Optional[float] = None
         """How old its data may become, in seconds, if a caller has said so."""
         self.acked_at: Optional[float] = None
@@ -321,8 +323,8 @@ class Entry:
     @property
     def awaits_snapshot(self) -> bool:
         """Whether a snapshot was asked for and has not come since the subscribe."""
-        if self.data_at is not None:
-            return False
+        if self.data_at is not None or not self.channel.checked:
+            return False  # a channel that is new to us may have no snapshot, or one without symbols
         copy = self.sync or self.table
         # It may have come before the acknowledgement.
         return not copy.live if copy is not None else bool(self.params.get("snapshot"))

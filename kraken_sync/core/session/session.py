@@ -214,10 +214,14 @@ class Session:
 
     # -- output ------------------------------------------------------------------------------
 
-    def renew_mute(self, now: float) -> List[str]:
-        """Subscribe anew what is mute, and return what to log (see :mod:`.mute`). Requires the lock."""
+    def renew_mute(self, now: float, message_at: Optional[float] = None) -> List[str]:
+        """Subscribe anew what is mute, and return what to log (see :mod:`.mute`). Requires the lock.
+
+        ``message_at`` is when a message began that has not arrived yet, or None: what seems to be missing may
+        be in it, so nothing is judged meanwhile.
+        """
         assert self._lock_held()
-        return self._mute.renew(now) if self.open else []
+        return self._mute.renew(now) if self.open and message_at is None else []
 
     def due(self, now: float, byte_at: float, message_at: Optional[float]) -> List[bytes]:
         """Return the frames to send now, which count as sent from here on. Requires holding the lock.

@@ -104,10 +104,11 @@ class Room:
     def renew_mute(self, now: float) -> None:
         """Subscribe anew what is mute (monotonic seconds); see :mod:`kraken_sync.core.session.mute`."""
         with self.lock:
-            mute = self.session.renew_mute(now)
-            if mute:
-                self.lock.notify_all()  # books are not LIVE any more
-        for text in mute:
+            message_at = self.transport.message_at if self.transport is not None else None
+            told = self.session.renew_mute(now, message_at)
+            if told:
+                self.lock.notify_all()  # books have stopped or begun to be LIVE
+        for text in told:
             log.warning("%s: %s", self.endpoint, text)
 
     def stats(self, now: float) -> Dict[str, Any]:
