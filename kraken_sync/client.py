@@ -115,8 +115,9 @@ class SpotWSClient:
 
     Raises:
         TypeError: an argument has the wrong type, or a callback is a coroutine function.
-        ValueError: a URL, ``proxy``, ``order_gate``, ``tier`` or ``nonce_file`` is not valid, or a URL would
-            send tokens or signed requests unencrypted to another machine.
+        ValueError: a URL, ``proxy``, ``ca_file``, ``order_gate``, ``tier`` or ``nonce_file`` is not valid, or
+            a URL would send tokens or signed requests unencrypted to another machine.
+        ConnectFailed: with ``ca_file``, a file that ``REQUESTS_CA_BUNDLE`` names cannot be read.
         CredentialsMissing: only one of ``key`` and ``secret`` was given.
         CredentialsInvalid: ``key`` or ``secret`` has characters that no API key has.
     """
@@ -151,11 +152,13 @@ class SpotWSClient:
         if not isinstance(key, (str, type(None))) or not isinstance(secret, (str, type(None))):
             raise TypeError("key and secret must be strings")
         hidden = Secret(key or ""), Secret(secret or "")
-        hidden_proxy = secret_urls(proxy)
+        try:
+            hidden_proxy = secret_urls(proxy)
+        finally:
+            proxy = None
         # Crash reporters and debuggers record the locals of every frame of a traceback, and much below can
         # raise, so the plain texts are removed from this frame first.
         key = secret = ""
-        proxy = None
         proxies = Proxies(hidden_proxy)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")

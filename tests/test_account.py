@@ -168,6 +168,19 @@ def test_readers_of_streams_and_tables_share_one_subscription(
     assert trader.active_private_subscriptions == [{"channel": "executions", "snap_orders": True}]
 
 
+def test_executions_that_the_exchange_ends_are_subscribed_again(
+    trader: SpotWSClient, exchange: Simulator
+) -> None:
+    """Without being asked: orders are judged by the table, so it is fetched anew, and nothing is missed."""
+    placed = trader.add_order(**FAR)
+    trader.orders.wait_open(placed["order_id"])
+    exchange.end_subscriptions("executions")
+    exchange.call(lambda: exchange.exchange.trading.cancel_all({}, time.time()))
+
+    assert trader.orders.wait_done(placed["order_id"], timeout=WAIT).status == "canceled"
+    assert trader.orders.state == "LIVE"
+
+
 def test_unsubscribed_executions_do_not_stop_orders(trader: SpotWSClient) -> None:
     """The next order keeps them again."""
     trader.add_order(**FAR)

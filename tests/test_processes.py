@@ -232,12 +232,22 @@ def test_a_patched_standard_library_and_tls(patch: str, tmp_path: Path) -> None:
     assert (status, out.split()) == (0, ["CONNECTED", "True"]), err[-2000:]
 
 
-def test_a_standard_library_that_is_patched_in_part(exchange: Simulator) -> None:
-    """Queues and sockets of gevent under real threads cannot work, so that is refused with what to do."""
-    pytest.importorskip("gevent")
-    code = "SpotWSClient(ws_url=URL).start()"
-    patch = "from gevent import monkey; monkey.patch_all(thread=False)"
-    status, _, err = finish(run_patched(patch, code, exchange.ws_url))
+@pytest.mark.parametrize(
+    ("patch", "words"),
+    [
+        ("from gevent import monkey; monkey.patch_all(thread=False)", "queues and sockets, but not threads"),
+        ("from gevent import monkey; monkey.patch_all(select=False)", "threads, but not the select module"),
+        ("from gevent import monkey; monkey.patch_thread()", "threads, but not the select module"),
+        (
+            "import eventlet; eventlet.monkey_patch(all=False, thread=True)",
+            "threads, but not the select module",
+        ),
+    ],
+)
+def test_a_standard_library_that_is_patched_in_part(patch: str, words: str, exchange: Simulator) -> None:
+    """What cannot work is refused with what to do, instead of waiting for ever."""
+    pytest.importorskip("gevent" if "gevent" in patch else "eventlet")
+    status, _, err = finish(run_patched(patch, "SpotWSClient(ws_url=URL).start()", exchange.ws_url))
 
     assert status == 1
-    assert "ConnectFailed: gevent has replaced queues and sockets, but not threads" in err
+    assert f"ConnectFailed: gevent or eventlet has replaced {words}" in err

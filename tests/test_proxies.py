@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import socket
 import threading
 import time
 from typing import Any, Callable, Dict, Optional
 
 import pytest
-from conftest import FAST, S
+from conftest import FAST, S, eventually
 from proxy_servers import ConnectProxy, ProxyServer, SocksProxy
 
 from kraken_sync import BookState, ConnectFailed, KrakenError, SpotOrderBookClient, SpotWSClient
@@ -92,6 +95,9 @@ def test_proxies_of_the_environment(
         ({"all": "http://"}, "must be a URL"),
         (True, "a dict of URLs"),
         (5, "a dict of URLs"),
+        (b"http://user:CANARY secret@10.0.0.1:1", "a dict of URLs"),
+        ({"https": b"http://user:CANARY secret@10.0.0.1:1"}, "a dict of URLs"),
+        ({"https": 5}, "a dict of URLs"),
     ],
 )
 def test_what_is_no_proxy(given: Any, words: str) -> None:
@@ -195,6 +201,42 @@ def test_a_dripping_socks_proxy(exchange: Simulator) -> None:
 
         assert time.monotonic() - started < 3
         pause.set()
+
+
+def test_an_odd_password(exchange: Simulator) -> None:
+    """Both transports encode it in the same way."""
+    with ConnectProxy() as proxy:
+        url = f"http://user:p%C3%A9%E2%82%ACss@127.0.0.1:{proxy.port}"
+        client = SpotWSClient(ws_url=exchange.ws_url, rest_url=f"https://{AWAY}", proxy=url, timing=FAST)
+        for call in (client.start, client.rest.time):
+            with pytest.raises(ConnectFailed, match="407"):
+                call()
+        client.close()
+    logins = {line for asked in proxy.asked for line in asked.split(b"\r\n") if b"Authorization" in line}
+
+    assert logins == {b"Proxy-Authorization: Basic " + base64.b64encode("user:pé€ss".encode())}
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5h"])
+def test_a_proxy_that_drops_connections(scheme: str) -> None:
+    """Nothing answers there at all: the attempt ends with the call, and the thread with ``close()``."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):  # its queue is full, so that further attempts are not even refused
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        proxy = f"{scheme}://127.0.0.1:{server.getsockname()[1]}"
+        client = SpotWSClient(ws_url=f"ws://{AWAY}", proxy=proxy, timing=FAST)
+        started = time.monotonic()
+        with pytest.raises(ConnectFailed):
+            client.start(timeout=0.5)
+        client.close()
+
+        assert time.monotonic() - started < 2
+        eventually(lambda: not [one for one in threading.enumerate() if "kraken-sync-io" in one.name])
 
 
 def test_nobody_listens_there(exchange: Simulator) -> None:

@@ -115,6 +115,11 @@ def wrapped(template: str) -> bytes:
         wrapped('{"time":1767607200.5,"raw_frame":TEXT}'),
         wrapped('{"channel":"book","received":1.5,"payload":TEXT}'),
         wrapped('{"n":7,"msg":FRAME}'),
+        wrapped('{"channel":"kraken","message":FRAME}'),
+        wrapped('{"method":"recv","message":FRAME}'),
+        wrapped('{"error":"","data":FRAME}'),
+        wrapped('{"channel":"book","data":FRAME}'),
+        wrapped('{"n":7,"message":TEXT}').replace(b':"{', b':" {'),
     ],
     ids=[
         "UTF-8 with a mark",
@@ -129,6 +134,11 @@ def wrapped(template: str) -> bytes:
         "raw_frame",
         "beside a channel",
         "as an object",
+        "as an object beside a channel",
+        "as an object beside a method",
+        "as an object beside an error",
+        "as data",
+        "after a space",
     ],
 )
 def test_recordings_as_people_have_them(content: bytes) -> None:
@@ -190,6 +200,8 @@ def test_damage_is_named() -> None:
         b"[" * 100_000,
         b"\xff\xfe",
         b'1618677932.1: {"channel":"book"}',
+        b'{"\xff":1}',
+        b'{"raw_fr\xffme":"{}"}',
     ],
 )
 def test_foreign_lines(line: bytes) -> None:

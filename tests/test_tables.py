@@ -253,6 +253,9 @@ def test_wallets_of_balances() -> None:
     assert table.wallets["SOL"]["earn/bonded"] == Decimal("1.9")
     assert sum(table.wallets["SOL"].values()) == table.totals["SOL"]
 
+    table.apply([{"asset": "SOL", "balance": Decimal(13), "amount": Decimal(1)}], False, 1.5, 1.5)
+    assert table.wallets == {}  # whose change it was is not told
+    table.apply([sol], True, 1.6, 1.6)
     usd = {"asset": "USD", "balance": Decimal(6), "amount": Decimal(1)}
     table.apply([usd, {**moved, "amount": "?"}], False, 2.0, 2.0)
     assert table.wallets == {}  # not known any more

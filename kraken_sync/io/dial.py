@@ -7,22 +7,17 @@ and not the whole attempt.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import time
 from typing import Any, Callable, List, Optional, Union
 from urllib.parse import urlsplit
 
-from ..core.wire.printable import printable
-from ..core.wire.secret import HiddenBytes
 from ..errors import ConnectFailed
 from .guarded_socket import wait_ready
-from .proxies import Proxy, proxy_advice
-
-MAX_ANSWER = 16 * 1024
-"""The largest answer of a proxy, in bytes."""
-SLICE = 0.1
-"""Seconds between two checks for an abort while connecting."""
+from .proxies import Proxy
+from .tunnels import SLICE, go_on, tunnelled, words_of
 
 
 class Endpoint:
@@ -100,7 +95,7 @@ def _system_context() -> ssl.SSLContext:
         return ssl.create_default_context()
     # Before 0.10.1 it does not verify what handshakes by itself, as _wrap() does; and it cannot use sockets
     # of gevent and eventlet.
-    old = [int(part) for part in truststore.__version__.split(".")] < [0, 10, 1]
+    old = [int(part) for part in re.findall(r"\d+", truststore.__version__)[:3]] < [0, 10, 1]
     if old or ssl.SSLSocket.__module__ != "ssl":
         return ssl.create_default_context()
     context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -128,11 +123,7 @@ def dial(
     Raises:
         ConnectFailed: the error has the step that failed.
     """
-    proxy = endpoint.proxy
-    if proxy is not None and proxy.socks:
-        sock = _through_socks(endpoint, proxy, deadline, aborted, step)
-    else:
-        sock = _connected(endpoint, deadline, aborted, step)
+    sock = _connected(endpoint, deadline, aborted, step)
     try:
         if not endpoint.secure:
             return sock
@@ -154,70 +145,32 @@ def _connected(
     except (OSError, UnicodeError) as error:
         what = f"the proxy {first.host}" if endpoint.proxy is not None else first.host
         raise ConnectFailed(
-            f"cannot resolve {what} ({_words(error)}). Are you online?", step="resolve"
+            f"cannot resolve {what} ({words_of(error)}). Are you online?", step="resolve"
         ) from error
     step("connect")
     failures: List[str] = []
     for index, (family, kind, protocol, _, address) in enumerate(addresses):
-        left = deadline - time.monotonic()
-        share = left / (len(addresses) - index)
+        now = time.monotonic()
+        until = now + (deadline - now) / (len(addresses) - index)
         try:
             sock = socket.socket(family, kind, protocol)
         except OSError as error:
-            failures.append(_words(error))
+            failures.append(words_of(error))
             continue
         try:
-            _connect(sock, address, time.monotonic() + share, aborted)
+            _connect(sock, address, until, aborted)
             if endpoint.proxy is not None:
-                _tunnel(sock, endpoint, endpoint.proxy, deadline, aborted)
+                step("proxy")
+                sock = tunnelled(sock, (endpoint.host, endpoint.port), endpoint.proxy, until, aborted)
             return sock
         except ConnectFailed:
             sock.close()
             raise
         except OSError as error:
-            failures.append(_words(error))
+            failures.append(words_of(error))
             sock.close()
     what = f"the proxy {endpoint.proxy} (for {endpoint})" if endpoint.proxy is not None else str(endpoint)
     raise ConnectFailed(f"cannot connect to {what}: {'; '.join(dict.fromkeys(failures))}", step="connect")
-
-
-def _through_socks(
-    endpoint: Endpoint,
-    proxy: Proxy,
-    deadline: float,
-    aborted: Callable[[], bool],
-    step: Callable[[str], None],
-) -> socket.socket:
-    """Return a socket that a SOCKS proxy has connected to the endpoint."""
-    import socks
-
-    class Bounded(socks.socksocket):  # type: ignore[misc]
-        def recv_into(self, *args: Any) -> int:
-            """Read what the proxy says, within the deadline of the whole attempt."""
-            while not wait_ready(self, False, SLICE):
-                _go_on(deadline, aborted)
-            received: int = super().recv_into(*args)
-            return received
-
-    step("proxy")
-    sock = Bounded()
-    try:
-        remote_names = proxy.socks in ("socks5h", "socks4a")
-        kind = socks.SOCKS5 if proxy.socks.startswith("socks5") else socks.SOCKS4
-        login = proxy.user.reveal() or None, proxy.password.reveal() or None
-        sock.set_proxy(kind, proxy.host, proxy.port, remote_names, *login)
-        sock.settimeout(max(0.01, deadline - time.monotonic()))
-        sock.connect((endpoint.host, endpoint.port))
-        _tune(sock)
-        return sock
-    except OSError as error:  # also what PySocks raises
-        sock.close()
-        cause = getattr(error, "socket_err", None) or error
-        raise ConnectFailed(
-            f"the SOCKS proxy {proxy} gives no connection to {endpoint}: {_words(cause)}",
-            step="proxy",
-            permanent=isinstance(cause, socks.SOCKS5AuthError),
-        ) from None
 
 
 def _tune(sock: socket.socket) -> None:
@@ -238,48 +191,10 @@ def _connect(sock: socket.socket, address: Any, deadline: float, aborted: Callab
     except (BlockingIOError, InterruptedError):
         pass
     while not wait_ready(sock, True, SLICE):
-        _go_on(deadline, aborted)
+        go_on(deadline, aborted)
     error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error:
         raise OSError(error, os.strerror(error))
-
-
-def _tunnel(
-    sock: socket.socket, endpoint: Endpoint, proxy: Proxy, deadline: float, aborted: Callable[[], bool]
-) -> None:
-    """Ask the proxy for a tunnel to the endpoint (RFC 9110, section 9.3.6, CONNECT)."""
-    where = f"{endpoint.host}:{endpoint.port}"
-    lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
-    if proxy.login:
-        lines.append(f"Proxy-Authorization: Basic {proxy.login.reveal()}")
-    asked, answer = HiddenBytes("\r\n".join([*lines, "", ""]).encode()), b""
-    while asked:
-        try:
-            asked = HiddenBytes(asked[sock.send(asked) :])
-        except BlockingIOError:
-            wait_ready(sock, True, SLICE)
-        _go_on(deadline, aborted)
-    # Byte by byte, because what follows the header is the beginning of the endpoint's data.
-    while not answer.endswith(b"\r\n\r\n"):
-        try:
-            byte = sock.recv(1)
-        except BlockingIOError:
-            wait_ready(sock, False, SLICE)
-            _go_on(deadline, aborted)
-            continue
-        if not byte or len(answer) > MAX_ANSWER:
-            raise ConnectFailed(f"the proxy {proxy} gave no valid answer", step="proxy")
-        answer += byte
-    status, *headers = answer.decode("latin-1").split("\r\n")
-    code = status.split(" ")[1:2]
-    if code != ["200"]:
-        offered = " ".join(line for line in headers if line.lower().startswith("proxy-authenticate"))
-        raise ConnectFailed(
-            f"the proxy {proxy} refused a tunnel to {where}: {printable(status):.100}"
-            f"{proxy_advice(status, offered)}",
-            step="proxy",
-            permanent=code in (["403"], ["407"]),
-        )
 
 
 def _wrap(
@@ -299,7 +214,7 @@ def _wrap(
                 wait_ready(wrapped, False, SLICE)
             except ssl.SSLWantWriteError:
                 wait_ready(wrapped, True, SLICE)
-            _go_on(deadline, aborted)
+            go_on(deadline, aborted)
     except ssl.SSLCertVerificationError as error:
         wrapped.close()
         raise ConnectFailed(
@@ -311,15 +226,4 @@ def _wrap(
         ) from error
     except OSError as error:
         wrapped.close()
-        raise ConnectFailed(f"TLS with {endpoint} failed: {_words(error)}", step="tls") from error
-
-
-def _go_on(deadline: float, aborted: Callable[[], bool]) -> None:
-    if aborted():
-        raise OSError("given up")
-    if time.monotonic() >= deadline:
-        raise OSError("no answer in time")
-
-
-def _words(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error).strip().lower()
+        raise ConnectFailed(f"TLS with {endpoint} failed: {words_of(error)}", step="tls") from error

@@ -258,6 +258,13 @@ def _translated(
             step="proxy",
             permanent="407" in words or "403" in words,
         )
+    if proxy is not None and proxy.socks and _cause(error).startswith("SOCKS"):
+        words = _cause(error)
+        return ConnectFailed(
+            f"the SOCKS proxy {proxy} gives no connection to {host}: {words}",
+            step="proxy",
+            permanent="authentication" in words,
+        )
     if "NameResolution" in str(error):
         return ConnectFailed(f"cannot resolve {proxy or host}. Are you online?", step="resolve")
     if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in str(error):
@@ -345,6 +352,11 @@ def _new_session(proxy: Optional[Proxy], context: ssl.SSLContext) -> Any:
             }
             return manager
 
+        def proxy_headers(self, url: str) -> Dict[str, str]:
+            """Return the login as WebSocket connections have it; requests would encode it in another way."""
+            login = proxy.login.reveal() if proxy is not None else ""
+            return {"Proxy-Authorization": f"Basic {login}"} if login else {}
+
         def cert_verify(self, conn: Any, *args: Any) -> None:
             """Leave it all to the context: requests would add its own certificates, and its own mode."""
             conn.cert_reqs = conn.ca_certs = conn.ca_cert_dir = None
@@ -359,7 +371,7 @@ def _new_session(proxy: Optional[Proxy], context: ssl.SSLContext) -> Any:
     # entry in .netrc would be sent as an Authorization header.
     session.trust_env = False
     if proxy is not None:
-        session.proxies = {"https": proxy.url.reveal()}
+        session.proxies = {"https": (proxy.url if proxy.socks else proxy.bare_url).reveal()}
     session.headers["User-Agent"] = "kraken-sync"
     for prefix in ("https://", "http://"):
         session.mount(prefix, Adapter(max_retries=0))

@@ -7,6 +7,7 @@ that is patched in part has queues and sockets that wait on an event loop which 
 from __future__ import annotations
 
 import queue
+import select
 import socket
 import threading
 from typing import Any, Tuple
@@ -15,17 +16,22 @@ from ..errors import ConnectFailed
 
 
 def check_patches() -> None:
-    """Raise ConnectFailed if gevent has replaced queues or sockets, and not the threads that use them."""
+    """Raise ConnectFailed if the standard library was patched in part, so that threads would hang."""
     # Looked up now and not when this module was imported, which may have been before the patching.
-    by_gevent = [_is_gevents(part) for part in (queue.SimpleQueue, socket.socket)]
-    if any(by_gevent) and not _is_gevents(threading.Lock):
-        raise ConnectFailed(
-            "gevent has replaced queues and sockets, but not threads, which would wait for each other for "
-            "ever. Call gevent.monkey.patch_all() without thread=False, or patch nothing, before importing "
-            "kraken_sync",
-            step="thread",
-            permanent=True,
-        )
+    threads, waiting = _is_green(threading.Lock), _is_green(getattr(select, "poll", None) or select.select)
+    queues = _is_green(queue.SimpleQueue) or _is_green(socket.socket)
+    if threads and not waiting:
+        parts = "threads, but not the select module, so that one thread that waits for data stops all others"
+    elif queues and not threads:
+        parts = "queues and sockets, but not threads, which would wait for each other for ever"
+    else:
+        return
+    raise ConnectFailed(
+        f"gevent or eventlet has replaced {parts}. Call gevent.monkey.patch_all() or eventlet.monkey_patch() "
+        "without leaving anything out, or patch nothing, before importing kraken_sync",
+        step="thread",
+        permanent=True,
+    )
 
 
 def shut_down(sock: Any) -> None:
@@ -44,5 +50,5 @@ def shut_down(sock: Any) -> None:
     sock.shutdown(socket.SHUT_RDWR)  # eventlet's sockets without TLS have it as an attribute
 
 
-def _is_gevents(part: Any) -> bool:
-    return str(getattr(part, "__module__", "")).startswith("gevent")
+def _is_green(part: Any) -> bool:
+    return str(getattr(part, "__module__", "")).startswith(("gevent", "eventlet"))

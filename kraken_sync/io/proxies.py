@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Mapping, NamedTuple, Optional, Union
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -11,7 +12,6 @@ from ..core.wire.secret import Secret
 
 _PORTS = {"http": 80, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _LIKE = {"wss": "https", "ws": "http"}
-_LOOPBACK = ("localhost", "127.", "::1")
 
 
 class Proxy:
@@ -38,6 +38,9 @@ class Proxy:
         if self.socks:
             _need_socks(source)
         self.url, self.host, self.port = parts.url, parts.host, parts.port
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        self.bare_url = Secret(f"{parts.scheme}://{host}:{self.port}")
+        """The URL without the login."""
         self.user, self.password = parts.user, parts.password
 
     @property
@@ -86,10 +89,11 @@ def secret_urls(given: Union[str, Mapping[str, str], bool, None]) -> Given:
     """Return the argument ``proxy`` without plain texts. Raises TypeError if it has another type."""
     if isinstance(given, str):
         return Secret(given)
-    if isinstance(given, Mapping):
-        return {str(scheme): Secret(url) for scheme, url in given.items() if url}
     if given is None or given is False:
         return given
+    if isinstance(given, Mapping) and all(isinstance(url, (str, type(None))) for url in given.values()):
+        return {str(scheme): Secret(url) for scheme, url in given.items() if url}
+    given = None  # bytes, for example: what crash reporters see of this frame must not have the password
     raise TypeError("proxy must be a URL, a dict of URLs as in requests, None, or False")
 
 
@@ -120,13 +124,22 @@ class Proxies:
         parts = urlsplit(url)
         host, scheme = parts.hostname or "", _LIKE.get(parts.scheme, parts.scheme)
         # A simulator on this machine is never behind a proxy of the environment, whatever no_proxy says.
-        if self._environment and (host.startswith(_LOOPBACK) or proxy_bypass(host)):
+        if self._environment and (is_loopback(host) or proxy_bypass(host)):
             return None
         for name in (f"{scheme}://{host}", parts.scheme, scheme, f"all://{host}", "all"):
             if name in self._proxies:
                 source = f"the environment's {name}_proxy" if self._environment else "proxy"
                 return Proxy(self._proxies[name], source)
         return None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("localhost.example.com")
+    (True, True, False)
+    """
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", host) is not None
 
 
 def proxy_advice(said: str, offered: str = "") -> str:

@@ -116,7 +116,8 @@ class Condition(threading.Condition):
             if left <= 0:
                 return False
             # The wait itself is timed by the operating system.
-            if not self.wait(min(left, WAIT_SLICE)) and left >= LONG_WAIT and time.monotonic() == now:
+            notified = self.wait(min(left, WAIT_SLICE))
+            if not notified and deadline is not None and left >= LONG_WAIT and time.monotonic() == now:
                 raise KrakenError(CLOCK_STOPPED)
         return True
 

@@ -124,7 +124,7 @@ class MarketData:
         """Return a live order book; see :meth:`SpotWSClient.book`. Blocks up to ``timeout``."""
         if not isinstance(pair, str):
             raise TypeError(f"pair must be a string such as 'BTC/USD', not {pair!r:.80}")
-        if max_age is not None and not max_age > 0:
+        if max_age is not None and not (isinstance(max_age, (int, float)) and max_age > 0):
             raise ValueError(f"max_age must be a positive number of seconds or None, not {max_age!r:.80}")
         deadline, started = deadline_of(timeout), time.monotonic()
         wanted = channel_params({"channel": "book", "symbol": pair, "depth": depth})

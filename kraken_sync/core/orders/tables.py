@@ -372,8 +372,9 @@ def _told(item: Mapping[str, Any]) -> Dict[str, Decimal]:
     found = {}
     for wallet in listed if isinstance(listed, list) else []:
         part = exact(wallet.get("balance")) if isinstance(wallet, dict) else None
-        if part is not None:
-            found[f"{wallet.get('type')}/{wallet.get('id')}"] = part
+        if part is None or not (wallet.get("type") and wallet.get("id")):
+            return {}  # an incomplete list is none
+        found[f"{wallet['type']}/{wallet['id']}"] = part
     return found
 
 
@@ -381,11 +382,12 @@ def _moved(wallets: Mapping[str, Decimal], item: Mapping[str, Any]) -> Dict[str,
     """Return the wallets of one asset after an update, which tells only the change of one of them; empty if
     they are not known any more.
     """
-    name = f"{item.get('wallet_type')}/{item.get('wallet_id')}"
+    kind, name = item.get("wallet_type"), item.get("wallet_id")
     amount, fee = exact(item.get("amount")), exact(item.get("fee", 0))
-    if amount is None or fee is None or not wallets:
+    if amount is None or fee is None or not wallets or not (kind and name):
         return {}
-    return {**wallets, name: EXACT.add(wallets.get(name, Decimal(0)), EXACT.subtract(amount, fee))}
+    before = wallets.get(f"{kind}/{name}", Decimal(0))
+    return {**wallets, f"{kind}/{name}": EXACT.add(before, EXACT.subtract(amount, fee))}
 
 
 def _differs(before: Order, record: Record) -> bool:

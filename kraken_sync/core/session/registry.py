@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from ..freshness import BookState
 from ..timing import Timing
 from ..wire.channels import ChannelParams, Key
 from ..wire.error_texts import ALREADY_SUBSCRIBED, NO_SUCH_PAIR, TEMPORARY, TOKEN_REFUSED
@@ -213,10 +214,19 @@ class Registry:
             and result.get("symbol") in (None, entry.key.symbol)
             and result.get("interval") in (None, entry.key.interval)
         ]
+        answers = []
         for entry in ended:
+            if entry.table is not None:
+                # The account's tables are needed as long as the connection is: orders are judged by them.
+                entry.lapse(now, reason)
+                entry.table.leave(BookState.RESYNCING, reason, now)
+                entry.renew(now)
+                answers.append(Answer(entry, "retry", reason))
+                continue
             entry.ended(reason, now)
             self._forget_if_gone(entry)
-        return [Answer(entry, "refused", reason) for entry in ended]
+            answers.append(Answer(entry, "refused", reason))
+        return answers
 
     def _answered(self, entry: Entry, success: bool, error: str, frame: bytes, now: float) -> Answer:
         if not success and error.startswith(TOKEN_REFUSED) and entry.channel.private:

@@ -10,6 +10,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 import msgspec
 
+from .channels import AUTOMATIC, CHANNELS
+
 FORMS = (
     "A recording has one message of the exchange a line: plain, after a time or other text, or as a value of "
     "an object (under frame, raw_frame or any other name, as text or as an object). It may also be a JSON "
@@ -37,10 +39,20 @@ class _Object(msgspec.Struct):
     dir: Any = None
     direction: Any = None
     params: Any = None
+    success: Any = None
+    data: msgspec.Raw = msgspec.Raw(b"")
 
     @property
     def is_message(self) -> bool:
         return not (self.channel is None and self.method is None and self.error is None)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it certainly is a message itself, not an object with such keys that contains one."""
+        if self.channel in CHANNELS or self.channel in AUTOMATIC:
+            data = bytes(self.data)
+            return self.channel == "heartbeat" or data.startswith(b"[") or b'"pairs"' in data
+        return self.method is not None and (self.success is not None or self.params is not None)
 
     @property
     def is_sent(self) -> bool:
@@ -117,10 +129,13 @@ def _message(text: bytes) -> Optional[Found]:
         outer = _decode_object(text)
     except _UNREADABLE:
         return None
-    # No message of the exchange has a text that begins with a brace.
-    if outer.is_message and b'"{' not in text and b'"frame"' not in text:
+    if outer.is_whole and b'"frame"' not in text:
         return Found(text, outer.is_sent)
-    for member in _decode_members(text).values():
+    try:
+        members = _decode_members(text)
+    except _UNREADABLE:
+        return None
+    for member in members.values():
         inner = _inner(bytes(member))
         if inner is not None:
             return Found(inner, outer.is_sent or _decode_object(inner).is_sent)
