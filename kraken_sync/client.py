@@ -110,6 +110,8 @@ class SpotWSClient:
             through it encrypted. The default is that of the environment (``https_proxy``, ``all_proxy``,
             ``no_proxy``) or of the system's settings, read when the client is made; False is none. This
             machine (``127.0.0.1``, ``localhost``) is never reached through a proxy of the environment.
+        otp: the password of a key with two-factor authentication, or a function that returns the current
+            one; it is called for each signed request, on a thread of the client's.
         ca_file: a file with certificates, in PEM format, that are trusted in addition to the usual ones: the
             certificate authority of a company's firewall, for example.
 
@@ -148,10 +150,12 @@ class SpotWSClient:
         tier: Optional[str] = None,
         proxy: Union[str, Mapping[str, str], bool, None] = None,
         ca_file: Union[str, Path, None] = None,
+        otp: Union[str, Callable[[], str], None] = None,
     ) -> None:
         if not isinstance(key, (str, type(None))) or not isinstance(secret, (str, type(None))):
             raise TypeError("key and secret must be strings")
         hidden = Secret(key or ""), Secret(secret or "")
+        own_otp = otp if callable(otp) or otp is None else Secret(str(otp)).reveal
         try:
             hidden_proxy = secret_urls(proxy)
         finally:
@@ -159,6 +163,7 @@ class SpotWSClient:
         # Crash reporters and debuggers record the locals of every frame of a traceback, and much below can
         # raise, so the plain texts are removed from this frame first.
         key = secret = ""
+        otp = None
         proxies = Proxies(hidden_proxy)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
@@ -214,6 +219,7 @@ class SpotWSClient:
                 proxies.choose(chosen.urls.get(REST, "")),
                 ssl_context,
                 lambda what: chosen.check(what, REST),
+                own_otp,
             ),
             rate,
         )

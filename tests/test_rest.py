@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import ssl
@@ -45,6 +46,7 @@ from kraken_sync import (
 from kraken_sync.core.wire.secret import Secret
 from kraken_sync.core.wire.signing import sign
 from kraken_sync.io.nonces import Nonces
+from kraken_sync.io.rest import patience
 from kraken_sync.simulator import Simulator
 
 SECRET = Secret("kQH5HW/8p1uGOVjbgWA7FunAmGO8lsSUXNsu3eow76sz84Q18fWxnyRzBHCd3pd5nE9qa99HAZtuZuj6F1huXg==")
@@ -241,7 +243,8 @@ def test_an_invalid_nonce_is_tried_once_more() -> None:
     with pytest.raises(RestRefused, match="Invalid nonce"):
         alone().request("POST", "/0/private/Balance")
 
-    nonces = [int(dict(parse_qsl(call.request.body.decode()))["nonce"]) for call in responses.calls]
+    bodies = [call.request.body for call in responses.calls if call.request.body]
+    nonces = [int(dict(parse_qsl(body.decode()))["nonce"]) for body in bodies]
     assert len(nonces) == 2
     assert nonces[0] < nonces[1]
 
@@ -558,6 +561,72 @@ def test_nothing_leaves_after_the_end(how: str, monkeypatch: pytest.MonkeyPatch)
     eventually(lambda: not [one for one in threading.enumerate() if one.name == "kraken-sync-rest"])
     assert talker.requests == 0 or not talker.heard
     talker.server.close()
+
+
+def answering(answers: Callable[[bytes], bytes]) -> RawServer:
+    """A server that answers each request, whole, with the JSON that ``answers(request)`` returns."""
+
+    def script(sock: socket.socket) -> None:
+        while True:
+            request = b""
+            while b"\r\n\r\n" not in request or len(request) < length_of(request):
+                piece = sock.recv(65536)
+                if not piece:
+                    return
+                request += piece
+            text = answers(request)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+
+    return RawServer(script)
+
+
+def length_of(request: bytes) -> int:
+    head = request.partition(b"\r\n\r\n")[0]
+    found = re.search(rb"Content-Length: (\d+)", head)
+    return len(head) + 4 + (int(found[1]) if found else 0)
+
+
+@pytest.mark.parametrize(
+    ("clock", "words"),
+    [(0.0, "another program has used this API key"), (3600.0, r"clock is 3\d\d\d s behind the exchange's")],
+)
+def test_nonces_that_stay_refused(clock: float, words: str) -> None:
+    """After one repetition the cause is looked for, and told with what to do."""
+    asked: List[bytes] = []
+
+    def answers(request: bytes) -> bytes:
+        asked.append(request.split(b" ")[1])
+        if b"/public/Time" in request:
+            return b'{"error":[],"result":{"unixtime":%d}}' % (time.time() + clock)
+        return b'{"error":["EAPI:Invalid nonce"]}'
+
+    with answering(answers) as server:
+        client = alone(rest_url=server.url.replace("ws:", "http:"))
+        with pytest.raises(RestRefused, match=words) as caught:
+            client.request("POST", "/0/private/Balance", timeout=5)
+
+    assert caught.value.error == "EAPI:Invalid nonce"
+    assert asked == [b"/0/private/Balance"] * 2 + [b"/0/public/Time"]
+    assert patience(caught.value) >= 60
+
+
+@pytest.mark.parametrize("otp", ["1234", lambda: "1234"], ids=["text", "function"])
+def test_a_key_with_two_factors(otp: Any) -> None:
+    """Its password is in every signed request, and so in those for tokens; a wrong one is told."""
+
+    def answers(request: bytes) -> bytes:
+        if b"otp=1234" in request:
+            return b'{"error":[],"result":{"token":"T","expires":900}}'
+        return b'{"error":["EAPI:Invalid signature"]}'
+
+    with answering(answers) as server:
+        url = server.url.replace("ws:", "http:")
+        client = alone(rest_url=url, otp=otp)
+        assert client.request("POST", "/0/private/Balance")
+        assert client.get_ws_token()["expires"] == 900
+        assert alone(rest_url=url).request("POST", "/0/private/Balance", {"otp": "1234"})
+        with pytest.raises(CredentialsInvalid, match="two-factor authentication, and needs otp="):
+            alone(rest_url=url, otp="9").request("POST", "/0/private/Balance")
 
 
 def test_no_proxy_sees_the_key(monkeypatch: pytest.MonkeyPatch, exchange: Simulator) -> None:

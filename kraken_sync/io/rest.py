@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from ..core.wire.credentials import Credentials
 from ..core.wire.error_texts import INVALID_NONCE
-from ..core.wire.rest_messages import Params, RestRequest, check_url, result_of
+from ..core.wire.rest_messages import Params, RestRequest, check_url, nonce_refused, result_of
 from ..core.wire.secret import Secret
 from ..core.wire.signing import sign
 from ..core.wire.times import parse_time
@@ -38,6 +38,8 @@ from .rest_threads import GRACE, Job, RestThreads
 
 LOCKOUT = 300.0
 """Seconds without a request after ``EGeneral:Temporary lockout``, which lasts about 15 minutes."""
+NONCE_PAUSE = 60.0
+"""Seconds without a request after a nonce was refused twice: that does not pass by itself."""
 
 
 class Rest:
@@ -50,6 +52,7 @@ class Rest:
         proxy: the proxy for ``https`` requests, or None.
         context: the TLS settings; None for the default ones.
         check: raises if a request, which it is given by name, may not be sent.
+        otp: returns the key's two-factor password; called for each signed request.
 
     Raises:
         ValueError: ``url`` is not valid.
@@ -65,9 +68,11 @@ class Rest:
         proxy: Optional[Proxy] = None,
         context: Optional[ssl.SSLContext] = None,
         check: Callable[[str], None] = lambda what: None,
+        otp: Optional[Callable[[], str]] = None,
     ) -> None:
         self.url = check_url(url) if url else ""
         self._check = check
+        self._otp = otp
         self.credentials = credentials
         self.nonces = nonces
         self._http = Http(proxy, context)
@@ -140,12 +145,31 @@ class Rest:
             # this at any time; the next attempt has a higher nonce.
             if not error.error.startswith(INVALID_NONCE):
                 raise
+            call.sent = False
+            try:
+                return self._once(request, call, auth, return_raw)
+            except RestRefused as again:
+                if not again.error.startswith(INVALID_NONCE):
+                    raise
+                raise nonce_refused(request.uri, again.error, self._clock_behind(call.deadline)) from again
         except ConnectionLost:
             # Typically the server has closed a connection that was idle, just as this request was sent on it.
             if request.changes:
                 raise
         call.sent = False
         return self._once(request, call, auth, return_raw)
+
+    def _clock_behind(self, deadline: Optional[float]) -> Optional[float]:
+        """Return by how many seconds this machine's clock is behind the exchange's; None if it cannot be
+        asked.
+        """
+        soon = time.monotonic() + 3.0
+        call = HttpCall(soon if deadline is None else min(deadline, soon))
+        try:
+            answer = self._once(RestRequest("GET", "/0/public/Time", {}), call, False, False)
+            return float(answer["unixtime"]) - time.time()
+        except (KrakenError, LookupError, TypeError, ValueError):
+            return None
 
     def _once(self, request: RestRequest, call: HttpCall, auth: bool, return_raw: bool) -> Any:
         own = self.credentials
@@ -156,9 +180,12 @@ class Rest:
     def _signed(self, request: RestRequest, own: Credentials, call: HttpCall, return_raw: bool) -> Any:
         # Signed and sent while it is this nonce's turn: the exchange refuses a nonce that arrives after a
         # higher one.
+        # Before it is this request's turn, because a function of the user's may take its time.
+        otp = self._otp() if self._otp is not None and "otp" not in request.params else None
+
         def send(number: int) -> Any:
             nonce = str(number)
-            body = request.body(nonce)
+            body = request.body(nonce, otp)
             signed = Secret(sign(request.uri + request.query, nonce, body, own.secret))
             hidden = {"API-Key": own.key, "API-Sign": signed}
             return self._send(request, body, hidden, call, return_raw)
@@ -261,7 +288,11 @@ def order_unknown(request: RestRequest, reason: str, our_time: float) -> OrderOu
 
 
 def patience(error: Optional[KrakenError]) -> float:
-    """Return the seconds to wait before the next attempt: 5 after a rate limit, more after a lockout."""
+    """Return the seconds to wait before the next attempt: 5 after a rate limit, more after a lockout, or if
+    nonces are refused.
+    """
+    if isinstance(error, RestRefused) and error.error.startswith(INVALID_NONCE):
+        return NONCE_PAUSE
     if not isinstance(error, RateLimited):
         return 0.0
     return LOCKOUT if "lockout" in error.error else 5.0

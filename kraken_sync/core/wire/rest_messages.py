@@ -24,6 +24,8 @@ from .credentials import permission_for
 from .printable import printable
 
 Params = Mapping[str, Any]
+CLOCK_DOUBT = 5.0
+"""A clock that differs by more seconds than this is wrong; REST's own time has whole seconds."""
 
 
 def check_url(url: str) -> str:
@@ -90,9 +92,12 @@ class RestRequest(NamedTuple):
         own = urlencode(_given(self.params), doseq=True) if self.in_url else ""
         return "&".join(filter(None, (own, self.query_str)))
 
-    def body(self, nonce: Optional[str] = None) -> bytes:
-        """Return the parameters as a form or as JSON: what is signed, and what is sent unless ``in_url``."""
-        given = _given(self.params if nonce is None else {**self.params, "nonce": nonce})
+    def body(self, nonce: Optional[str] = None, otp: Optional[str] = None) -> bytes:
+        """Return the parameters as a form or as JSON: what is signed, and what is sent unless ``in_url``.
+
+        ``otp`` is the key's two-factor password, unless the parameters have one.
+        """
+        given = _given({"nonce": nonce, "otp": otp, **self.params})
         if self.do_json:
             return json.dumps(given).encode()
         words = {
@@ -118,6 +123,29 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     return value
+
+
+def nonce_refused(uri: str, error: str, behind: Optional[float]) -> RestRefused:
+    """Return the error for a nonce that was refused twice.
+
+    Args:
+        uri: the path of the request.
+        error: the exchange's words.
+        behind: by how many seconds this machine's clock is behind the exchange's; None if that is not known.
+    """
+    if behind is not None and behind > CLOCK_DOUBT:
+        why = (
+            f"this machine's clock is {behind:.0f} s behind the exchange's, and nonces are made from it: set "
+            "the clock"
+        )
+    else:
+        why = (
+            "another program has used this API key with higher nonces. Give each program a key of its own; "
+            "here this one is of no use any more, since nonces can only grow"
+        )
+        if behind is None:
+            why = f"either this machine's clock is behind, or {why}"
+    return RestRefused(uri, [error], text=f"{uri} was refused: {error}: {why}")
 
 
 def result_of(uri: str, status: int, text: bytes, changes: bool = False) -> Any:
@@ -167,7 +195,8 @@ def _refused(uri: str, errors: List[str], status: int) -> KrakenError:
     if first.startswith(refusals.INVALID_KEY):
         hint = {
             "EAPI:Invalid key": "the exchange does not know this API key",
-            "EAPI:Invalid signature": "the secret does not belong to this API key",
+            "EAPI:Invalid signature": "the secret does not belong to this API key; or the key has two-factor "
+            "authentication, and needs otp=",
         }.get(first, "the account cannot be used")
         return CredentialsInvalid(f"{uri}: {first}: {hint}")
     if first.startswith(refusals.PERMISSION_DENIED):
