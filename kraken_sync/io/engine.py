@@ -140,7 +140,7 @@ class Engine:
             self.taps,
             wake,
             tokens=Tokens(self.rest, self._worker, timing),
-            chores=(Settling(self.rest, self._worker, timing), SwitchAlarm()),
+            chores=(Settling(self.rest, self._worker, timing), SwitchAlarm(self.rest, self._worker, timing)),
             rate=self._rate if kind == PRIVATE else None,
             check_watchdog=self._check_watchdog,
         )

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Callable, Dict, List, Mapping, Tuple, Union
 from urllib.parse import parse_qsl
 
+from . import wire
 from .account import AccountOrder, Trade
 from .credentials import Key, require
 from .exchange import Exchange
@@ -48,6 +49,10 @@ class PrivateRest:
             "Balance": (("query_funds",), self._balance),
             "BalanceEx": (("query_funds",), self._balance_ex),
             "RetrieveExport": (("query_funds",), self._export),
+            "CancelOrder": (("modify_orders", "cancel_orders"), self._cancel),
+            "CancelOrderBatch": (("modify_orders", "cancel_orders"), self._cancel_batch),
+            "CancelAll": (("modify_orders", "cancel_orders"), self._cancel_all),
+            "CancelAllOrdersAfter": (("modify_orders", "cancel_orders"), self._cancel_after),
         }
 
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Union[Dict[str, Any], bytes]:
@@ -136,6 +141,40 @@ class PrivateRest:
             "trades": {trade.exec_id: _trade(trade, order) for trade, order in page},
             "count": len(found),
         }
+
+    def _cancel(self, key: Key, params: Params) -> Any:
+        trading, now = self._exchange.trading, self._clock()
+        name, own = str(params.get("txid") or ""), params.get("cl_ord_id")
+        targets: List[Params] = [{"cl_ord_id": own}] if own else [{"order_id": name}]
+        if name.isdigit():
+            targets = trading.cancel_targets({"order_userref": [int(name)]})
+        try:
+            for target in targets:
+                trading.cancel(target, now)
+        except Refusal as refusal:
+            # WebSocket's word for it is another one.
+            raise Refusal(
+                "EOrder:Unknown order" if "Invalid order" in str(refusal) else str(refusal)
+            ) from None
+        self._exchange.desk.flush(now)
+        return {"count": len(targets), "pending": False}
+
+    def _cancel_batch(self, key: Key, params: Params) -> Any:
+        orders, own = params.get("orders") or [], params.get("cl_ord_ids") or []
+        result = self._exchange.trading.batch_cancel({"orders": orders, "cl_ord_id": own}, self._clock())
+        self._exchange.desk.flush(self._clock())
+        return result
+
+    def _cancel_all(self, key: Key, params: Params) -> Any:
+        result = self._exchange.trading.cancel_all({}, self._clock())
+        self._exchange.desk.flush(self._clock())
+        return result
+
+    def _cancel_after(self, key: Key, params: Params) -> Any:
+        now = self._clock()
+        fires = self._exchange.trading.cancel_after({"timeout": int(params.get("timeout", -1))}, now)
+        times = {"currentTime": wire.timestamp(now, 0)[:19] + "Z"}
+        return {**times, "triggerTime": "0" if fires is None else wire.timestamp(fires, 0)[:19] + "Z"}
 
     def _balance(self, key: Key, params: Params) -> Any:
         balances = self._exchange.trading.account.balances

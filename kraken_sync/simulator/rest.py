@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Callable, Dict, List, Mapping, Optional, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Union
 from urllib.parse import parse_qsl, urlsplit
 
 from .exchange import Exchange
@@ -224,6 +226,9 @@ class RestServer:
         ask: Callable[[Callable[[], Any]], Any],
         delay: Callable[[], float],
     ) -> None:
+        opened: Set[socket.socket] = set()
+        self._open = opened
+
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
@@ -244,6 +249,14 @@ class RestServer:
                 answer = ask(lambda: private(path, headers, body))
                 time.sleep(delay())
                 self._reply(answer)
+
+            def setup(self) -> None:
+                super().setup()
+                opened.add(self.request)
+
+            def finish(self) -> None:
+                opened.discard(self.request)
+                super().finish()
 
             def _reply(self, answer: Union[Dict[str, Any], bytes]) -> None:
                 raw = isinstance(answer, bytes)
@@ -282,8 +295,11 @@ class RestServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving."""
+        """Stop serving; every connection is cut."""
         self._server.shutdown()
         self._server.server_close()
+        for sock in list(self._open):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         if self._thread is not None:
             self._thread.join(2)

@@ -10,7 +10,7 @@ from ..core.session import account_views
 from ..core.session.account_views import Named, status_word
 from ..core.session.requests import TradingRequest
 from ..core.wire.error_texts import ABOUT_ONE_ORDER, NOT_OPEN
-from ..errors import KrakenError
+from ..errors import KrakenError, OrderNotSent
 from ..io.connection.connection import Connection
 from ..io.waiting import sooner, time_left
 from ..runtime import Runtime
@@ -52,15 +52,21 @@ class Cancels:
             OrderRejected: the exchange refused the request, or the single order could not be canceled.
             OrderNotSent, OrderOutcomeUnknown: see :class:`OrderSender`.
         """
-        connection = self._sender.connection("cancel_order", deadline)
         userrefs = params.get("order_userref", [])
         names: List[Named] = [
             (kind, name) for kind in ("order_id", "cl_ord_id") for name in params.get(kind, [])
         ]
         single = one and len(names) == 1 and not userrefs
-        replies = len(names)
+        try:
+            connection = self._sender.connection("cancel_order", deadline)
+        except OrderNotSent:  # there is none, and never was: REST alone
+            alone = self._sender.request("cancel_order", params, deadline, len(names) + len(userrefs))
+            self._sender.over_rest(alone)
+            return self._from_rest(alone, names, userrefs, single)
+        given, replies = tuple(names), len(names)
         for userref in userrefs:
-            found = self._with_userref(connection, userref, deadline)
+            # Without a connection there is nothing to wait for: REST finds them.
+            found = self._with_userref(connection, userref, deadline) if connection.open else []
             # One reply per canceled order, and how many orders have the userref only the exchange knows: this
             # is a guess from the executions, which therefore decide in the end (confirmed, below).
             replies += max(1, len(found))
@@ -80,7 +86,10 @@ class Cancels:
         # That nothing open has this id is no refusal after a repetition: the first attempt may have done it.
         if lost is not None and (request.refusal or "").startswith(NOT_OPEN):
             return self._after_repeat(connection, names, single, lost, deadline)
-        result = self._as_replied(connection, request, names, userrefs, params, single, deadline)
+        if request.by_rest:
+            result = self._from_rest(request, given, userrefs, single)
+        else:
+            result = self._as_replied(connection, request, names, userrefs, params, single, deadline)
         return result if lost is None else self._corrected(connection, result, deadline)
 
     def _after_repeat(
@@ -184,6 +193,23 @@ class Cancels:
         if single:
             return replies[0].get("result") or dict([names[0]])
         return _matched(names, replies)
+
+    def _from_rest(
+        self, request: TradingRequest, names: Sequence[Named], userrefs: Sequence[int], single: bool
+    ) -> Any:
+        """Return the result of a request that was answered over REST, one answer for each name, in order.
+
+        Raises:
+            OrderRejected: the single order could not be canceled.
+        """
+        asked = [*names, *(("order_userref", userref) for userref in userrefs)]
+        entries: List[Json] = []
+        for (kind, name), reply in zip(asked, self._sender.messages(request)):
+            error = {} if reply.get("success") is True else {"error": str(reply.get("error"))}
+            entries.append({kind: name, **error})
+        if single and "error" in entries[0]:
+            raise rejected("cancel_order", entries[0]["error"], dict(names[:1]))
+        return entries[0] if single else entries
 
     def _wait_gone(self, connection: Connection, names: Sequence[Named], deadline: Optional[float]) -> bool:
         try:

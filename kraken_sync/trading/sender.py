@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from ..core.orders.params import ADDING
 from ..core.session.requests import RequestHeld, TradingRequest
 from ..core.wire.error_texts import AMBIGUOUS, TOKEN_REFUSED
+from ..core.wire.places import PRIVATE
 from ..core.wire.times import Clock
 from ..errors import (
     ConnectFailed,
@@ -29,6 +30,7 @@ from ..io.waiting import time_left
 from ..runtime import Runtime
 from .order_gate import GateShut, OrderGate
 from .outcomes import outcome_unknown, rejected
+from .rest_way import METHODS, RestWay
 from .unresolved import Unknown, Unresolved
 
 Json = Dict[str, Any]
@@ -37,6 +39,8 @@ ORDER_DEADLINE = 5.0
 (https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/add_order)."""
 PATIENCE = 5.0
 """Seconds after which a repeatable request is repeated, for a caller without a deadline."""
+FIRST_CONNECT = 1.0
+"""Seconds for which a request that may go by REST waits for a connection that was never up."""
 PAUSE = 0.05
 """Seconds before a repeatable request that could not be sent is tried again."""
 
@@ -54,6 +58,7 @@ class OrderSender:
         self._runtime = runtime
         self._gate = gate
         self.unresolved = unresolved
+        self._rest_way = RestWay(runtime.rest)
 
     def request(
         self,
@@ -92,15 +97,23 @@ class OrderSender:
         )
 
     def connection(self, method: str, deadline: Optional[float]) -> Connection:
-        """Return the private connection, which keeps the account's orders from now on. Blocks until it is up.
+        """Return the private connection, which keeps the account's orders from now on.
+
+        Blocks until it is up, if it never was; for a method that may go by REST, a second at most.
 
         Raises:
             OrderNotSent: there is no connection within ``deadline`` (monotonic seconds).
         """
+        timeout, by_rest = time_left(deadline), method in METHODS
+        if by_rest:
+            timeout = FIRST_CONNECT if timeout is None else min(FIRST_CONNECT, timeout)
         try:
-            connection = self._runtime.private(method, time_left(deadline))
+            connection = self._runtime.private(method, timeout)
         except (ConnectFailed, ConnectionLost, ReplyTimeout) as error:
-            raise OrderNotSent(method, str(error)) from error
+            there = self._runtime.connection(PRIVATE)
+            if not by_rest or there is None:
+                raise OrderNotSent(method, str(error)) from error
+            return there
         connection.keep_orders()
         return connection
 
@@ -114,7 +127,15 @@ class OrderSender:
             OrderNotSent: nothing of it reached the exchange.
             OrderOutcomeUnknown: some of it may have reached the exchange, and there was no clear reply.
         """
-        connection = self.connection(request.method, request.deadline)
+        try:
+            connection = self.connection(request.method, request.deadline)
+        except OrderNotSent:
+            if request.method not in METHODS:
+                raise
+            self.over_rest(request)
+            return request
+        if request.method in METHODS and not connection.open and self._went_by_rest(request):
+            return request
         self._let_through(request, connection)
         error = request.refusal
         if error is None or not error.startswith(TOKEN_REFUSED):
@@ -128,6 +149,28 @@ class OrderSender:
         request = request.anew()
         self._let_through(request, connection)
         return request
+
+    def _went_by_rest(self, request: TradingRequest) -> bool:
+        try:
+            self.over_rest(request)
+            return True
+        except OrderNotSent as error:
+            log.warning("%s; waiting for the connection", error)
+            return False
+
+    def over_rest(self, request: TradingRequest) -> None:
+        """Send a request over REST; it gets the replies that it would have over WebSocket.
+
+        Raises:
+            OrderNotSent: nothing of it reached the exchange.
+            OrderOutcomeUnknown: some of it may have reached the exchange, and there was no clear answer.
+        """
+        try:
+            self._rest_way.answer(request)
+        except (OrderNotSent, OrderOutcomeUnknown) as error:
+            if isinstance(error, OrderNotSent) and not request.sent:
+                raise
+            raise self.outcome_unknown(request, error.reason) from error
 
     def _let_through(self, request: TradingRequest, connection: Connection) -> None:
         """Send the request once the order gate is open."""

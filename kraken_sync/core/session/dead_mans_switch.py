@@ -68,6 +68,15 @@ class SwitchRenewals:
         self._requests.append(request)
         self._asked_at = now
 
+    def asked_elsewhere(self, now: float) -> None:
+        """Note that a renewal is being sent in another way than over this session's connection."""
+        self._asked_at = now
+
+    def failed(self, why: str) -> None:
+        """Note that a renewal failed."""
+        self._failures += 1
+        self.failure = why
+
     def armed(self, sent_at: float) -> None:
         """Note that the exchange confirmed a renewal that was sent at ``sent_at``."""
         # The exchange counts from when it received the request. Counting from the sending is earlier, so
@@ -83,8 +92,7 @@ class SwitchRenewals:
             if request.replies and request.replies[0].envelope.success is True:
                 self.armed(request.sent_at)
                 continue
-            self._failures += 1
-            self.failure = request.lost or error_text(request.replies[0].envelope.error)
+            self.failed(request.lost or error_text(request.replies[0].envelope.error))
 
     def left(self, now: float) -> float:
         """Return the seconds until the exchange cancels all orders; 0 if that time has passed."""

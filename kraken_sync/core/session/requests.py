@@ -137,6 +137,8 @@ class TradingRequest(Request):
         """The exchange's time when it was sent (seconds since the epoch), if that was known."""
         self.before: FrozenSet[str] = frozenset()
         """The order ids that were known when it was sent."""
+        self.by_rest = False
+        """Whether its replies came over REST."""
         self.watched: Optional[Tuple[object, int]] = None
         """The table of orders and its snapshot that were up to date when it was sent, or None."""
         self.settled: Set[Union[str, int]] = set()

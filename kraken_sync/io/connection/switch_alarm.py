@@ -1,4 +1,4 @@
-"""The alarm of the dead man's switch: it tells the switch's owner that it is not being renewed.
+"""The dead man's switch of a connection: its renewal over REST while the connection is down, and its alarm.
 
 Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/cancel_after.
 """
@@ -11,20 +11,55 @@ from functools import partial
 from typing import Any, Callable, Optional, Tuple
 
 from ...core.session.session import Session
+from ...core.timing import Timing
+from ...errors import KrakenError
 from ..logs import log
+from ..rest import Rest
+from ..worker import Worker
 from .chores import Served
 
 OnFailure = Optional[Callable[[str], Any]]
 
 
 class SwitchAlarm:
-    """Watches the dead man's switch of one connection, if one is armed."""
+    """Watches the dead man's switch of one connection, if one is armed.
+
+    Args:
+        rest: renews the switch while there is no connection.
+        worker: the thread on which that is done.
+        timing: the time limits.
+    """
+
+    def __init__(self, rest: Rest, worker: Worker, timing: Timing) -> None:
+        self._rest = rest
+        self._worker = worker
+        self._timing = timing
 
     def visit(self, connection: Served, now: float) -> None:
-        """Raise the alarm if it is due. Does not block."""
+        """Raise the alarm if it is due, and have the switch renewed over REST. Does not block."""
+        if not connection.open and connection.read(partial(_due, now)):
+            self._worker.add("dead man's switch", partial(self._renew, connection))
         alarm = connection.read(partial(_alarm, now))
         if alarm is not None:
             _raise(*alarm)
+
+    def _renew(self, connection: Served) -> None:
+        now = time.monotonic()
+        timeout = connection.change(partial(_begin, now))
+        if timeout is None:
+            return  # it is not armed any more
+        try:
+            self._rest.request(
+                "POST",
+                "/0/private/CancelAllOrdersAfter",
+                {"timeout": timeout},
+                deadline=now + self._timing.connect_timeout,
+            )
+        except KrakenError as error:
+            connection.change(partial(_failed, str(error)))
+        else:
+            connection.change(partial(_confirmed, now))
+            log.info("the dead man's switch was renewed over REST, because there is no WebSocket connection")
 
     def stopping(self, connection: Served) -> None:
         """Raise the alarm if the connection is stopped while its switch is armed. Does not block."""
@@ -37,6 +72,28 @@ class SwitchAlarm:
                 f"cancels all orders in {left:.0f} s",
                 on_failure,
             )
+
+
+def _due(now: float, session: Session) -> bool:
+    return session.switch is not None and session.switch.due(now)
+
+
+def _begin(now: float, session: Session) -> Optional[int]:
+    switch = session.switch
+    if switch is None or not switch.due(now):
+        return None
+    switch.asked_elsewhere(now)
+    return switch.timeout
+
+
+def _failed(why: str, session: Session) -> None:
+    if session.switch is not None:
+        session.switch.failed(why)
+
+
+def _confirmed(sent_at: float, session: Session) -> None:
+    if session.switch is not None:
+        session.switch.armed(sent_at)
 
 
 def _alarm(now: float, session: Session) -> Optional[Tuple[str, OnFailure]]:

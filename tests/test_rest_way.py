@@ -1,0 +1,100 @@
+"""Cancels and the dead man's switch go by REST while there is no private WebSocket connection."""
+
+from __future__ import annotations
+
+import time
+from typing import Callable, List
+
+import pytest
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, eventually
+from helpers import status
+
+from kraken_sync import OrderOutcomeUnknown, OrderRejected, SpotWSClient
+from kraken_sync.simulator import Simulator
+
+
+def placed(client: SpotWSClient, exchange: Simulator, count: int, **more: object) -> List[dict]:
+    """Orders from a time when all was well."""
+    orders = [client.add_order(**FAR, **more) for _ in range(count)]
+    for order in orders:
+        client.orders.wait_open(order["order_id"])
+    return orders
+
+
+def lose_the_line(client: SpotWSClient, exchange: Simulator) -> None:
+    exchange.faults.refuse_connections = 10**9
+    exchange.cut()
+    eventually(lambda: not client._ks_runtime.connection("private").open)
+
+
+def test_a_cancel_in_under_a_second(trader: SpotWSClient, exchange: Simulator) -> None:
+    """By each kind of id, one or several; the results have the form that they have over WebSocket."""
+    first, second, third = placed(trader, exchange, 3)
+    ours = placed(trader, exchange, 2, order_userref=77)
+    lose_the_line(trader, exchange)
+    started = time.monotonic()
+    assert trader.cancel_order(order_id=first["order_id"]) == {"order_id": first["order_id"]}
+    assert time.monotonic() - started < 1
+
+    assert trader.cancel_order(cl_ord_id=second["cl_ord_id"]) == {"cl_ord_id": second["cl_ord_id"]}
+    gone, open_ = first["order_id"], third["order_id"]
+    assert trader.cancel_order(order_id=[gone, open_]) == [
+        {"order_id": gone, "error": "EOrder:Unknown order"},
+        {"order_id": open_},
+    ]
+    started = time.monotonic()
+    assert trader.cancel_order(order_userref=77) == [{"order_userref": 77}]
+    assert time.monotonic() - started < 1
+    with pytest.raises(OrderRejected, match="EOrder:Unknown order"):
+        trader.cancel_order(order_id=gone)
+    assert {status(exchange, one["order_id"]) for one in [first, second, third, *ours]} == {"canceled"}
+    assert not exchange.requests("cancel_order")
+
+
+def test_everything_at_once(trader: SpotWSClient, exchange: Simulator) -> None:
+    """cancel_all, batch_cancel and arming the switch."""
+    orders = placed(trader, exchange, 4)
+    lose_the_line(trader, exchange)
+    ids = [order["order_id"] for order in orders]
+    trader.batch_cancel(orders=ids[:2], timeout=3)
+    assert [status(exchange, name) for name in ids] == ["canceled", "canceled", "new", "new"]
+    assert "triggerTime" in trader.cancel_all_orders_after(timeout=60)
+    assert trader.cancel_all() == {"count": 2}
+    assert {status(exchange, name) for name in ids} == {"canceled"}
+
+
+def test_the_switch_is_renewed(trader: SpotWSClient, exchange: Simulator) -> None:
+    """As long as there is no connection, and again over WebSocket afterwards."""
+    with trader.dead_mans_switch(3) as switch:
+        armed = exchange.exchange.trading.cancel_at
+        lose_the_line(trader, exchange)
+        eventually(lambda: exchange.exchange.trading.cancel_at > armed + 1)
+        assert switch.left > 1
+        assert switch.failure == ""
+        exchange.faults.refuse_connections = 0
+    assert exchange.exchange.trading.cancel_at is None
+
+
+def test_an_answer_that_does_not_come(trader: SpotWSClient, exchange: Simulator) -> None:
+    """What REST may have carried out is unknown."""
+    (order,) = placed(trader, exchange, 1)
+    lose_the_line(trader, exchange)
+    exchange.faults.rest_delay = 30
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.cancel_order(order_id=order["order_id"], timeout=1)
+    assert caught.value in trader.unresolved
+    exchange.faults.rest_delay = 0
+    assert trader.cancel_all()["count"] <= 1
+    assert status(exchange, order["order_id"]) == "canceled"
+
+
+def test_a_connection_that_never_was(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
+    """The private side cannot be reached from the start: a cancel gets through all the same."""
+    other = exchange.client()
+    order = other.add_order(**FAR)
+    client = new_client(key=CANARY_KEY, secret=CANARY_SECRET, auth_ws_url="ws://127.0.0.1:9", no_public=True)
+    started = time.monotonic()
+    assert client.cancel_order(order_id=order["order_id"])
+    assert time.monotonic() - started < 2
+    assert status(exchange, order["order_id"]) == "canceled"
+    other.close()
