@@ -6,7 +6,7 @@ import time
 from typing import Callable, List
 
 import pytest
-from conftest import CANARY_KEY, CANARY_SECRET, FAR, eventually
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, WAIT, eventually
 from helpers import status
 
 from kraken_sync import OrderOutcomeUnknown, OrderRejected, SpotWSClient
@@ -72,6 +72,19 @@ def test_the_switch_is_renewed(trader: SpotWSClient, exchange: Simulator) -> Non
         assert switch.left > 1
         assert switch.failure == ""
         exchange.faults.refuse_connections = 0
+    assert exchange.exchange.trading.cancel_at is None
+
+
+def test_a_renewal_under_way_does_not_arm_again(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The block is left while a renewal is on its way over REST, and all is disarmed."""
+    with trader.dead_mans_switch(3) as switch:
+        lose_the_line(trader, exchange)
+        exchange.faults.rest_delay = 1.0
+        eventually(lambda: switch._switch is not None and switch._switch.elsewhere)
+        exchange.faults.refuse_connections = 0
+    exchange.faults.rest_delay = 0.0
+    trader.orders.wait_live(WAIT)
+
     assert exchange.exchange.trading.cancel_at is None
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any, Callable, Optional
 
 from ..core.session import account_views
 from ..core.session.dead_mans_switch import SwitchRenewals
-from ..errors import OrderOutcomeUnknown
+from ..errors import KrakenError, OrderOutcomeUnknown
 from ..io.connection.connection import Connection
 from ..io.logs import log
 from ..io.waiting import deadline_of
@@ -121,6 +122,9 @@ class DeadMansSwitch:
             return
         # Stop renewing first: a renewal that is sent after the disarming would arm the switch again.
         connection.change(lambda session: account_views.use_switch(session, None))
+        # One that is under way over REST could overtake the disarming over WebSocket.
+        with contextlib.suppress(KrakenError):  # closed or given up: then it is not sent any more
+            connection.wait(lambda session: not switch.elsewhere, deadline_of(ARM_TIMEOUT))
         left = switch.left(time.monotonic())
         self._switch = None
         if kind is not None:

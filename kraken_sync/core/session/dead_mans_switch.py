@@ -37,6 +37,8 @@ class SwitchRenewals:
         """Why the last renewal failed; empty if it succeeded."""
         self.alarmed = False
         """Whether the alarm has been raised since the last successful renewal."""
+        self.elsewhere = False
+        """Whether a renewal is under way in another way than over this session's connection."""
         # A third of the timeout: with 60 s that is the middle of the recommended 15 to 30 s, and one
         # renewal may be lost without any harm.
         self._interval = timeout / 3
@@ -70,11 +72,11 @@ class SwitchRenewals:
 
     def asked_elsewhere(self, now: float) -> None:
         """Note that a renewal is being sent in another way than over this session's connection."""
-        self._asked_at = now
+        self._asked_at, self.elsewhere = now, True
 
     def failed(self, why: str) -> None:
         """Note that a renewal failed."""
-        self._failures += 1
+        self._failures, self.elsewhere = self._failures + 1, False
         self.failure = why
 
     def armed(self, sent_at: float) -> None:
@@ -82,7 +84,7 @@ class SwitchRenewals:
         # The exchange counts from when it received the request. Counting from the sending is earlier, so
         # the alarm errs on the safe side; max(), because confirmations may arrive out of order.
         self._armed_at = max(sent_at, self._armed_at)
-        self.failure, self.alarmed, self._failures = "", False, 0
+        self.failure, self.alarmed, self._failures, self.elsewhere = "", False, 0, False
 
     def look(self) -> None:
         """Process the replies to renewals that have arrived."""

@@ -10,6 +10,7 @@ import time
 from functools import partial
 from typing import Any, Callable, Optional, Tuple
 
+from ...core.session.dead_mans_switch import SwitchRenewals
 from ...core.session.session import Session
 from ...core.timing import Timing
 from ...errors import KrakenError
@@ -45,20 +46,23 @@ class SwitchAlarm:
 
     def _renew(self, connection: Served) -> None:
         now = time.monotonic()
-        timeout = connection.change(partial(_begin, now))
-        if timeout is None:
+        switch = connection.change(partial(_begin, now))
+        if switch is None:
             return  # it is not armed any more
+        failure: Optional[str] = "the renewal was interrupted"
         try:
             self._rest.request(
                 "POST",
                 "/0/private/CancelAllOrdersAfter",
-                {"timeout": timeout},
+                {"timeout": switch.timeout},
                 deadline=now + self._timing.connect_timeout,
             )
+            failure = None
         except KrakenError as error:
-            connection.change(partial(_failed, str(error)))
-        else:
-            connection.change(partial(_confirmed, now))
+            failure = str(error)
+        finally:
+            connection.change(partial(_ended, switch, now, failure))
+        if failure is None:
             log.info("the dead man's switch was renewed over REST, because there is no WebSocket connection")
 
     def stopping(self, connection: Served) -> None:
@@ -78,22 +82,20 @@ def _due(now: float, session: Session) -> bool:
     return session.switch is not None and session.switch.due(now)
 
 
-def _begin(now: float, session: Session) -> Optional[int]:
+def _begin(now: float, session: Session) -> Optional[SwitchRenewals]:
     switch = session.switch
     if switch is None or not switch.due(now):
         return None
     switch.asked_elsewhere(now)
-    return switch.timeout
+    return switch
 
 
-def _failed(why: str, session: Session) -> None:
-    if session.switch is not None:
-        session.switch.failed(why)
-
-
-def _confirmed(sent_at: float, session: Session) -> None:
-    if session.switch is not None:
-        session.switch.armed(sent_at)
+def _ended(switch: SwitchRenewals, sent_at: float, failure: Optional[str], session: Session) -> None:
+    # Its owner may have left the with block meanwhile, and waits for this.
+    if failure is None:
+        switch.armed(sent_at)
+    else:
+        switch.failed(failure)
 
 
 def _alarm(now: float, session: Session) -> Optional[Tuple[str, OnFailure]]:
