@@ -75,7 +75,10 @@ def test_every_combination(
     public = {"executions", "order", "cancel", "level3"}
     try:
         for name, call in calls(client).items():
-            if needs[name] <= given and ("ws_url" in given or name not in public):
+            if name == "level3" and needs[name] <= given and "level3_ws_url" not in given:
+                with contextlib.suppress(KrakenError):
+                    call()  # the simulator, as Kraken, does not serve it beside orders any more
+            elif needs[name] <= given and ("ws_url" in given or name not in public):
                 call()
             elif needs[name] <= given:
                 with contextlib.suppress(KrakenError):

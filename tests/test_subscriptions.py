@@ -192,6 +192,34 @@ def test_empty_trade_snapshot_is_no_silence(new_client: Callable[..., SpotWSClie
         assert len(requests) == 1
 
 
+@pytest.mark.parametrize(("depth", "at_once"), [(10, 40), (100, 8), (1000, 2)])
+def test_level3_is_subscribed_within_its_points(depth: int, at_once: int) -> None:
+    """200 points a second: the deeper, the fewer symbols at once; other channels do not wait for them."""
+    registry, bucket, ids = Registry(Timing()), TokenBucket(100, 100), itertools.count(1).__next__
+    symbols = [f"A{number}/USD" for number in range(200)]
+    ask = channel_params({"channel": "level3", "symbol": symbols, "depth": depth})
+    keys = ask.keys()
+    for key in keys:
+        registry.want(ask, key, None, None)
+    other = channel_params({"channel": "executions"})
+    registry.want(other, other.keys()[0], None, None)
+
+    counts = []
+    for second in range(3):
+        requests = registry.due(100.0 + second, bucket, ids)
+        counts.append([sum(len(one.symbols or []) for one in requests), len(requests)])
+    assert counts == [[at_once, 2], [at_once, 1], [at_once, 1]]
+
+
+def test_level3_has_a_limit_of_symbols(trader: SpotWSClient, exchange: Simulator) -> None:
+    """More than the exchange takes on one connection is refused here; what it takes is paced, and works."""
+    pairs = list(exchange.exchange.markets)
+    stream = trader.level3(pairs, depth=100, timeout=WAIT)
+    assert set(stream.symbols) == set(pairs)
+    with pytest.raises(SubscriptionRefused, match="200 level3 symbols per connection"):
+        trader.subscribe({"channel": "level3", "symbol": [f"A{number}/USD" for number in range(201)]})
+
+
 def test_end_spares_a_later_subscription(
     client: SpotWSClient, exchange: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -371,9 +371,8 @@ class Exchange:
         return [peer for peer in self.peers if not peer.feeds and now - peer.heard_at >= limit]
 
 
-_HOSTS = {PRIVATE: PRIVATE_CHANNELS, LEVEL3: ("level3",)}
-"""The private channels of each host. (Whether ``level3`` is still served beside its own host is not
-known.)"""
+_HOSTS = {PRIVATE: ("executions", "balances"), LEVEL3: ("level3",)}
+"""The private channels of each host; ``level3`` has had its own since December 2025."""
 _OPTIONS = {"book": "depth", "ohlc": "interval", "ticker": "event_trigger"}
 _DEFAULTS = {"book": 10, "ohlc": None, "ticker": "trades"}
 _WARNINGS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 from .credentials import Token
+from .refusal import Refusal
 
 PUBLIC, PRIVATE, LEVEL3 = "public", "private", "level3"
 
@@ -32,6 +33,15 @@ class Peer:
         """The parameters of private subscriptions."""
         self.sequences: Dict[str, int] = {}
         self._pinned: Dict[Feed, Token] = {}
+        self._points = (0.0, now)
+
+    def spend_points(self, points: int, now: float) -> None:
+        """Subscribing to level3 costs points, of which there are 200 a second."""
+        value, since = self._points
+        value = max(0.0, value - 200 * (now - since)) + points
+        if value > 200:
+            raise Refusal("Exceeded msg rate")  # the exchange's words are not known
+        self._points = value, now
 
     def sequence(self, channel: str) -> int:
         """The next number of a private channel, from 1."""

@@ -15,6 +15,8 @@ from .peers import PRIVATE, Feed, Peer
 from .refusal import Refusal
 from .trading import Trading
 
+LEVEL3_COST = {10: 5, 100: 25, 1000: 100}
+LEVEL3_SYMBOLS = 200
 PRIVATE_CHANNELS = ("executions", "balances", "level3")
 ORDER_DEPTHS = (10, 100, 1000)
 TRADING_METHODS = {
@@ -128,6 +130,8 @@ class PrivateDesk:
             depth = params.get("depth", 10) if channel == "level3" else None
             if channel == "level3" and (type(depth) is not int or depth not in ORDER_DEPTHS):
                 raise Refusal("Subscription depth not supported")
+            if depth is not None and method == "subscribe":
+                peer.spend_points(LEVEL3_COST[depth] * len(symbols), now)
             for name in ("snapshot", "snap_orders", "snap_trades", "order_status", "ratecounter", "rebased"):
                 if not isinstance(params.get(name, True), bool):
                     raise Refusal(f"EGeneral:Invalid arguments:{name}")
@@ -157,7 +161,9 @@ class PrivateDesk:
         self, peer: Peer, feed: Feed, params: Params, token: Token, req_id: Any, now: float
     ) -> None:
         error = None
-        if feed.symbol is not None and feed.symbol not in self.trading.markets:
+        if feed.channel == "level3" and len(peer.feeds) >= LEVEL3_SYMBOLS:
+            error = "EGeneral:Too many subscriptions"  # the exchange's words are not known
+        elif feed.symbol is not None and feed.symbol not in self.trading.markets:
             error = f"Currency pair not supported {feed.symbol}"
         elif any((feed.channel, feed.symbol) == (one.channel, one.symbol) for one in peer.feeds):
             error = "Already subscribed"

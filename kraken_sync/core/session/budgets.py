@@ -23,16 +23,16 @@ class TokenBucket:
         self._filled: float = float("-inf")
         self._paused_until: float = float("-inf")
 
-    def take(self, now: float) -> bool:
-        """Take one token and return True, or return False if there is none."""
+    def take(self, now: float, count: float = 1) -> bool:
+        """Take ``count`` tokens and return True, or return False if there are fewer."""
         if now < self._paused_until:
             return False
         if self._filled != float("-inf"):
             self._tokens = min(self.burst, self._tokens + (now - self._filled) * self.rate)
         self._filled = now
-        if self._tokens < 1:
+        if self._tokens < count:
             return False
-        self._tokens -= 1
+        self._tokens -= count
         return True
 
     def pause(self, until: float) -> None:

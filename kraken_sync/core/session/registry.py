@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 from ..freshness import BookState
 from ..timing import Timing
-from ..wire.channels import ChannelParams, Key
+from ..wire.channels import LEVEL3_POINTS, ORDER_DEPTH_COST, ChannelParams, Key
 from ..wire.error_texts import ALREADY_SUBSCRIBED, NO_SUCH_PAIR, TEMPORARY, TOKEN_REFUSED
 from .budgets import TokenBucket
 from .entry import Entry, PendingAck
@@ -61,6 +61,7 @@ class Registry:
         self.entries: Dict[Key, Entry] = {}
         self._timing = timing
         self._sent: Dict[int, SentRequest] = {}
+        self._points = TokenBucket(LEVEL3_POINTS, LEVEL3_POINTS)
 
     # -- intent ------------------------------------------------------------------------------
 
@@ -132,10 +133,15 @@ class Registry:
         for (method, channel, _, first_id), (params, entries) in groups.items():
             # A caller's own req_id must not be sent with two requests, so its symbols are not split.
             size = len(entries) if first_id is not None else SYMBOLS_PER_REQUEST
+            cost = ORDER_DEPTH_COST[params["depth"]] if (method, channel) == ("subscribe", "level3") else 0
+            if cost and first_id is None:
+                size = min(size, LEVEL3_POINTS // cost)
             for start in range(0, len(entries), size):
+                chunk = entries[start : start + size]
+                if cost and not self._points.take(now, min(cost * len(chunk), LEVEL3_POINTS)):
+                    break  # the rest of them later; other channels go on
                 if not bucket.take(now):
                     return requests
-                chunk = entries[start : start + size]
                 req_id = first_id if first_id is not None else new_id()
                 # Entered before the frame leaves: the answer may be read by another thread before the
                 # send returns.

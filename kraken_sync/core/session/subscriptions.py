@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set
 
 from ..book.sync import BookSync
 from ..freshness import BookState
 from ..orders.tables import Account
-from ..wire.channels import ChannelParams, Key
+from ..wire.channels import LEVEL3_SYMBOLS, ChannelParams, Key
 from .entry import Entry, PendingAck
 from .registry import Registry
 
 AT_ONCE = float("-inf")  # a time before every other, for Entry.renew()
+
+
+def keys_of_level3(entries: Mapping[Key, Entry]) -> Set[Key]:
+    """Return the keys of the level3 subscriptions that are wanted."""
+    return {key for key, entry in entries.items() if key.channel == "level3" and not entry.leaving}
 
 
 class Subscriptions:
@@ -61,6 +66,8 @@ class Subscriptions:
             conflict = self._registry.conflict(key, wanted) if raw and there and not there.internal else None
             if conflict is not None:
                 pending.refused[key.symbol] = conflict
+        if keys[0].channel == "level3" and len(keys_of_level3(entries) | set(keys)) > LEVEL3_SYMBOLS:
+            pending.refuse_all(None, f"the exchange takes {LEVEL3_SYMBOLS} level3 symbols per connection")
         if pending.refused:
             pending.waiting.clear()
             return pending

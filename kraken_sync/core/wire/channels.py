@@ -16,6 +16,11 @@ from .messages import encode
 
 DEPTHS = (10, 25, 100, 500, 1000)
 ORDER_DEPTHS = (10, 100, 1000)
+ORDER_DEPTH_COST = {10: 5, 100: 25, 1000: 100}
+"""The points that a level3 subscription of each depth costs, for each symbol."""
+LEVEL3_POINTS, LEVEL3_SYMBOLS = 200, 200
+"""The points per second and the symbols that the exchange allows on one connection. (The pro tier has more
+points.)"""
 INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
 
 
