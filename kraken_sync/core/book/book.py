@@ -21,7 +21,7 @@ from sortedcontainers import SortedDict
 
 from ..wire.messages import BookData, WireLevel
 from ..wire.numbers import decimals_of, fixed, scaled
-from .checksum import LEVELS, book_checksum, side_text
+from .checksum import LEVELS, book_checksum
 
 Pairs = Tuple[Tuple[int, int], ...]
 Tokens = Dict[int, str]
@@ -120,12 +120,12 @@ class Book:
     def _read_asks(self) -> None:
         best = list(islice(self.asks, LEVELS))
         self._best_ask = best[0] if best else inf
-        self._asks_crc = zlib.crc32(side_text(best, self._ask_tokens))
+        self._asks_crc = zlib.crc32("".join(map(self._ask_tokens.__getitem__, best)).encode())
 
     def _read_bids(self) -> None:
         best = list(islice(self.bids, LEVELS))
         self._best_bid = best[0] if best else -1
-        self._bids_text = side_text(best, self._bid_tokens)
+        self._bids_text = "".join(map(self._bid_tokens.__getitem__, best)).encode()
 
     def top(self, levels: int) -> Tuple[Pairs, Pairs]:
         """Return the best ``levels`` asks and bids, best first, as (price, qty) integers."""

@@ -10,23 +10,10 @@ from __future__ import annotations
 
 import zlib
 from itertools import islice
-from typing import Iterable, Mapping
+from typing import Mapping
 
 LEVELS = 10
 """Levels of each side in the checksum, at every depth; a shorter side contributes what it has."""
-
-
-def side_text(prices: Iterable[int], tokens: Mapping[int, str]) -> bytes:
-    """Return the checksum text of one side.
-
-    Args:
-        prices: the best prices of the side, at most ten, best first.
-        tokens: the text of each level, price then quantity, so that it is made only once.
-
-    >>> side_text([452852, 452864], {452852: "452852100000", 452864: "4528647"})
-    b'4528521000004528647'
-    """
-    return "".join(map(tokens.__getitem__, prices)).encode()
 
 
 def book_checksum(asks: Mapping[int, int], bids: Mapping[int, int]) -> int:
