@@ -155,7 +155,11 @@ class SpotWSClient:
         if not isinstance(key, (str, type(None))) or not isinstance(secret, (str, type(None))):
             raise TypeError("key and secret must be strings")
         hidden = Secret(key or ""), Secret(secret or "")
-        own_otp = otp if callable(otp) or otp is None else Secret(str(otp)).reveal
+        if not (
+            otp is None or isinstance(otp, str) or (callable(otp) and not inspect.iscoroutinefunction(otp))
+        ):
+            raise TypeError("otp must be a string, or a plain function that returns one")
+        own_otp = Secret(otp).reveal if isinstance(otp, str) else otp
         try:
             hidden_proxy = secret_urls(proxy)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import socket
 import ssl
 import threading
@@ -28,6 +29,23 @@ def frame(payload: bytes, opcode: int = 1, *, fin: bool = True, masked: bool = F
     if masked:
         return head + b"\0\0\0\0" + payload
     return head + payload
+
+
+def read_request(sock: socket.socket) -> bytes:
+    """A whole HTTP request; empty if the connection ends."""
+    request = b""
+    while b"\r\n\r\n" not in request or len(request) < _length_of(request):
+        piece = sock.recv(65536)
+        if not piece:
+            return b""
+        request += piece
+    return request
+
+
+def _length_of(request: bytes) -> int:
+    head = request.partition(b"\r\n\r\n")[0]
+    found = re.search(rb"Content-Length: (\d+)", head)
+    return len(head) + 4 + (int(found[1]) if found else 0)
 
 
 class RawServer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import re
 import signal
 import socket
 import ssl
@@ -25,7 +24,7 @@ import responses
 import trustme
 from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, eventually
 from helpers import background
-from raw_server import RawServer, drain
+from raw_server import RawServer, drain, read_request
 
 from kraken_sync import (
     ClientClosed,
@@ -568,22 +567,13 @@ def answering(answers: Callable[[bytes], bytes]) -> RawServer:
 
     def script(sock: socket.socket) -> None:
         while True:
-            request = b""
-            while b"\r\n\r\n" not in request or len(request) < length_of(request):
-                piece = sock.recv(65536)
-                if not piece:
-                    return
-                request += piece
+            request = read_request(sock)
+            if not request:
+                return
             text = answers(request)
             sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
 
     return RawServer(script)
-
-
-def length_of(request: bytes) -> int:
-    head = request.partition(b"\r\n\r\n")[0]
-    found = re.search(rb"Content-Length: (\d+)", head)
-    return len(head) + 4 + (int(found[1]) if found else 0)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import socket
+import threading
 import time
 from typing import Callable, List
 
 import pytest
-from conftest import CANARY_KEY, CANARY_SECRET, FAR, WAIT, eventually
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, eventually
 from helpers import status
+from raw_server import RawServer, read_request
 
-from kraken_sync import OrderOutcomeUnknown, OrderRejected, SpotWSClient
+from kraken_sync import OrderNotSent, OrderOutcomeUnknown, OrderRejected, SpotWSClient
 from kraken_sync.simulator import Simulator
 
 
@@ -111,3 +116,102 @@ def test_a_connection_that_never_was(new_client: Callable[..., SpotWSClient], ex
     assert time.monotonic() - started < 2
     assert status(exchange, order["order_id"]) == "canceled"
     other.close()
+
+
+@pytest.mark.parametrize("how", ["while it is under way", "after it timed out"])
+def test_a_late_renewal_does_not_arm_again(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator, how: str
+) -> None:
+    """A renewal over REST that reaches the exchange after the disarming is refused by its nonce."""
+    held, timing = threading.Event(), dataclasses.replace(FAST, connect_timeout=1.0)
+
+    def relay(sock: socket.socket) -> None:
+        while True:
+            request = read_request(sock)
+            if not request:
+                return
+            if b"CancelAllOrdersAfter" in request and b"timeout=3" in request and how.startswith("after"):
+                held.wait(WAIT)
+            with socket.create_connection(("127.0.0.1", int(exchange.rest_url.rpartition(":")[2]))) as there:
+                there.sendall(request.replace(b"Connection: keep-alive", b"Connection: close"))
+                while True:
+                    piece = there.recv(65536)
+                    if not piece:
+                        break
+                    with contextlib.suppress(OSError):
+                        sock.sendall(piece)
+
+    with RawServer(relay) as server:
+        client = new_client(
+            key=CANARY_KEY, secret=CANARY_SECRET, rest_url=server.url.replace("ws:", "http:"), timing=timing
+        )
+        client.start()
+        with client.dead_mans_switch(3) as switch:
+            exchange.faults.refuse_connections = 10**9
+            exchange.cut()
+            eventually(lambda: switch._switch is not None and (switch._switch.elsewhere or switch.failure))
+            if how.startswith("after"):
+                eventually(lambda: switch._switch is not None and switch._switch.doubtful)
+        held.set()
+        exchange.faults.refuse_connections = 0
+        order = exchange.client()
+        placed = order.add_order(**FAR)
+        threading.Event().wait(0.5)  # what was held back arrives now
+
+        assert exchange.exchange.trading.cancel_at is None
+        assert status(exchange, placed["order_id"]) == "new"
+        order.close()
+
+
+def test_what_names_no_order_cancels_none(trader: SpotWSClient, exchange: Simulator) -> None:
+    """REST's ``txid`` takes a userref, too: an order id that looks like one must not hit another order."""
+    (order,) = placed(trader, exchange, 1, order_userref=4)
+    lose_the_line(trader, exchange)
+    with pytest.raises(OrderRejected, match="form of an order id"):
+        trader.cancel_order(order_id="4")
+    with pytest.raises(OrderNotSent):  # a plain message goes over WebSocket only
+        trader.send_message({"method": "cancel_order", "params": {"order_id": "O4-x"}}, timeout=0.5)
+    assert status(exchange, order["order_id"]) == "new"
+
+
+@pytest.mark.parametrize("error", ["EAPI:Rate limit exceeded", "EService:Unavailable", "EAPI:Invalid nonce"])
+def test_what_is_wrong_with_rest_is_no_refusal(trader: SpotWSClient, exchange: Simulator, error: str) -> None:
+    """The call waits for the connection instead."""
+    (order,) = placed(trader, exchange, 1)
+    lose_the_line(trader, exchange)
+    exchange.faults.rest_errors += [error] * 4
+    back = threading.Timer(0.8, lambda: setattr(exchange.faults, "refuse_connections", 0))
+    back.start()
+    trader.cancel_order(order_id=order["order_id"], timeout=8)
+    back.join()
+    assert status(exchange, order["order_id"]) == "canceled"
+
+
+def test_a_dead_line_that_nobody_has_noticed(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator
+) -> None:
+    """The repetition goes the other way, so the cancel arrives while the line still looks alive."""
+    quiet = dataclasses.replace(FAST, ping_interval=60, silence_ping=60, silence_abort=120, pong_timeout=60)
+    trader = new_client(key=CANARY_KEY, secret=CANARY_SECRET, timing=quiet)
+    (order,) = placed(trader, exchange, 1)
+    exchange.faults.request_delay = 60
+    assert trader.cancel_order(order_id=order["order_id"], timeout=3) == {"order_id": order["order_id"]}
+    assert status(exchange, order["order_id"]) == "canceled"
+
+
+def test_the_switch_armed_over_rest_knows_its_time(trader: SpotWSClient, exchange: Simulator) -> None:
+    """No alarm, and the time that is left."""
+    lose_the_line(trader, exchange)
+    with trader.dead_mans_switch(60) as switch:
+        assert 55 < switch.left <= 60
+    assert exchange.exchange.trading.cancel_at is None
+
+
+def test_statuses_of_a_batch_over_rest(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Not those of tables that are out of date."""
+    orders = [order["order_id"] for order in placed(trader, exchange, 3)]
+    lose_the_line(trader, exchange)
+    found = trader.batch_cancel(orders=orders[:2])
+    assert [one["status"] for one in found] == ["canceled", "canceled"]
+    found = trader.batch_cancel(orders=orders)  # one of three
+    assert [one["status"] for one in found] == ["unknown"] * 3

@@ -21,6 +21,7 @@ from ..core.wire.times import parse_time
 from ..errors import (
     ClientClosed,
     ConnectionLost,
+    CredentialsInvalid,
     CredentialsMissing,
     KrakenError,
     OrderOutcomeUnknown,
@@ -181,7 +182,7 @@ class Rest:
         # Signed and sent while it is this nonce's turn: the exchange refuses a nonce that arrives after a
         # higher one.
         # Before it is this request's turn, because a function of the user's may take its time.
-        otp = self._otp() if self._otp is not None and "otp" not in request.params else None
+        otp = self._password() if self._otp is not None and "otp" not in request.params else None
 
         def send(number: int) -> Any:
             nonce = str(number)
@@ -191,6 +192,16 @@ class Rest:
             return self._send(request, body, hidden, call, return_raw)
 
         return self.nonces.use(call.deadline, send)
+
+    def _password(self) -> Secret:
+        assert self._otp is not None
+        try:
+            password = self._otp()
+        except Exception as error:
+            raise CredentialsInvalid(f"otp= raised {error!r:.200}; nothing was sent") from error
+        if not isinstance(password, str):
+            raise CredentialsInvalid(f"otp= returned a {type(password).__name__}, not a string")
+        return Secret(password)
 
     def _send(
         self,
@@ -205,6 +216,8 @@ class Rest:
         headers = {"Content-Type": f"{kind}; charset=utf-8"} if data else {}
         url = f"{self.url}{request.uri}{'?' if request.query else ''}{request.query}"
         response, text = self._http.exchange(request.method, url, data, headers, hidden, call, request.uri)
+        if self._otp is not None:
+            response.request.body = None  # a raw response is returned to the user
         if not return_raw:
             return result_of(request.uri, response.status_code, text, request.changes)
         if response.status_code >= 300 or text[:100].lstrip().startswith(b"{"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from ..core.orders.order import CLOSED
+from ..core.orders.order import CLOSED, UNKNOWN
 from ..core.session import account_views
 from ..core.session.account_views import Named, status_word
 from ..core.session.requests import TradingRequest
@@ -118,7 +118,8 @@ class Cancels:
                 # What REST says is entered into the account's orders.
                 left = time_left(sooner(deadline, SEEN_WITHIN))
                 Reconciler(self._runtime, self._sender, named[1], None).run(left)
-        return connection.read(lambda session: account_views.all_ended(session, names))
+        # Not only while the table is up to date: an order that has ended stays ended.
+        return all(status in CLOSED for status in self._statuses(connection, names))
 
     def _with_userref(self, connection: Connection, userref: int, deadline: Optional[float]) -> List[Named]:
         """Return the open orders with this userref, as far as the executions tell."""
@@ -229,15 +230,22 @@ class Cancels:
             OrderRejected: the exchange refused the request.
             OrderNotSent, OrderOutcomeUnknown: see :class:`OrderSender`.
         """
-        connection = self._sender.connection("batch_cancel", deadline)
         names: List[Named] = [("order_id", name) for name in params.get("orders", [])]
         names += [("cl_ord_id", name) for name in params.get("cl_ord_id", [])]
+        try:
+            connection = self._sender.connection("batch_cancel", deadline)
+        except OrderNotSent:  # there is none, and never was: REST alone
+            alone = self._sender.request("batch_cancel", params, deadline)
+            self._sender.over_rest(alone)
+            return self._batch_from_rest(alone, params, names)
         gone = partial(account_views.all_ended, names=names)
         request, lost = self._sender.send_repeatable("batch_cancel", params, deadline, done=gone)
         # That nothing open has these ids any more may be what the first of two attempts has brought about.
         expected = lost is not None and request is not None and (request.refusal or "").startswith(NOT_OPEN)
         if request is not None and request.replies and not expected:
             self._sender.result(request, params)
+        if request is not None and request.by_rest:
+            return self._batch_from_rest(request, params, names)
         # The reply has a count only, so what became of each order is read from the executions. Waiting for
         # an order that they do not know would last until the deadline.
         self._have_executions(sooner(deadline, SEEN_WITHIN))
@@ -246,6 +254,14 @@ class Cancels:
             self._wait_gone(connection, known, deadline)
         statuses = self._statuses(connection, names)
         return [{kind: name, "status": status_word(status)} for (kind, name), status in zip(names, statuses)]
+
+    def _batch_from_rest(
+        self, request: TradingRequest, params: Mapping[str, Any], names: Sequence[Named]
+    ) -> List[Json]:
+        """Return the result of a batch that was answered over REST, of which only a count is known."""
+        count = self._sender.result(request, params).get("count")
+        word = "canceled" if count == len(names) else UNKNOWN
+        return [{kind: name, "status": word} for kind, name in names]
 
 
 def _matched(names: Sequence[Named], replies: Sequence[Json]) -> List[Json]:

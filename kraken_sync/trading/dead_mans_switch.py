@@ -89,7 +89,7 @@ class DeadMansSwitch:
         return "the client was closed" if self._connection.closed else self._switch.failure
 
     def __enter__(self) -> DeadMansSwitch:
-        connection = self._runtime.private("the dead man's switch", ARM_TIMEOUT)
+        connection = self._sender.connection("cancel_all_orders_after", deadline_of(ARM_TIMEOUT))
         if connection.read(account_views.switch) is not None:
             raise ValueError(SECOND)
         sent_at = self._arm()
@@ -122,9 +122,6 @@ class DeadMansSwitch:
             return
         # Stop renewing first: a renewal that is sent after the disarming would arm the switch again.
         connection.change(lambda session: account_views.use_switch(session, None))
-        # One that is under way over REST could overtake the disarming over WebSocket.
-        with contextlib.suppress(KrakenError):  # closed or given up: then it is not sent any more
-            connection.wait(lambda session: not switch.elsewhere, deadline_of(ARM_TIMEOUT))
         left = switch.left(time.monotonic())
         self._switch = None
         if kind is not None:
@@ -135,7 +132,16 @@ class DeadMansSwitch:
             )
             return
         try:
+            # One that is under way over REST could overtake the disarming over WebSocket.
+            with contextlib.suppress(KrakenError):  # closed or given up: then it is not sent any more
+                connection.wait(lambda session: not switch.elsewhere, deadline_of(ARM_TIMEOUT))
             self._sender.for_all("cancel_all_orders_after", {"timeout": 0}, deadline_of(ARM_TIMEOUT))
+            if switch.elsewhere or switch.doubtful:
+                # It may arrive still. With a higher nonce behind it, the exchange refuses it.
+                request = self._sender.request(
+                    "cancel_all_orders_after", {"timeout": 0}, deadline_of(ARM_TIMEOUT)
+                )
+                self._sender.over_rest(request)
         except BaseException:
             log.critical(
                 "the dead man's switch could not be disarmed: all orders are canceled in %.0f s", left

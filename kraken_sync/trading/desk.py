@@ -24,7 +24,7 @@ from ..core.session import account_views
 from ..core.session.requests import TradingRequest
 from ..core.wire.error_texts import UNKNOWN_PAIR
 from ..core.wire.places import PRIVATE, PUBLIC
-from ..errors import KrakenError, OrderRejected
+from ..errors import KrakenError, OrderOutcomeUnknown, OrderRejected, ReplyTimeout
 from ..io.logs import log
 from ..io.waiting import deadline_of, sooner
 from ..market.history import History
@@ -105,7 +105,7 @@ class TradingDesk:
     def _place(self, method: str, params: Params, deadline: Optional[float]) -> Json:
         """Send the request, and return its ``result`` with the ids that were sent. Raises OrderRejected."""
         placed = () if params.get("validate") else (params,)
-        request = self._sender.send(self._sender.request(method, params, deadline, placed=placed))
+        request = self._sent(self._sender.request(method, params, deadline, placed=placed))
         with self._suggesting(params["symbol"]):
             result = self._sender.result(request, params)
         if params.get("validate"):
@@ -114,6 +114,19 @@ class TradingDesk:
             # A success without an order_id cannot be trusted either way.
             raise self._sender.outcome_unknown(request, f"the reply names no order: {result!r:.200}")
         return {**_ids(params), **result}
+
+    def _sent(self, request: TradingRequest) -> TradingRequest:
+        """Send a request. Raises ReplyTimeout if it only validates, and there was no reply."""
+        try:
+            return self._sender.send(request)
+        except OrderOutcomeUnknown as error:
+            if not request.params.get("validate"):
+                raise
+            unknown = self._sender.unresolved.find(error, "")
+            if unknown is not None:
+                self._sender.unresolved.resolve(unknown)
+            text = f"{request.method} with validate: {error.reason}. Nothing was placed"
+            raise ReplyTimeout(text) from error
 
     def batch_add(self, given: Params, timeout: Optional[float]) -> List[Json]:
         """Place 2 to 15 orders of one pair; see :meth:`SpotWSClient.batch_add`."""
@@ -124,7 +137,7 @@ class TradingDesk:
         self._check_numbers(params["symbol"], orders, deadline)
         symbol = params["symbol"]
         placed = () if params.get("validate") else [{**order, "symbol": symbol} for order in orders]
-        request = self._sender.send(self._sender.request("batch_add", params, deadline, placed=placed))
+        request = self._sent(self._sender.request("batch_add", params, deadline, placed=placed))
         with self._suggesting(symbol):
             entries = self._entries(request, params)
         named = [

@@ -13,6 +13,7 @@ order that had the same name before is never taken for the lost one.
 from __future__ import annotations
 
 import time
+from functools import partial
 from math import inf
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -28,6 +29,7 @@ from ..errors import (
     ClientClosed,
     ConnectionLost,
     CredentialsMissing,
+    ExchangeMismatch,
     KrakenError,
     OrderOutcomeUnknown,
     PermissionRefused,
@@ -126,7 +128,7 @@ class Reconciler:
             return None
         except PermissionRefused as error:  # asking again cannot help
             return Reconciled(Outcome.STILL_UNKNOWN, None, str(error))
-        except (ClientClosed, CredentialsMissing):
+        except (ClientClosed, CredentialsMissing, ExchangeMismatch):
             raise
         except KrakenError as error:
             if until is None or time.monotonic() < until:
@@ -153,8 +155,7 @@ class Reconciler:
             self._why = (
                 f"REST does not know it so far, but may be {lag:g} s behind: ask {lag + left:.0f} s later"
             )
-        # REST was last asked when it need not have known the order. One more question decides.
-        elif not asked_rest:
+        elif not asked_rest:  # the last answer was too early, so one more question decides
             if not self._last_question:
                 self._last_question, self._rest_not_before = True, 0.0
         else:
@@ -165,19 +166,18 @@ class Reconciler:
     def _all_seen(
         self,
         connection: Connection,
-        watched: Optional[Tuple[object, int]],
+        watched: Optional[Tuple[object, int, int]],
         moment: float,
         until: Optional[float],
     ) -> bool:
-        """Return whether every report until ``moment`` (monotonic seconds) was received since ``watched``."""
+        """Return whether every report until ``moment`` (monotonic) was received since ``watched``."""
         if watched is None or connection.read(account_views.unbroken_orders) != watched:
             return False
-        try:
-            # Its answer comes after every report that the exchange has sent before.
+        try:  # the answer comes after every report that the exchange has sent before
             connection.request({"method": "ping"}, until)
         except (ConnectionLost, ReplyTimeout):
             return False
-        return connection.read(lambda session: account_views.watched_since(session, watched, moment))
+        return connection.read(partial(account_views.watched_since, watched=watched, moment=moment))
 
     def _time_until_deadline(self, connection: Connection, until: Optional[float]) -> Tuple[float, str]:
         """Return the seconds until the engine certainly cannot take the request any more (negative after
@@ -277,9 +277,11 @@ class Reconciler:
         return error
 
     def _in_executions(self, connection: Connection) -> Optional[Reconciled]:
+        plain = [_plain(name) for name in self._names if isinstance(name, str)]
+
         def meant(record: Record) -> bool:
             fields = record.fields
-            named = record.order_id in self._names or fields.get("cl_ord_id") in self._names
+            named = record.order_id in self._names or _plain(str(fields.get("cl_ord_id") or "")) in plain
             return named or fields.get("order_userref") == self._name
 
         found = connection.read(lambda session: account_views.known_orders(session, meant))
@@ -341,9 +343,7 @@ class Reconciler:
         return order_id in unknown.request.before or self._earlier(created)
 
     def _doubtful(self, known: Known) -> bool:
-        """Return whether it is another order of this name, or its age is not known, so that REST
-        must tell.
-        """
+        """Return whether it is, or may be, another order of this name, so that REST must tell."""
         order_id = known.order.order_id
         if self._unknown is not None and not known.created and order_id not in self._names:
             return True

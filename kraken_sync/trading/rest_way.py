@@ -10,16 +10,23 @@ Source: https://docs.kraken.com/api/docs/rest-api/cancel-order (the others end i
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, Mapping, NamedTuple
+import re
+import time
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional
 
 from ..core.session.requests import Reply, TradingRequest
+from ..core.wire.error_texts import ABOUT_THE_ORDER, NOT_OPEN
 from ..core.wire.messages import decode_envelope, encode
 from ..errors import KrakenError, OrderNotSent, OrderOutcomeUnknown, RequestRefused
 from ..io.logs import log
 from ..io.rest import Rest
+from ..io.waiting import sooner
 
 METHODS = ("cancel_order", "cancel_all", "cancel_all_orders_after", "batch_cancel")
 """The methods that can go by REST."""
+PATIENCE = 5.0
+"""Seconds for one request over REST; the connection may be back after that."""
+_ORDER_ID = re.compile(r"[A-Z0-9]{6}-[A-Z0-9]{5}-[A-Z0-9]{6}")
 
 
 class _Call(NamedTuple):
@@ -45,28 +52,38 @@ class RestWay:
             OrderNotSent: nothing of it was sent.
             OrderOutcomeUnknown: some of it was sent, and there was no clear answer.
         """
-        for number, call in enumerate(_calls(request)):
+        calls = list(_calls(request))
+        request.sent_at, failure = time.monotonic(), ""
+        for number, call in enumerate(calls):
+            if call is None or failure:
+                error = failure or f"{NOT_OPEN[0]} (it has not the form of an order id)"
+                self._reply(request, {"success": False, "error": error})
+                continue
             try:
                 result = self._rest.request(
                     "POST",
                     f"/0/private/{call.endpoint}",
                     call.params,
-                    deadline=request.deadline,
+                    deadline=sooner(request.deadline, PATIENCE),
                     do_json=call.do_json,
                 )
-            except RequestRefused as error:
-                self._reply(request, {"success": False, "error": error.error})
             except OrderOutcomeUnknown:
                 request.sent = True
                 raise
             except KrakenError as error:
-                if number:
-                    request.sent = True  # the calls before this one have had their effect
-                raise OrderNotSent(request.method, f"no WebSocket connection, and REST: {error}") from error
+                text = error.error if isinstance(error, RequestRefused) else ""
+                if text.startswith(ABOUT_THE_ORDER):
+                    self._reply(request, {"success": False, "error": text})
+                elif number:
+                    failure = f"not sent: {error}"  # unlike those before it
+                    self._reply(request, {"success": False, "error": failure})
+                else:
+                    # What is wrong with REST may not be wrong with WebSocket.
+                    why = f"there is no connection, and REST says: {error}"
+                    raise OrderNotSent(request.method, why) from error
             else:
-                own = result if isinstance(result, dict) else {}
-                self._reply(request, {"success": True, "result": own})
-        log.info("%s went by REST, because there is no WebSocket connection", request.method)
+                self._reply(request, {"success": True, "result": result if isinstance(result, dict) else {}})
+        log.info("%s went by REST", request.method)
         request.by_rest = True
 
     def _reply(self, request: TradingRequest, message: Mapping[str, Any]) -> None:
@@ -74,7 +91,7 @@ class RestWay:
         request.replies.append(Reply(frame, decode_envelope(frame)))
 
 
-def _calls(request: TradingRequest) -> Iterator[_Call]:
+def _calls(request: TradingRequest) -> Iterator[Optional[_Call]]:
     params: Dict[str, Any] = dict(request.params)
     if request.method == "cancel_all":
         yield _Call("CancelAll", {})
@@ -84,6 +101,10 @@ def _calls(request: TradingRequest) -> Iterator[_Call]:
         orders = {"orders": params.get("orders"), "cl_ord_ids": params.get("cl_ord_id")}
         yield _Call("CancelOrderBatch", orders, do_json=True)
     else:
-        for kind, name in (("order_id", "txid"), ("cl_ord_id", "cl_ord_id"), ("order_userref", "txid")):
-            for one in params.get(kind, ()):
-                yield _Call("CancelOrder", {name: one})
+        for name in params.get("order_id", ()):
+            # REST's txid takes a userref as well, which may be another order's.
+            yield _Call("CancelOrder", {"txid": name}) if _ORDER_ID.fullmatch(name) else None
+        for name in params.get("cl_ord_id", ()):
+            yield _Call("CancelOrder", {"cl_ord_id": name})
+        for userref in params.get("order_userref", ()):
+            yield _Call("CancelOrder", {"txid": userref})

@@ -12,11 +12,13 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..core.orders.params import ADDING
+from ..core.session import account_views
 from ..core.session.requests import RequestHeld, TradingRequest
 from ..core.wire.error_texts import AMBIGUOUS, TOKEN_REFUSED
 from ..core.wire.places import PRIVATE
 from ..core.wire.times import Clock
 from ..errors import (
+    ClientClosed,
     ConnectFailed,
     ConnectionLost,
     KrakenError,
@@ -39,7 +41,7 @@ ORDER_DEADLINE = 5.0
 (https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/add_order)."""
 PATIENCE = 5.0
 """Seconds after which a repeatable request is repeated, for a caller without a deadline."""
-FIRST_CONNECT = 1.0
+FIRST_CONNECT = 0.5
 """Seconds for which a request that may go by REST waits for a connection that was never up."""
 PAUSE = 0.05
 """Seconds before a repeatable request that could not be sent is tried again."""
@@ -106,6 +108,9 @@ class OrderSender:
         """
         timeout, by_rest = time_left(deadline), method in METHODS
         if by_rest:
+            there = self._runtime.connection(PRIVATE)
+            if there is not None and not there.worked:
+                return there  # an earlier call has waited for it
             timeout = FIRST_CONNECT if timeout is None else min(FIRST_CONNECT, timeout)
         try:
             connection = self._runtime.private(method, timeout)
@@ -130,11 +135,11 @@ class OrderSender:
         try:
             connection = self.connection(request.method, request.deadline)
         except OrderNotSent:
-            if request.method not in METHODS:
+            if not request.repeatable:
                 raise
             self.over_rest(request)
             return request
-        if request.method in METHODS and not connection.open and self._went_by_rest(request):
+        if request.repeatable and (not connection.open or request.other_way) and self._went_by_rest(request):
             return request
         self._let_through(request, connection)
         error = request.refusal
@@ -165,12 +170,19 @@ class OrderSender:
             OrderNotSent: nothing of it reached the exchange.
             OrderOutcomeUnknown: some of it may have reached the exchange, and there was no clear answer.
         """
+        connection = self._runtime.connection(PRIVATE)
+        if connection is not None:  # both ways share the exchange's counters
+            now = time.monotonic()
+            connection.change(partial(account_views.charge, request=request, now=now))
         try:
             self._rest_way.answer(request)
-        except (OrderNotSent, OrderOutcomeUnknown) as error:
-            if isinstance(error, OrderNotSent) and not request.sent:
-                raise
+        except OrderNotSent:
+            raise
+        except OrderOutcomeUnknown as error:
             raise self.outcome_unknown(request, error.reason) from error
+        except BaseException as error:  # a Ctrl-C: the log keeps the order's id
+            log.warning("%s", self.outcome_unknown(request, str(error) or type(error).__name__))
+            raise
 
     def _let_through(self, request: TradingRequest, connection: Connection) -> None:
         """Send the request once the order gate is open."""
@@ -290,6 +302,7 @@ class OrderSender:
             # The first attempt gets half of the time, so that there is some left for the second.
             halfway = now + PATIENCE if deadline is None else (now + deadline) / 2
             request = self.request(method, params, halfway, replies, confirmed=confirmed)
+            request.repeatable = True
             try:
                 return self.send(request), None
             except OrderNotSent as error:  # nothing was sent, so this was no attempt
@@ -306,9 +319,12 @@ class OrderSender:
         answered = None
         connection = self._runtime.connection("private")
         if done is None or connection is None or not connection.read(done):
+            again = self.request(method, params, deadline, replies, confirmed=done)
+            # The way on which there was no reply may be dead without anybody knowing it yet.
+            again.repeatable, again.other_way = True, not request.by_rest
             try:
-                answered = self.send(self.request(method, params, deadline, replies, confirmed=done))
-            except OrderNotSent:
+                answered = self.send(again)
+            except (OrderNotSent, ClientClosed):
                 # The second attempt is not the news: the first one may have had its effect.
                 raise lost from None
             except OrderOutcomeUnknown:

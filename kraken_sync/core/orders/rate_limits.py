@@ -165,6 +165,10 @@ class TradingRate:
         """Return the seconds until this request stays below the threshold."""
         return self.wait(symbol, cost(method, self._age(order_id, now), count), now)
 
+    def pairs_of(self, method: str, params: Mapping[str, Any], now: float) -> List[str]:
+        """Return the pairs whose counters a request concerns, as far as they are known."""
+        return [pair for pair, _ in self._points(method, params, now)]
+
     def _points(self, method: str, params: Mapping[str, Any], now: float) -> List[Tuple[str, float]]:
         symbol, orders = params.get("symbol"), params.get("orders")
         if method == "add_order":

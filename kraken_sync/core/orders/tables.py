@@ -230,8 +230,8 @@ class OrderTable(Table):
         """
         record = self.records.get(order_id)
         opens = entry is not None and entry.get("status") in OPEN_AT_REST
-        if record is None and opens and self.live:
-            return  # a table that is up to date has every open order, so REST is behind
+        if record is None and opens:
+            return  # the executions have every open order, and REST may be behind
         if record is not None and record.touched >= asked_at and record.status != UNKNOWN:
             return  # a report is newer than this answer; what is still missing will be asked for again
         if record is not None and record.status == UNKNOWN and opens:
@@ -257,9 +257,11 @@ class OrderTable(Table):
         return found[-1] if found else None
 
     @property
-    def unbroken(self) -> Optional[Tuple[object, int]]:
-        """What stays the same as long as no report is missed; None while the table is not up to date."""
-        return (self, self.generation) if self.live else None
+    def unbroken(self) -> Optional[Tuple[object, int, int]]:
+        """What stays the same as long as every report is received and understood; None while that cannot be
+        told.
+        """
+        return (self, self.generation, self.strange) if self.live and self._sequence else None
 
     @property
     def open_pairs(self) -> Set[str]:

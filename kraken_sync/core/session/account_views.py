@@ -14,6 +14,7 @@ from ..orders.record import Record
 from ..orders.tables import BalanceTable, Diff, OrderTable, Table
 from ..wire.channels import ChannelParams
 from .dead_mans_switch import SwitchRenewals
+from .requests import TradingRequest
 from .session import Session
 
 TableOf = Callable[[Session], Any]
@@ -125,25 +126,30 @@ def all_ended(session: Session, names: Sequence[Named]) -> bool:
     return session.account.orders.live and all(one in CLOSED for one in statuses(session, names))
 
 
+def charge(session: Session, request: TradingRequest, now: float) -> None:
+    """Charge the rate counters for a request that goes another way than over the session's connection."""
+    session.charge(request, now)
+
+
 def userrefs(session: Session) -> FrozenSet[int]:
     """Return the ``order_userref`` of every order that is known."""
     found = (record.fields.get("order_userref") for record in session.account.orders.records.values())
     return frozenset(userref for userref in found if userref)
 
 
-def unbroken_orders(session: Session) -> Optional[Tuple[object, int]]:
+def unbroken_orders(session: Session) -> Optional[Tuple[object, int, int]]:
     """Return what stays the same as long as no report is missed; None while the orders are not up to date."""
     return session.account.orders.unbroken
 
 
-def watched_since(session: Session, watched: Optional[Tuple[object, int]], moment: float) -> bool:
+def watched_since(session: Session, watched: Optional[Tuple[object, int, int]], moment: float) -> bool:
     """Return whether every report until ``moment`` (monotonic seconds) was received, since ``watched`` was
     read from the table of orders.
     """
     unbroken = session.account.orders.unbroken
     if watched is None or unbroken is None:
         return False
-    return unbroken[0] is watched[0] and unbroken[1] == watched[1] and session.proven_at >= moment
+    return unbroken[0] is watched[0] and unbroken[1:] == watched[1:] and session.proven_at >= moment
 
 
 def open_with_userref(session: Session, userref: int) -> List[Named]:

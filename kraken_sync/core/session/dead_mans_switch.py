@@ -39,6 +39,8 @@ class SwitchRenewals:
         """Whether the alarm has been raised since the last successful renewal."""
         self.elsewhere = False
         """Whether a renewal is under way in another way than over this session's connection."""
+        self.doubtful = False
+        """Whether such a renewal was not answered, so that it may arrive at the exchange at any time."""
         # A third of the timeout: with 60 s that is the middle of the recommended 15 to 30 s, and one
         # renewal may be lost without any harm.
         self._interval = timeout / 3
@@ -74,9 +76,23 @@ class SwitchRenewals:
         """Note that a renewal is being sent in another way than over this session's connection."""
         self._asked_at, self.elsewhere = now, True
 
+    def ended_elsewhere(self, sent_at: float, failure: Optional[str], answered: bool) -> None:
+        """Note how such a renewal ended.
+
+        Args:
+            sent_at: when it was sent.
+            failure: why it failed; None if it succeeded.
+            answered: whether the exchange answered; if not, it may still arrive there.
+        """
+        self.elsewhere, self.doubtful = False, self.doubtful or not answered
+        if failure is None:
+            self.armed(sent_at)
+        else:
+            self.failed(failure)
+
     def failed(self, why: str) -> None:
         """Note that a renewal failed."""
-        self._failures, self.elsewhere = self._failures + 1, False
+        self._failures += 1
         self.failure = why
 
     def armed(self, sent_at: float) -> None:
@@ -84,7 +100,7 @@ class SwitchRenewals:
         # The exchange counts from when it received the request. Counting from the sending is earlier, so
         # the alarm errs on the safe side; max(), because confirmations may arrive out of order.
         self._armed_at = max(sent_at, self._armed_at)
-        self.failure, self.alarmed, self._failures, self.elsewhere = "", False, 0, False
+        self.failure, self.alarmed, self._failures = "", False, 0
 
     def look(self) -> None:
         """Process the replies to renewals that have arrived."""

@@ -80,11 +80,11 @@ class Replies:
     def _full(self, request: Request, error: str, now: float) -> None:
         """Take over that the exchange's counter is full: of the request's pair, or of the whole account."""
         assert self._rate is not None
-        symbol = request.params.get("symbol") if isinstance(request, TradingRequest) else None
         if error.startswith(DOMAIN_RATE_EXCEEDED):
             self._rate.exceeded(None, now)
-        elif isinstance(symbol, str):
-            self._rate.exceeded(symbol, now)
+        elif isinstance(request, TradingRequest):
+            for pair in self._rate.pairs_of(request.method, request.params, now):
+                self._rate.exceeded(pair, now)
 
     def _placed(self, request: TradingRequest, reply: Reply, now: float) -> None:
         """Enter acknowledged orders into ``client.orders`` at once; their reports may come much later."""

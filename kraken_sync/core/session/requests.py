@@ -137,9 +137,12 @@ class TradingRequest(Request):
         """The exchange's time when it was sent (seconds since the epoch), if that was known."""
         self.before: FrozenSet[str] = frozenset()
         """The order ids that were known when it was sent."""
+        self.repeatable = self.other_way = False
+        """Whether its repetition has no further effect, so that it may go by REST; and whether it is such a
+        repetition, which goes the other way than the first one."""
         self.by_rest = False
         """Whether its replies came over REST."""
-        self.watched: Optional[Tuple[object, int]] = None
+        self.watched: Optional[Tuple[object, int, int]] = None
         """The table of orders and its snapshot that were up to date when it was sent, or None."""
         self.settled: Set[Union[str, int]] = set()
         """The names among its orders whose outcome has been found out."""

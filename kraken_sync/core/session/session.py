@@ -117,12 +117,18 @@ class Session:
         if isinstance(request, TradingRequest):
             self._expect_trading(request, now)
         self._in_flight.add(request, now)
-        if isinstance(request, TradingRequest) and self._rate is not None:
-            # only what is really sent is charged, and before its reply, as the exchange charges on receipt
-            self._rate.charge_request(request.method, request.params, now, self.account.orders.open_pairs)
+        if isinstance(request, TradingRequest):
+            self.charge(request, now)
         return messages.encode(
             {"method": request.method, **self._with_token(request.message), "req_id": request.req_id}
         )
+
+    def charge(self, request: TradingRequest, now: float) -> None:
+        """Charge the rate counters for a request that is being sent. Requires holding the lock."""
+        assert self._lock_held()
+        # only what is really sent is charged, and before its reply, as the exchange charges on receipt
+        if self._rate is not None:
+            self._rate.charge_request(request.method, request.params, now, self.account.orders.open_pairs)
 
     def _expect_trading(self, request: TradingRequest, now: float) -> None:
         held = self.why_not(request)

@@ -20,6 +20,8 @@ RATE_EXCEEDED, DOMAIN_RATE_EXCEEDED = "EOrder:Rate limit exceeded", "EOrder:Doma
 """The trading counter of a pair, or of the account, is full."""
 ABOUT_ONE_ORDER = "EOrder:"
 """In a request for several orders, a failure of one of them."""
+ABOUT_THE_ORDER = ("EOrder:", "EQuery:", "EGeneral:Invalid arguments")
+"""Answers that are about the request itself, and not about how or when it was sent."""
 NO_SUCH_PAIR = "Currency pair not supported"
 UNKNOWN_PAIR = ("EQuery:Unknown asset pair", NO_SUCH_PAIR)
 ALREADY_SUBSCRIBED = "Already subscribed"

@@ -22,6 +22,7 @@ from ...errors import (
 from . import error_texts as refusals
 from .credentials import permission_for
 from .printable import printable
+from .secret import HiddenBytes, Secret
 
 Params = Mapping[str, Any]
 CLOCK_DOUBT = 5.0
@@ -92,18 +93,19 @@ class RestRequest(NamedTuple):
         own = urlencode(_given(self.params), doseq=True) if self.in_url else ""
         return "&".join(filter(None, (own, self.query_str)))
 
-    def body(self, nonce: Optional[str] = None, otp: Optional[str] = None) -> bytes:
+    def body(self, nonce: Optional[str] = None, otp: Optional[Secret] = None) -> bytes:
         """Return the parameters as a form or as JSON: what is signed, and what is sent unless ``in_url``.
 
         ``otp`` is the key's two-factor password, unless the parameters have one.
         """
-        given = _given({"nonce": nonce, "otp": otp, **self.params})
+        own = otp.reveal() if otp is not None else None
+        given = _given({"nonce": nonce, "otp": own, **self.params})
         if self.do_json:
-            return json.dumps(given).encode()
+            return HiddenBytes(json.dumps(given).encode())
         words = {
             name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()
         }
-        return urlencode(words, doseq=True).encode()
+        return HiddenBytes(urlencode(words, doseq=True).encode())
 
 
 def _given(params: Params) -> Dict[str, Any]:

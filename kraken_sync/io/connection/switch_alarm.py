@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional, Tuple
 from ...core.session.dead_mans_switch import SwitchRenewals
 from ...core.session.session import Session
 from ...core.timing import Timing
-from ...errors import KrakenError
+from ...errors import ConnectFailed, KrakenError, RequestRefused
 from ..logs import log
 from ..rest import Rest
 from ..worker import Worker
@@ -50,18 +50,19 @@ class SwitchAlarm:
         if switch is None:
             return  # it is not armed any more
         failure: Optional[str] = "the renewal was interrupted"
+        answered = False
         try:
             self._rest.request(
                 "POST",
                 "/0/private/CancelAllOrdersAfter",
                 {"timeout": switch.timeout},
-                deadline=now + self._timing.connect_timeout,
+                deadline=now + min(self._timing.connect_timeout, switch.timeout / 3),
             )
-            failure = None
+            failure, answered = None, True
         except KrakenError as error:
-            failure = str(error)
+            failure, answered = str(error), isinstance(error, (RequestRefused, ConnectFailed))
         finally:
-            connection.change(partial(_ended, switch, now, failure))
+            connection.change(partial(_ended, switch, now, failure, answered))
         if failure is None:
             log.info("the dead man's switch was renewed over REST, because there is no WebSocket connection")
 
@@ -90,12 +91,11 @@ def _begin(now: float, session: Session) -> Optional[SwitchRenewals]:
     return switch
 
 
-def _ended(switch: SwitchRenewals, sent_at: float, failure: Optional[str], session: Session) -> None:
+def _ended(
+    switch: SwitchRenewals, sent_at: float, failure: Optional[str], answered: bool, session: Session
+) -> None:
     # Its owner may have left the with block meanwhile, and waits for this.
-    if failure is None:
-        switch.armed(sent_at)
-    else:
-        switch.failed(failure)
+    switch.ended_elsewhere(sent_at, failure, answered)
 
 
 def _alarm(now: float, session: Session) -> Optional[Tuple[str, OnFailure]]:
