@@ -399,6 +399,21 @@ def test_connection_id_beyond_63_bits() -> None:
         assert client.stats()["system"] == "online"
 
 
+def test_a_goodbye_to_what_has_ended_meanwhile() -> None:
+    """The reading thread disposes of the connection while another one says goodbye: that never raises."""
+    with RawServer(sends()) as server:
+        transport = Transport(Endpoint(f"{server.url}/v2"))
+        transport.connect(time.monotonic() + 5)
+        real = transport.exclusively
+
+        def first_disposed(timeout: float, work: Callable[[], object]) -> object:
+            transport.dispose()
+            return real(timeout, work)
+
+        transport.exclusively = first_disposed
+        transport.say_goodbye(0.2)
+
+
 def test_interrupted_send_condemns_the_line() -> None:
     """A Ctrl-C inside a send may have left half a frame: nothing is sent on that line again."""
 

@@ -227,9 +227,9 @@ class Transport:
         self.abort("closed")
 
     def _send_close(self, payload: bytes, timeout: float) -> None:
-        guard, codec = self._connected()
-        guard.write_deadline = time.monotonic() + timeout
         try:
+            guard, codec = self._connected()  # the reading thread may have disposed of them just now
+            guard.write_deadline = time.monotonic() + timeout
             codec.send(payload, _CLOSE)
         except Exception:
             pass  # the connection is aborted next
