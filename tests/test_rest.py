@@ -580,8 +580,9 @@ def answering(answers: Callable[[bytes], bytes]) -> RawServer:
     ("clock", "words"),
     [(0.0, "another program has used this API key"), (3600.0, r"clock is 3\d\d\d s behind the exchange's")],
 )
-def test_nonces_that_stay_refused(clock: float, words: str) -> None:
-    """After one repetition the cause is looked for, and told with what to do."""
+@pytest.mark.parametrize(("endpoint", "times"), [("Balance", 2), ("AddOrder", 1)])
+def test_nonces_that_stay_refused(clock: float, words: str, endpoint: str, times: int) -> None:
+    """After one repetition (none of an order) the cause is looked for, and told with what to do."""
     asked: List[bytes] = []
 
     def answers(request: bytes) -> bytes:
@@ -593,10 +594,10 @@ def test_nonces_that_stay_refused(clock: float, words: str) -> None:
     with answering(answers) as server:
         client = alone(rest_url=server.url.replace("ws:", "http:"))
         with pytest.raises(RestRefused, match=words) as caught:
-            client.request("POST", "/0/private/Balance", timeout=5)
+            client.request("POST", f"/0/private/{endpoint}", timeout=5)
 
     assert caught.value.error == "EAPI:Invalid nonce"
-    assert asked == [b"/0/private/Balance"] * 2 + [b"/0/public/Time"]
+    assert asked == [f"/0/private/{endpoint}".encode()] * times + [b"/0/public/Time"]
     assert patience(caught.value) >= 60
 
 

@@ -146,6 +146,8 @@ class Rest:
             # this at any time; the next attempt has a higher nonce.
             if not error.error.startswith(INVALID_NONCE):
                 raise
+            if request.adds:  # as Kraken's own SDK: an order is never sent twice, whatever the reason
+                raise nonce_refused(request.uri, error.error, self._clock_behind(call.deadline)) from error
             call.sent = False
             try:
                 return self._once(request, call, auth, return_raw)

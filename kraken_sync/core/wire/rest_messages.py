@@ -88,6 +88,11 @@ class RestRequest(NamedTuple):
         return self.endpoint in ORDERS
 
     @property
+    def adds(self) -> bool:
+        """Whether it places or changes orders."""
+        return self.is_order and not self.endpoint.startswith("Cancel")
+
+    @property
     def query(self) -> str:
         """The query string, without the ``?``."""
         own = urlencode(_given(self.params), doseq=True) if self.in_url else ""
