@@ -20,6 +20,7 @@ from .core.book.snapshot import BookSnapshot, Level
 from .core.freshness import BookState
 from .core.orders.order import Order
 from .core.timing import Timing
+from .core.wire.announcements import Announcement
 from .errors import (
     AccountNotLive,
     BookNotLive,
@@ -55,6 +56,7 @@ from .version import __version__
 
 __all__ = [
     "AccountNotLive",
+    "Announcement",
     "BookNotLive",
     "BookSnapshot",
     "BookState",

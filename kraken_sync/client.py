@@ -18,8 +18,10 @@ from .compat import method_of, overridable, params_of
 from .core.copying import refuse_copy
 from .core.orders.params import PRIVATE_METHODS, prepared
 from .core.orders.rate_limits import TradingRate
+from .core.session.account_views import announced
 from .core.timing import Timing
 from .core.wire import channels
+from .core.wire.announcements import Announcement
 from .core.wire.channels import channel_params
 from .core.wire.credentials import credentials_of
 from .core.wire.error_texts import TOO_FAST
@@ -1341,6 +1343,21 @@ class SpotWSClient:
             ValueError: ``timeout`` or ``stuck_after`` is out of range.
         """
         return DeadMansSwitch(self._ks_runtime, self._ks_sender, timeout, stuck_after, on_failure)
+
+    @overridable
+    def announcements(self) -> List[Announcement]:
+        """The maintenances that the exchange announces, and emergencies that go on, as a list of
+        :class:`Announcement`.
+
+        Each is logged once as WARNING. When one is near and the exchange advises to place no new orders, the
+        order gate is shut, and an armed dead man's switch tells its owner. The ``status`` messages themselves
+        are in :attr:`messages` and in callbacks. Does not block. May be read from any thread. A subclass may
+        have an attribute of this name.
+        """
+        told: List[Announcement] = []
+        for connection in self._ks_runtime.connections:  # each is told of all of them
+            told += [one for one in connection.read(announced) if one not in told]
+        return told
 
     @overridable
     def order_gate(self) -> OrderGate:

@@ -289,10 +289,9 @@ class Runtime:
     @property
     def state(self) -> WSState:
         """What the client is doing now; see :attr:`SpotWSClient.state`."""
-        engine = self._engine
-        if engine is None:
+        if self._engine is None:
             return WSState.CLOSED if self._closed else WSState.INIT
-        states = {connection.state for connection in list(engine.connections.values())}
+        states = {connection.state for connection in self.connections}
         for word in ("ERROR", "CONNECTING", "RECONNECTING", "CONNECTED"):
             if word in states:
                 return WSState[word]
@@ -301,9 +300,13 @@ class Runtime:
     @property
     def given_up(self) -> bool:
         """Whether a connection was given up for good, so that it is not retried."""
-        engine = self._engine
-        connections = list(engine.connections.values()) if engine is not None else []
-        return any(connection.failure is not None for connection in connections)
+        return self._engine is not None and any(each.failure is not None for each in self.connections)
+
+    @property
+    def connections(self) -> List[Connection]:
+        """The connections that exist, or existed until the client was closed."""
+        engine = self._engine or self._past
+        return list(engine.connections.values()) if engine is not None else []
 
     @property
     def has_taps(self) -> bool:
@@ -327,9 +330,7 @@ class Runtime:
 
     def gaps(self) -> List[Dict[str, Any]]:
         """Return the gaps of all connections; see :meth:`SpotWSClient.gaps`."""
-        engine = self._engine or self._past
-        connections = list(engine.connections.values()) if engine is not None else []
-        found = [gap for connection in connections for gap in connection.gaps()]
+        found = [gap for connection in self.connections for gap in connection.gaps()]
         return sorted(found, key=lambda gap: gap["until"] or "")
 
     def messages(self) -> Stream:

@@ -69,6 +69,19 @@ def test_a_switch_whose_owner_is_stuck(
     assert (order.status, order.reason) == ("canceled", "CancelAllOrdersAfter Timeout")
 
 
+def test_the_owner_of_a_switch_is_told_of_a_maintenance(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Once, when it is near: an engine that returns with the switch armed cancels everything."""
+    told: queue.Queue[str] = queue.Queue()
+    with trader.dead_mans_switch(60, on_failure=told.put):
+        exchange.announce("announced", ["all"], "continue")
+        eventually(lambda: trader.announcements)
+        exchange.announce("imminent_5m", ["all"], "stop_new_orders")
+        assert "maintenance (imminent_5m) of all" in told.get(timeout=WAIT)
+        exchange.announce("imminent_5m", ["all"], "stop_new_orders")
+        exchange.announce("final_warning_30s", ["all"], "disconnect_and_wait")
+        assert "final_warning_30s" in told.get(timeout=WAIT), "and not the same again"
+
+
 def test_the_switch_does_not_end_unheard(trader: SpotWSClient, exchange: Simulator) -> None:
     """A client that is closed under an armed switch says so, and so does the switch."""
     told: queue.Queue[str] = queue.Queue()

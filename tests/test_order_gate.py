@@ -53,6 +53,38 @@ def test_the_gate_refuses_and_holds(trader: SpotWSClient, exchange: Simulator) -
         SpotWSClient(order_gate="shut")
 
 
+def test_the_gate_follows_the_advice_of_an_announcement(
+    trader: SpotWSClient, exchange: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Near, and about orders, and no new orders advised: then it is shut to orders, and only then."""
+    assert trader.add_order(**FAR)
+    for urgency, services, advice, shut in [
+        ("reminder_24h", ["all"], "stop_new_orders", False),
+        ("imminent_5m", ["futures_trading"], "stop_new_orders", False),
+        ("imminent_5m", ["spot_trading"], "reduce_activity", False),
+        ("approaching_30m", ["spot_trading"], "stop_new_orders", True),
+        ("final_warning_30s", ["all"], "disconnect_and_wait", True),
+        ("unspecified", ["unspecified"], "cancel_open_orders", True),
+    ]:
+        exchange.announce(urgency, services, advice)
+        eventually(lambda advice=advice: [one.advice for one in trader.announcements] == [advice])
+        if not shut:
+            assert trader.add_order(**FAR)
+            continue
+        with pytest.raises(OrderNotSent, match=f"announces a maintenance .*{advice}"):
+            trader.add_order(**FAR)
+    assert trader.cancel_all()["count"] > 0, "cancels pass"
+    exchange.announce("", ["spot_trading"], "stop_new_orders", kind="emergency")
+    eventually(lambda: {one.kind for one in trader.announcements} == {"maintenance", "emergency"})
+    trader.order_gate.policy = "open"
+    assert trader.add_order(**FAR), "who opens it decides otherwise"
+    trader.order_gate.policy = "hold"
+    exchange.withdraw()
+    threading.Timer(0.3, exchange.withdraw, ["emergency"]).start()
+    assert trader.add_order(**FAR)
+    assert trader.announcements == []
+
+
 def test_the_gate_looks_at_books(trader: SpotWSClient, exchange: Simulator) -> None:
     """No order while the book it depends on is not verified."""
     book = trader.book(S)

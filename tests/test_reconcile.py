@@ -22,7 +22,7 @@ def test_a_lost_reply_is_unknown_and_is_reconciled(trader: SpotWSClient, exchang
     """Never "failed": the order is live, and the library never sends it again."""
     exchange.faults.drop_replies = 1
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, timeout=0.3)
+        trader.add_order(**FAR, timeout=1)
     error = caught.value
     assert error.cl_ord_id is not None
     assert error.cl_ord_id in str(error)
@@ -44,9 +44,9 @@ def test_a_late_reply_is_told_and_resolves(
     trader: SpotWSClient, exchange: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The reply comes after the call has given up."""
-    exchange.faults.reply_delay = 0.5
+    exchange.faults.reply_delay = 1.5
     with caplog.at_level(logging.WARNING, "kraken_sync"), pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, timeout=0.2)
+        trader.add_order(**FAR, timeout=1)
     eventually(lambda: "the reply to add_order came after" in caplog.text)
 
     assert trader.reconcile(caught.value).outcome is Outcome.LIVE
@@ -54,9 +54,9 @@ def test_a_late_reply_is_told_and_resolves(
 
 def test_a_late_rejection_is_never_arrived(trader: SpotWSClient, exchange: Simulator) -> None:
     """The exchange refused it, after the call had given up: at once certain."""
-    exchange.faults.reply_delay = 0.5
+    exchange.faults.reply_delay = 1.5
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**{**FAR, "order_qty": 100}, timeout=0.2, deadline=60)
+        trader.add_order(**{**FAR, "order_qty": 100}, timeout=1, deadline=60)
     eventually(lambda: trader.stats()["private"]["late_replies"])
     found = trader.reconcile(caught.value, timeout=2)
 
@@ -103,7 +103,7 @@ def test_reconcile_by_userref_and_by_order_id(trader: SpotWSClient, exchange: Si
     """Where there is no ``cl_ord_id``."""
     exchange.faults.drop_replies = 1
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, order_userref=123, timeout=0.3)
+        trader.add_order(**FAR, order_userref=123, timeout=1)
     assert caught.value.cl_ord_id is None
     found = trader.reconcile(caught.value)
     assert found.order is not None
@@ -176,7 +176,7 @@ def test_a_conditional_order_is_found_by_its_userref(trader: SpotWSClient, excha
     assert set(placed) == {"order_id", "order_userref"}
     exchange.faults.drop_replies = 1
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, conditional=close, timeout=0.3)
+        trader.add_order(**FAR, conditional=close, timeout=1)
     userref = caught.value.order_userref
     assert userref not in (None, placed["order_userref"])
     found = trader.reconcile(order_userref=userref)
@@ -194,7 +194,7 @@ def test_reconcile_while_nothing_answers(trader: SpotWSClient, exchange: Simulat
     """The time is kept, and nothing is claimed."""
     exchange.faults.drop_replies = 1
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, timeout=0.2)
+        trader.add_order(**FAR, timeout=1)
     exchange.stop()
     started = time.monotonic()
     found = trader.reconcile(caught.value, timeout=0.5)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Callable, Iterator, List
 
 import pytest
-from conftest import CANARIES, CANARY_KEY, CANARY_SECRET, eventually
+from conftest import CANARIES, CANARY_KEY, CANARY_SECRET, FAR, eventually
 
 from kraken_sync import (
     ConnectFailed,
@@ -91,15 +91,9 @@ def test_no_error_shows_anything(trader: SpotWSClient, exchange: Simulator, logg
     """Errors of every layer, with the locals of all their frames."""
 
     def unknown() -> None:
+        trader.add_order(**FAR)  # so that the private connection is up
         exchange.faults.drop_replies = 1
-        trader.add_order(
-            symbol="BTC/USD",
-            side="sell",
-            order_type="limit",
-            order_qty="0.01",
-            limit_price=90000,
-            timeout=0.2,
-        )
+        trader.add_order(**{**FAR, "timeout": 1})
 
     def refused() -> None:
         exchange.faults.rest_errors = ["EGeneral:Internal error"]

@@ -53,6 +53,29 @@ def test_no_book_is_live_beside_a_frame_that_was_not_applied(rate: float) -> Non
     assert world.session.counters.mismatched > 20
 
 
+def test_an_announcement_is_told_once() -> None:
+    """``status`` may come every second, with or without it, in whichever words its keys are."""
+    session = Session(Timing())
+    session.opened(0.0)
+
+    def told(*parts: str) -> list[str]:
+        frame = f'{{"channel":"status","type":"update","data":[{{"system":"online"{"".join(parts)}}}]}}'
+        return [note.text for note in session.receive(frame.encode(), 0.0).notes if hasattr(note, "text")]
+
+    window = ',"upcoming_maintenance":[{"a":"reminder_24h","b":["spot_ws"],"c":{"d":"continue"}}]'
+    assert told(window, ',"emergency":[]') == [
+        "the exchange announces: maintenance (reminder_24h) of spot_ws with the advice continue"
+    ]
+    assert told(window.replace("}}", '},"seconds":4}')) == []
+    assert told(window, ',"emergency":["all", {"since":1}, null, {"services":["spot_rest"]}]') == [
+        "the exchange announces: emergency",
+        "the exchange announces: emergency of spot_rest",
+    ]
+    assert not any(one.stops_orders for one in session.announcements)
+    assert told(',"upcoming_maintenance":null,"emergency":7') == []
+    assert session.announcements == ()
+
+
 def test_lost_ack_does_not_freeze_a_live_book() -> None:
     """A book that got its snapshot but not its ack goes on taking updates while it asks again."""
     session = Session(Timing())

@@ -45,6 +45,7 @@ class Exchange:
         self.requests: List[Dict[str, Any]] = []
         """Every request ever received, as parsed, for tests to look at."""
         self.credentials = credentials or Credentials(seed)
+        self.announced: Dict[str, List[Dict[str, Any]]] = {"maintenance": [], "emergency": []}
         self.desk = PrivateDesk(self.peers, faults, self.credentials, self._send)
         self.trading = Trading(self.markets, seed, tier, self.desk.report, self.desk.entry)
         self.trading.gone_text = lambda: self.faults.gone_text
@@ -82,12 +83,19 @@ class Exchange:
         for peer in self.peers:
             self._send(peer, self._status(None), now)
 
+    def announce(self, now: float, kind: str, announcement: Optional[Dict[str, Any]]) -> None:
+        """Announce a maintenance or an emergency, and tell everybody; None withdraws what was announced."""
+        self.announced[kind] = [announcement] if announcement is not None else []
+        for peer in self.peers:
+            self._send(peer, self._status(None), now)
+
     def _status(self, connection_id: Optional[int]) -> str:
         connection = "" if connection_id is None else f',"connection_id":{connection_id}'
         return (
             '{"channel":"status","type":"update","data":[{"version":"2.0.10",'
             f'"system":"{self.system}","api_version":"v2"{connection},'
-            '"upcoming_maintenance":[],"emergency":[]}]}'
+            f'"upcoming_maintenance":{json.dumps(self.announced["maintenance"])},'
+            f'"emergency":{json.dumps(self.announced["emergency"])}}}]}}'
         )
 
     def _send(self, peer: Peer, text: str, now: float, delay: float = 0.0) -> None:

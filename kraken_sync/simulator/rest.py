@@ -61,7 +61,13 @@ class RestApi:
         return {"unixtime": int(now), "rfc1123": formatdate(now, usegmt=True)}
 
     def _system_status(self, params: Params) -> Any:
-        return {"status": self._exchange.system, "timestamp": timestamp(self._clock(), 0)[:19] + "Z"}
+        announced = self._exchange.announced
+        return {
+            "status": self._exchange.system,
+            "timestamp": timestamp(self._clock(), 0)[:19] + "Z",
+            "upcoming_maintenance": announced["maintenance"],
+            "emergency": announced["emergency"],
+        }
 
     def _assets(self, params: Params) -> Any:
         wanted = params.get("asset", "")

@@ -14,7 +14,20 @@ import threading
 import time
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Any, Callable, Coroutine, Dict, Iterable, List, Optional, Set, Tuple, TypeVar, Union
+from typing import (
+    Any,
+    Callable,
+    Coroutine,
+    Dict,
+    Iterable,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    TypeVar,
+    Union,
+)
 
 from ..client import SpotWSClient
 from .account import AccountOrder
@@ -286,6 +299,23 @@ class Simulator:
         if system not in SYSTEMS:
             raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, not {system!r}")
         self.call(lambda: self.exchange.set_system(system, time.time()))
+
+    def announce(
+        self,
+        urgency: str = "announced",
+        services: Sequence[str] = ("spot_ws", "spot_trading"),
+        advice: str = "reduce_activity",
+        kind: str = "maintenance",
+    ) -> None:
+        """Announce a ``maintenance`` that is ahead, or an ``emergency``, to everybody; see
+        :class:`kraken_sync.Announcement`.
+        """
+        told = {"urgency": urgency, "services": list(services), "recommended_action": advice}
+        self.call(lambda: self.exchange.announce(time.time(), kind, told))
+
+    def withdraw(self, kind: str = "maintenance") -> None:
+        """Announce it no more."""
+        self.call(lambda: self.exchange.announce(time.time(), kind, None))
 
     def set_pair_status(self, symbol: str, status: str) -> None:
         """Change a pair's status, told to ``instrument`` subscribers."""

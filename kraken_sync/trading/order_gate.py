@@ -27,8 +27,9 @@ class OrderGate:
 
     It is shut while there is no private connection; while ``client.orders`` is not up to date after having
     been so; while the system status is ``maintenance``, ``cancel_only`` or (except for post-only orders)
-    ``post_only``; and while any book given to :meth:`require` is not LIVE. Cancels pass, except in
-    ``maintenance``, in which the exchange takes none. Any thread may use it.
+    ``post_only``; while a maintenance that the exchange announces is near and it advises to place no orders
+    (:attr:`SpotWSClient.announcements`); and while any book given to :meth:`require` is not LIVE. Cancels
+    pass, except in ``maintenance``, in which the exchange takes none. Any thread may use it.
 
     Source for the system status: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status.
 

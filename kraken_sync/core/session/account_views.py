@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Op
 from ..orders.order import CLOSED, UNKNOWN, Order
 from ..orders.record import Record
 from ..orders.tables import BalanceTable, Diff, OrderTable, Table
+from ..wire.announcements import Announcement
 from ..wire.channels import ChannelParams
 from .dead_mans_switch import SwitchRenewals
 from .requests import TradingRequest
@@ -28,6 +29,11 @@ def order_table(session: Session) -> OrderTable:
 def balance_table(session: Session) -> BalanceTable:
     """Return the table of the account's balances."""
     return session.account.balances
+
+
+def announced(session: Session) -> Tuple[Announcement, ...]:
+    """Return the maintenances and emergencies that the exchange announces."""
+    return session.announcements
 
 
 class TableStatus(NamedTuple):

@@ -7,8 +7,9 @@ recommends a timeout of 60 seconds, renewed every 15 to 30 seconds; a timeout of
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Sequence, Set
 
+from ..wire.announcements import Announcement
 from ..wire.messages import error_text
 from .requests import Request
 
@@ -45,6 +46,7 @@ class SwitchRenewals:
         # renewal may be lost without any harm.
         self._interval = timeout / 3
         self._fed_at = self._asked_at = self._armed_at = armed_at
+        self._announced: Set[Announcement] = set()
         self._requests: List[Request] = []
         self._failures = 0
 
@@ -115,6 +117,17 @@ class SwitchRenewals:
     def left(self, now: float) -> float:
         """Return the seconds until the exchange cancels all orders; 0 if that time has passed."""
         return max(0.0, self._armed_at + self.timeout - now)
+
+    def warning(self, announced: Sequence[Announcement]) -> Optional[str]:
+        """Return a warning about a maintenance that is near, once for each, else None."""
+        for one in announced:
+            if one.concerns_orders and one.near and one not in self._announced:
+                self._announced.add(one)
+                return (
+                    f"the exchange announces a {one}: if the dead man's switch is armed when its engine "
+                    "returns, it cancels all orders; leave the block before"
+                )
+        return None
 
     def alarm(self, now: float) -> Optional[str]:
         """Return a warning when a third of the timeout is left, once until a renewal succeeds, else None."""

@@ -18,6 +18,7 @@ from typing import (
 )
 
 from ..orders.params import ADDING
+from ..wire.announcements import Announcement
 from ..wire.error_texts import ABOUT_ONE_ORDER
 from ..wire.messages import Envelope, error_text
 
@@ -167,8 +168,11 @@ class RequestHeld(Exception):
     """The request may not be sent now; the text says why. Nothing was sent."""
 
 
-def why_closed(method: str, params: Mapping[str, Any], system: str) -> Optional[str]:
-    """Return why the exchange would not take a request in this system status, or None if it would.
+def why_closed(
+    method: str, params: Mapping[str, Any], system: str, announced: Sequence[Announcement] = ()
+) -> Optional[str]:
+    """Return why the exchange would not take a request in this system status, or advises against it; None if
+    neither.
 
     Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status: ``maintenance`` takes
     neither orders nor cancels, ``cancel_only`` takes cancels, ``post_only`` takes cancels and post-only limit
@@ -179,6 +183,9 @@ def why_closed(method: str, params: Mapping[str, Any], system: str) -> Optional[
         return "the exchange is in maintenance and takes neither orders nor cancels"
     if method not in ADDING:
         return None
+    stopping = next((one for one in announced if one.stops_orders), None)
+    if stopping is not None:
+        return f"the exchange announces a {stopping}"
     if system == "cancel_only":
         return "the exchange is in cancel_only mode"
     if system == "post_only" and not _post_only(method, params):

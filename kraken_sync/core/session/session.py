@@ -20,6 +20,7 @@ from ..orders.rate_limits import TradingRate
 from ..orders.tables import Account
 from ..timing import Timing
 from ..wire import messages
+from ..wire.announcements import Announcement, announcements
 from ..wire.error_texts import TOKEN_REFUSED, TOO_FAST
 from ..wire.messages import Envelope, MalformedFrame
 from ..wire.secret import HiddenBytes, Secret
@@ -81,6 +82,8 @@ class Session:
         """Whether the connection is up and its ``status`` message has arrived."""
         self.system = ""
         """The last system status: ``online``, ``maintenance``, ``cancel_only`` or ``post_only``."""
+        self.announcements: Tuple[Announcement, ...] = ()
+        """What the last ``status`` message announces."""
         self.status: Dict[str, Any] = {}
         """The data of the last ``status`` message."""
         self.server_error = ""
@@ -149,7 +152,7 @@ class Session:
             return None
         if request.method in ADDING and not self.open:
             return "there is no connection"
-        closed = why_closed(request.method, request.params, self.system)
+        closed = why_closed(request.method, request.params, self.system, self.announcements)
         orders = self.account.orders
         if closed is None and request.method in ADDING and orders.blind:
             return f"client.orders is {orders.state} ({orders.reason})"
@@ -339,6 +342,10 @@ class Session:
         notes: Tuple[Note, ...] = ()
         if before and before != self.system:
             notes = (Notice("WARNING", f"the exchange is now {self.system!r} (was {before!r})"),)
+        known, self.announcements = self.announcements, announcements(first)
+        for one in self.announcements:  # it may be sent every second, and is told once
+            if one not in known:
+                notes += (Notice("WARNING", f"the exchange announces: {one}"),)
         return Received(notes=notes, wake=True, pump=True)
 
     def _reply(self, envelope: Envelope, frame: bytes, now: float) -> Received:

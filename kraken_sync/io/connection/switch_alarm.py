@@ -100,7 +100,9 @@ def _ended(
 
 def _alarm(now: float, session: Session) -> Optional[Tuple[str, OnFailure]]:
     switch = session.switch
-    words = switch.alarm(now) if switch is not None else None
+    words = None
+    if switch is not None:
+        words = switch.alarm(now) or switch.warning(session.announcements)
     return None if words is None or switch is None else (words, switch.on_failure)
 
 
