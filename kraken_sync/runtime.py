@@ -7,13 +7,11 @@ parts of an :class:`Engine`, of which there is one from each start to the next c
 
 from __future__ import annotations
 
-import atexit
 import enum
 import os
 import ssl
 import sys
 import time
-import warnings
 import weakref
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
@@ -30,20 +28,13 @@ from .io.locks import new_rlock
 from .io.logs import log
 from .io.rest import Rest, missing
 from .io.streams import Decode, Stream
+from .io.unclosed import EXIT_TIMEOUT, LOG_TIMEOUT, abandon, engines
 from .io.waiting import deadline_of
-
-EXIT_TIMEOUT = 1.0
-"""Seconds that all clients which were not closed may take together when the interpreter ends."""
 
 LONGEST = 86400.0
 """Seconds for which ``close(None)`` waits for the threads."""
-LOG_TIMEOUT = 0.5
-"""Seconds for which closing waits for log records that are still to be handled."""
 
 Handler = Callable[[Any], Any]
-
-# For _at_exit() only; weak, so that it does not keep the engines of closed clients.
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class WSState(str, enum.Enum):
@@ -125,8 +116,8 @@ class Runtime:
         self._origin = _caller()
         # A list of its own, because the finalizer must not refer to the object that is to be collected.
         self._running: List[Engine] = []
-        finalizer = weakref.finalize(self, _abandon, self._running, self._origin)
-        finalizer.atexit = False  # at the end of the interpreter _at_exit() stops all clients together
+        finalizer = weakref.finalize(self, abandon, self._running, self._origin)
+        finalizer.atexit = False  # see io/unclosed.py for the end of the interpreter
 
     # -- life --------------------------------------------------------------------------------
 
@@ -216,7 +207,7 @@ class Runtime:
             engine.taps.append(self._messages)
         engine.start()
         self._running.append(engine)
-        _engines.add(engine)
+        engines.add(engine)
         return engine
 
     def guard_fork(self) -> None:
@@ -356,45 +347,3 @@ def _caller() -> str:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(package + os.sep):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _abandon(running: List[Engine], origin: str) -> None:
-    """Stop a client that was dropped without a close.
-
-    The garbage collector may call this within any other code, also while this thread holds one of the locks
-    needed for stopping. So it takes no lock and waits for nothing: it sets a mark, and the watchdog stops the
-    engine.
-    """
-    engines = [engine for engine in running if engine.pid == os.getpid()]
-    for engine in engines:
-        engine.abandoned = True
-    if engines:
-        _warn(origin)
-
-
-def _at_exit() -> None:
-    """Stop all clients that were not closed when the interpreter ends, within a second for all of them."""
-    # First all are told to stop, then each is waited for, so that their times do not add up.
-    engines = [engine for engine in list(_engines) if engine.running and engine.pid == os.getpid()]
-    deadline = time.monotonic() + EXIT_TIMEOUT
-    for engine in engines:
-        engine.signal()
-    for engine in engines:
-        engine.rest.close()
-        engine.stop(max(0.0, deadline - time.monotonic()))
-    log.flush(LOG_TIMEOUT)
-    for engine in engines:
-        if not engine.abandoned:
-            _warn(engine.origin)
-
-
-def _warn(origin: str) -> None:
-    warnings.warn(
-        f"the SpotWSClient made at {origin} was not closed; "
-        'use "with SpotWSClient() as client:" or client.close()',
-        ResourceWarning,
-        stacklevel=3,
-    )
-
-
-atexit.register(_at_exit)
