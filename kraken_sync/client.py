@@ -1359,6 +1359,27 @@ class SpotWSClient:
             told += [one for one in connection.read(announced) if one not in told]
         return told
 
+    def events(self) -> Stream:
+        """Return a stream of what happens to the connections, from now on, for logs and alarms.
+
+        Each event is a dict with ``event``, ``connection`` (``public``, ``private`` or ``level3``) and
+        ``since``, a time as the exchange writes times:
+
+        * ``lost``: a connection that was open is lost; with ``reason``, and ``until``, which is None;
+        * ``restored``: it is back; with ``until``, and the ``reason`` of the loss;
+        * ``failed``: it was given up for good; with ``reason``;
+        * ``status``: the exchange is in another state, or announces something else; with ``status``, the data
+          of its message.
+
+        Iterate over it, or call ``get(timeout)``, with the timeout in seconds (None for ever). It ends when
+        the client is closed, and with the error when all connections are given up. Each call returns a stream
+        of its own, which may be read from any thread. Does not start the client and does not block.
+
+        Raises:
+            ForkedClient: the client was started in the parent process.
+        """
+        return self._ks_runtime.events()
+
     @overridable
     def order_gate(self) -> OrderGate:
         """The :class:`OrderGate`, which refuses or holds orders while the data are not up to date.

@@ -24,6 +24,7 @@ from .errors import ClientClosed, ConnectFailed, CredentialsMissing, ForkedClien
 from .io.connection.connection import Connection
 from .io.dial import Endpoint
 from .io.engine import Engine
+from .io.events import Events
 from .io.locks import new_rlock
 from .io.logs import log
 from .io.rest import Rest, missing
@@ -107,6 +108,7 @@ class Runtime:
         self._tap_decode = tap_decode
         self._handler = weakref.WeakMethod(handler)
         self._rate = rate
+        self._events = Events()
         self._life = new_rlock("life")
         """Held for moments while starting and closing; never while waiting for anything."""
         self._engine: Optional[Engine] = None
@@ -201,6 +203,7 @@ class Runtime:
             self._tap_decode,
             self.rest,
             self._rate,
+            self._events,
         )
         engine.origin = self._origin
         if self._messages is not None and not self._messages.ended:
@@ -323,6 +326,14 @@ class Runtime:
         """Return the gaps of all connections; see :meth:`SpotWSClient.gaps`."""
         found = [gap for connection in self.connections for gap in connection.gaps()]
         return sorted(found, key=lambda gap: gap["until"] or "")
+
+    def events(self) -> Stream:
+        """Return a new stream of what happens to the connections; see :meth:`SpotWSClient.events`."""
+        self.guard_fork()
+        stream, engine = self._events.open(self.decode), self._engine
+        if self._closed or (engine is not None and engine.failure is not None):
+            stream.end(engine.failure if engine is not None else None)
+        return stream
 
     def messages(self) -> Stream:
         """Return the stream of all messages, made on first use; see :attr:`SpotWSClient.messages`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import threading
 from decimal import Decimal
 from typing import Any, Callable, Dict, List
@@ -27,6 +29,20 @@ def background(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Dict[
     result["thread"] = threading.Thread(target=run, daemon=True)
     result["thread"].start()
     return result
+
+
+def free_ports() -> int:
+    """Return a port that is free, as is the one above it, and that the system gives to nobody by itself."""
+    for _ in range(1000):
+        port = random.randrange(20_000, 30_000, 2)
+        try:
+            for one in (port, port + 1):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", one))
+        except OSError:
+            continue
+        return port
+    raise AssertionError("no free ports")
 
 
 def ack(req_id: int, symbol: str = S) -> bytes:

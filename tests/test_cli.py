@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
+from helpers import free_ports
 
 from kraken_sync.simulator import Simulator
 
@@ -100,14 +100,14 @@ def test_book(exchange: Simulator) -> None:
 
 def test_book_survives_the_exchange(spawn: Callable[..., Any]) -> None:
     """The exchange dies and comes back: a gap line, then verified books again."""
-    first = spawn("simulate", "--rate", "100")
+    again = ("simulate", "--rate", "100", "--port", str(free_ports()))
+    first = spawn(*again)
     address = first_line(first)
-    port = address["ws_url"].rpartition(":")[2]
     process = spawn("book", "BTC/USD", "--ws-url", address["ws_url"])
     assert first_line(process)["symbol"] == "BTC/USD"
     first.terminate()
     assert first.wait(20) == 0
-    second = spawn("simulate", "--rate", "100", "--port", port)
+    second = spawn(*again)
     assert first_line(second)["ws_url"] == address["ws_url"]
     line = {"type": ""}
     while line.get("type") != "gap":
@@ -212,8 +212,7 @@ def test_refused(exchange: Simulator) -> None:
 
 def test_simulate(spawn: Callable[..., Any]) -> None:
     """The first line says where everything is; the ports are P and P+1; SIGTERM ends it with 0."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_ports()
     process = spawn("simulate", "--port", str(port))
     where = first_line(process)
     assert where["ws_url"] == f"ws://127.0.0.1:{port}"

@@ -21,6 +21,7 @@ from .connection.switch_alarm import SwitchAlarm
 from .connection.tokens import Tokens
 from .dial import Endpoint
 from .dispatcher import Dispatcher
+from .events import Events
 from .locks import new_lock
 from .logs import log
 from .patched import check_patches
@@ -41,6 +42,7 @@ class Engine:
         decode: decodes frames for the callback.
         rest: fetches tokens; the client's, which closes it.
         rate: the account's rate counters.
+        events: is told when a connection is lost, is back, or is given up; the client's.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Engine:
         decode: Decode,
         rest: Rest,
         rate: TradingRate,
+        events: Events,
     ) -> None:
         self.pid = os.getpid()
         self.timing = timing
@@ -66,6 +69,7 @@ class Engine:
         self._visited: List[Visited] = [self]
         self._watchdog = Watchdog(self._visited, timing.tick, self._died)
         self._rate = rate
+        self._events = events
         self._worker: Optional[Worker] = None
         self.abandoned = False
         """Set by the client's finalizer, which must take no lock; the watchdog then stops everything."""
@@ -125,7 +129,14 @@ class Engine:
         endpoint, timing, wake = self._endpoints[kind], self.timing, self._watchdog.wake
         if kind == PUBLIC:
             return Connection(
-                kind, endpoint, timing, self._context, self.taps, wake, check_watchdog=self._check_watchdog
+                kind,
+                endpoint,
+                timing,
+                self._context,
+                self.taps,
+                wake,
+                self._events,
+                check_watchdog=self._check_watchdog,
             )
         # Only private connections need it. Set after it was started, so that a failure is tried again.
         if self._worker is None:
@@ -139,6 +150,7 @@ class Engine:
             self._context,
             self.taps,
             wake,
+            self._events,
             tokens=Tokens(self.rest, self._worker, timing),
             chores=(Settling(self.rest, self._worker, timing), SwitchAlarm(self.rest, self._worker, timing)),
             rate=self._rate if kind == PRIVATE else None,
@@ -211,8 +223,8 @@ class Engine:
 
     def end_taps(self, error: Optional[KrakenError] = None) -> None:
         """End the streams that all connections feed; their readers get ``error``. Any thread."""
-        for tap in list(self.taps):
-            tap.end(error)
+        for stream in [*self.taps, *self._events.streams()]:
+            stream.end(error)
 
     def signal(self) -> None:
         """Tell all threads except those of the connections to end. Does not block."""

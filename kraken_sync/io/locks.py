@@ -21,6 +21,7 @@ ORDER: Mapping[str, str] = {
     "stream": "one stream: its queue",
     "turn": "one turn-taking: whose turn it is",
     "unresolved": "one client: the requests whose outcome is unknown",
+    "events": "one client: the streams of its events",
     "worker": "one client: what its worker thread is to do",
     "tokens": "one client: who fetches a WebSocket token",
     "rest threads": "one client: how many threads carry out REST requests",

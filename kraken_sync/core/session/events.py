@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Tuple, Union
+from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
 
 from ..wire.channels import Key
 
@@ -32,7 +32,14 @@ class Notice(NamedTuple):
     text: str
 
 
-Note = Union[Gap, Ended, Notice]
+class StatusChanged(NamedTuple):
+    """The exchange is in another state, or announces something else; ``status`` is what it sent."""
+
+    status: Mapping[str, Any]
+    at: float
+
+
+Note = Union[Gap, Ended, Notice, StatusChanged]
 
 
 class Received(NamedTuple):

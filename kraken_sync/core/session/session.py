@@ -28,7 +28,7 @@ from ..wire.times import ServerClock, time_text
 from .budgets import TokenBucket
 from .data import DataFrames
 from .dead_mans_switch import SwitchRenewals
-from .events import Counters, Note, Notice, Received
+from .events import Counters, Note, Notice, Received, StatusChanged
 from .liveness import Liveness
 from .mute import MuteWatch
 from .registry import Registry
@@ -330,22 +330,25 @@ class Session:
         if envelope.channel == "heartbeat":
             return _NOTHING
         if envelope.channel == "status":
-            return self._status(envelope)
+            return self._status(envelope, now)
         return self.data.receive(envelope, frame, now)
 
-    def _status(self, envelope: Envelope) -> Received:
+    def _status(self, envelope: Envelope, now: float) -> Received:
         data = messages.decode_value(bytes(envelope.data))
         first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
         before, self.system = self.system, str(first.get("system", ""))
         self.status = first
         self.open = self.liveness is not None  # status is the first frame of every connection
         notes: Tuple[Note, ...] = ()
-        if before and before != self.system:
+        changed = bool(before) and before != self.system
+        if changed:
             notes = (Notice("WARNING", f"the exchange is now {self.system!r} (was {before!r})"),)
         known, self.announcements = self.announcements, announcements(first)
         for one in self.announcements:  # it may be sent every second, and is told once
             if one not in known:
                 notes += (Notice("WARNING", f"the exchange announces: {one}"),)
+        if changed or known != self.announcements:
+            notes += (StatusChanged(first, now),)
         return Received(notes=notes, wake=True, pump=True)
 
     def _reply(self, envelope: Envelope, frame: bytes, now: float) -> Received:

@@ -24,6 +24,7 @@ from ...core.wire.channels import channel_params
 from ...core.wire.times import Clock
 from ...errors import ClientClosed, ConnectFailed, ConnectionLost, KrakenError, ReplyTimeout
 from ..dial import Endpoint
+from ..events import Events
 from ..kept_error import fresh_copy
 from ..logs import log
 from ..streams import Stream
@@ -51,6 +52,7 @@ class Connection:
         context: the TLS settings.
         taps: streams that get every frame; the list may grow.
         wake_watchdog: makes the watchdog visit soon; does not block.
+        events: is told when the connection is lost, is back, or is given up.
         tokens: the source of WebSocket tokens, for a private connection.
         chores: what else is done at each visit of the watchdog.
         rate: the account's rate counters, for the connection over which orders are sent.
@@ -65,6 +67,7 @@ class Connection:
         context: Optional[ssl.SSLContext],
         taps: List[Stream],
         wake_watchdog: Callable[[], None],
+        events: Events,
         tokens: Optional[Tokens] = None,
         chores: Sequence[Chore] = (),
         rate: Optional[TradingRate] = None,
@@ -74,7 +77,7 @@ class Connection:
         self.endpoint = endpoint
         self.timing = timing
         self._wake_watchdog = wake_watchdog
-        self._room = Room(endpoint, timing, taps, tokens is not None, rate)
+        self._room = Room(endpoint, timing, taps, tokens is not None, rate, events)
         self._tokens = tokens
         self._chores = chores
         self._keeps_orders = False

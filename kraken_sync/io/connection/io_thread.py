@@ -13,12 +13,13 @@ import ssl
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ...core.session.events import Ended, Gap, Note, Notice
+from ...core.session.events import Ended, Gap, Note, Notice, StatusChanged
 from ...core.timing import retry_delay
 from ...core.wire import messages
 from ...core.wire.channels import Key
 from ...errors import ConnectFailed, ConnectionLost, KrakenError, SubscriptionRefused
 from .. import budget
+from ..events import FAILED, LOST, RESTORED, STATUS
 from ..kept_error import fresh_copy
 from ..logs import log
 from ..streams import Stream
@@ -59,7 +60,7 @@ class IOThread:
         tokens: Optional[Tokens],
         check_watchdog: Callable[[], None],
     ) -> None:
-        self._room = room
+        self._name, self._room = name, room
         self._context = context
         self._wake_watchdog = wake_watchdog
         self._tokens = tokens
@@ -116,10 +117,15 @@ class IOThread:
             room.session.lost(str(error))
             room.lock.notify_all()
         log.error("%s: given up for good: %s", room.endpoint, error)
+        self._tell_failure(error)
         if transport is not None:
             transport.abort(str(error))
         for stream in streams:
             stream.end(error)
+
+    def _tell_failure(self, error: KrakenError) -> None:
+        since = wall_text(time.monotonic() if self._room.down_since is None else self._room.down_since)
+        self._room.events.tell(FAILED, self._name, since=since, until=None, reason=str(error))
 
     def retry_now(self) -> None:
         """End the pause before the next attempt. Does not block; no effect while the connection is open."""
@@ -230,6 +236,7 @@ class IOThread:
                 self._hurry.clear()  # it was for this attempt, not for one after the next loss
             room.trouble, room.worked = None, True
             down, room.down_since = room.down_since, None
+            outage = room.outage
             wanted = len(room.session.registry.entries)
             if down is not None:
                 room.reconnects += 1
@@ -239,12 +246,14 @@ class IOThread:
         if down is None:
             log.info("connected to %s", room.endpoint)
             return
+        now = time.monotonic()
         log.warning(
             "reconnected to %s after %.1f s; restoring %d subscriptions",
             room.endpoint,
-            time.monotonic() - down,
+            now - down,
             wanted,
         )
+        room.events.tell(RESTORED, self._name, **outage, until=wall_text(now))
 
     def _lost(self, error: KrakenError, for_good: bool = False) -> None:
         room = self._room
@@ -264,8 +273,10 @@ class IOThread:
             repeated = str(room.trouble) == str(error)
             room.failed_attempt = room.attempts
             room.trouble = fresh_copy(error)  # without the traceback, whose frames hold buffers
-            if was_open and room.down_since is None:
-                room.down_since = now
+            new = was_open and room.down_since is None
+            if new:
+                room.down_since, room.outage = now, {"since": wall_text(now), "reason": reason}
+            outage = room.outage
             # Before it has worked, a wrong certificate or key is the user's to mend. Later it may pass.
             if for_good or code == POLICY_VIOLATION or (error.permanent and not room.worked):
                 room.failure = room.trouble
@@ -274,8 +285,11 @@ class IOThread:
         # An outage is one warning, not one per attempt.
         level = logging.ERROR if error.permanent else logging.WARNING
         log.log(logging.INFO if repeated else level, "%s", error)
+        if new:
+            room.events.tell(LOST, self._name, **outage, until=None)
         if room.failure is not None:
             log.error("%s: given up for good: %s", room.endpoint, error)
+            self._tell_failure(error)
             for stream in streams:
                 stream.end(room.failure)
 
@@ -326,7 +340,7 @@ class IOThread:
             if isinstance(note, Gap):
                 room.gaps.append({"channel": note.key.channel, **_gap_frame(note)["data"][0]})
                 room.gap_count += 1
-            if not isinstance(note, Notice):
+            if isinstance(note, (Gap, Ended)):
                 streams = ended[note.key] if note.key in ended else room.holders.streams(note.key)
             told.append((note, streams))
         return told
@@ -335,6 +349,8 @@ class IOThread:
         for note, streams in told:
             if isinstance(note, Notice):
                 log.log(getattr(logging, note.level), "%s: %s", self._room.endpoint, note.text)
+            elif isinstance(note, StatusChanged):
+                self._room.events.tell(STATUS, self._name, since=wall_text(note.at), status=note.status)
             elif isinstance(note, Gap):
                 self._tell_gap(note, streams)
             else:

@@ -18,6 +18,7 @@ from ...core.timing import Timing
 from ...errors import ForkedClient, KrakenError
 from .. import budget
 from ..dial import Endpoint
+from ..events import Events
 from ..logs import log
 from ..streams import Stream
 from ..transport import Transport
@@ -40,6 +41,7 @@ class Room:
         taps: streams that get every frame; the list may grow.
         private: whether requests need a token.
         rate: the account's rate counters, for the connection over which orders are sent.
+        events: is told when the connection is lost, is back, or is given up.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class Room:
         taps: List[Stream],
         private: bool,
         rate: Optional[TradingRate],
+        events: Events,
     ) -> None:
         self.endpoint = endpoint
         self.timing = timing
         self.taps = taps
+        self.events = events
         self.lock = Condition("session")
         """Guards the session and all attributes below; notified when waiting threads should look again."""
         self.session = Session(timing, private, rate=rate, lock_held=self.lock.held)
@@ -73,6 +77,8 @@ class Room:
         """Whether the connection was ever open."""
         self.down_since: Optional[float] = None
         """When the last open connection was lost (monotonic seconds); None while there is none missing."""
+        self.outage: Dict[str, Any] = {}
+        """What ``client.events()`` tells of that loss: ``since`` and ``reason``."""
         self.reconnects = 0
         self.gaps: Deque[Dict[str, Any]] = deque(maxlen=KEPT_GAPS)
         self.gap_count = 0
@@ -145,7 +151,7 @@ def _forked() -> None:
         room.closed = True
         # Not closed: shutting the socket down would end the parent's connection, too.
         room.transport = None
-        for stream in [*room.holders.all_streams(), *room.taps]:
+        for stream in [*room.holders.all_streams(), *room.taps, *room.events.streams()]:
             stream.fork(room.failure)
 
 
