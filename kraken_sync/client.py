@@ -1337,7 +1337,8 @@ class SpotWSClient:
             timeout: whole seconds, 3 to 86399. The switch is renewed in the background every third of this.
             stuck_after: seconds without a call of ``feed()`` on the result after which it is not renewed any
                 more, for programs that may hang; None (default) to renew it always.
-            on_failure: called with a text, on a thread of its own, when the switch is not being renewed.
+            on_failure: called with a text, on a thread of its own, when the switch is not being renewed, and
+                when a maintenance of :attr:`announcements` is near, in which it may cancel all orders.
 
         Raises:
             ValueError: ``timeout`` or ``stuck_after`` is out of range.

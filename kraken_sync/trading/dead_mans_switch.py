@@ -41,7 +41,8 @@ class DeadMansSwitch:
         sender: sends the requests for arming and disarming.
         timeout: whole seconds without a renewal after which the exchange cancels, 3 to 86399.
         stuck_after: seconds without a call of :meth:`feed` after which renewing stops; None to always renew.
-        on_failure: called with a text, on a thread of its own, when the switch is not being renewed.
+        on_failure: called with a text, on a thread of its own, when the switch is not being renewed, and when
+            an announced maintenance is near, in which it may cancel all orders.
 
     Raises:
         ValueError: ``timeout`` or ``stuck_after`` is out of range; or, on entering, the client has an armed
