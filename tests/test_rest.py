@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import ssl
@@ -138,6 +139,29 @@ def test_errors_are_named(errors: List[str], kind: type, words: str) -> None:
 
     assert isinstance(caught.value, KrakenError)
     assert len(responses.calls) == 1
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("error", "least", "most"),
+    [
+        ("EAPI:Rate limit exceeded", 5, 5),
+        ("EGeneral:Temporary lockout", 900, 900),
+        ("EService: Throttled: {now+300}", 200, 300),
+        ("EService:Throttled:{now+9000}", 900, 900),
+        ("EService: Throttled: {now-9000}", 5, 5),
+    ],
+)
+def test_how_long_a_limit_lasts(error: str, least: float, most: float) -> None:
+    """It is not asked again, not even for a read, and the library waits as long as the exchange says."""
+    now = int(time.time())
+    error = re.sub(r"{now(.+)}", lambda found: str(now + int(found[1])), error)
+    responses.post(f"{BASE}/0/private/Balance", json={"error": [error]})
+    with pytest.raises(RateLimited) as caught:
+        alone().request("POST", "/0/private/Balance")
+
+    assert len(responses.calls) == 1
+    assert least <= patience(caught.value) <= most
 
 
 @responses.activate

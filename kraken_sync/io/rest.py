@@ -7,6 +7,7 @@ https://docs.kraken.com/exchange/guides/general/errors.
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import time
 from functools import partial
@@ -37,8 +38,9 @@ from .nonces import Nonces
 from .proxies import Proxy
 from .rest_threads import GRACE, Job, RestThreads
 
-LOCKOUT = 300.0
-"""Seconds without a request after ``EGeneral:Temporary lockout``, which lasts about 15 minutes."""
+LOCKOUT = 900.0
+"""Seconds without a request after ``EGeneral:Temporary lockout``, which is a ban of about 15 minutes."""
+_THROTTLED = re.compile(r"Throttled: ?(\d+)")
 NONCE_PAUSE = 60.0
 """Seconds without a request after a nonce was refused twice: that does not pass by itself."""
 
@@ -304,12 +306,15 @@ def order_unknown(request: RestRequest, reason: str, our_time: float) -> OrderOu
 
 def patience(error: Optional[KrakenError]) -> float:
     """Return the seconds to wait before the next attempt: 5 after a rate limit, more after a lockout, or if
-    nonces are refused.
+    nonces are refused. ``Throttled:`` is followed by the Unix time before which nothing is to be asked.
     """
     if isinstance(error, RestRefused) and error.error.startswith(INVALID_NONCE):
         return NONCE_PAUSE
     if not isinstance(error, RateLimited):
         return 0.0
+    until = _THROTTLED.search(error.error)
+    if until is not None:  # not longer than a ban, since one of the two clocks may be wrong
+        return min(max(5.0, int(until[1]) - time.time()), LOCKOUT)
     return LOCKOUT if "lockout" in error.error else 5.0
 
 

@@ -35,8 +35,8 @@ MAX_FAULTS = 3
 """Errors of this library in a row after which the connection is given up; a loop would help nobody."""
 POLICY_VIOLATION = 1008
 """The close code after which the connection is given up, as Kraken's own SDK does."""
-LONGEST_RETRY_AFTER = 600.0
-"""The longest ``Retry-After`` that is obeyed, in seconds: as long as the exchange bans an address."""
+LONGEST_RETRY_AFTER = 900.0
+"""The longest ``Retry-After`` that is obeyed, in seconds: as long as a temporary lockout, its longest ban."""
 
 
 class IOThread:
