@@ -1350,13 +1350,15 @@ class SpotWSClient:
         """The maintenances that the exchange announces, and emergencies that go on, as a list of
         :class:`Announcement`.
 
-        Each is logged once as WARNING. When one is near and the exchange advises to place no new orders, the
-        order gate is shut, and an armed dead man's switch tells its owner. The ``status`` messages themselves
-        are in :attr:`messages` and in callbacks. Does not block. May be read from any thread. A subclass may
-        have an attribute of this name.
+        Each connection logs each once as WARNING. When one is near and the exchange advises to place no new
+        orders, the order gate is shut, and an armed dead man's switch tells its owner. The ``status``
+        messages themselves are in :attr:`messages` and in callbacks. Does not block. May be read from any
+        thread. A subclass may have an attribute of this name.
         """
         told: List[Announcement] = []
         for connection in self._ks_runtime.connections:  # each is told of all of them
+            if connection.closed or connection.failure is not None:
+                continue
             told += [one for one in connection.read(announced) if one not in told]
         return told
 
@@ -1368,12 +1370,13 @@ class SpotWSClient:
 
         * ``lost``: a connection that was open is lost; with ``reason``, and ``until``, which is None;
         * ``restored``: it is back; with ``until``, and the ``reason`` of the loss;
-        * ``failed``: it was given up for good; with ``reason``;
+        * ``failed``: it was given up for good, until :meth:`start` is called; with ``reason``;
         * ``status``: the exchange is in another state, or announces something else; with ``status``, the data
           of its message.
 
         Iterate over it, or call ``get(timeout)``, with the timeout in seconds (None for ever). It ends when
-        the client is closed, and with the error when all connections are given up. Each call returns a stream
+        the client is closed, and with the error when all connections are given up; that of a client which is
+        closed already has ended. Each call returns a stream
         of its own, which may be read from any thread. Does not start the client and does not block.
 
         Raises:

@@ -186,7 +186,9 @@ class Runtime:
             self._past = engine or self._past
             if engine in self._running:
                 self._running.remove(engine)
-            self.rest.close()  # with the lock, so that it cannot be after another thread's start()
+            # Both with the lock, so that they cannot be after another thread's start().
+            self.rest.close()
+            self._events.end()
         # Without the lock: ending this waits for threads, which may be waiting for it.
         if engine is not None:
             engine.stop(LONGEST if timeout is None else min(timeout, LONGEST))
@@ -330,9 +332,11 @@ class Runtime:
     def events(self) -> Stream:
         """Return a new stream of what happens to the connections; see :meth:`SpotWSClient.events`."""
         self.guard_fork()
-        stream, engine = self._events.open(self.decode), self._engine
-        if self._closed or (engine is not None and engine.failure is not None):
-            stream.end(engine.failure if engine is not None else None)
+        stream = self._events.open(self.decode, self)
+        with self._life:
+            engine = self._engine
+            if self._closed or (engine is not None and engine.failure is not None):
+                stream.end(engine.failure if engine is not None else None)
         return stream
 
     def messages(self) -> Stream:

@@ -9,8 +9,8 @@ from typing import Callable
 import pytest
 from conftest import WAIT, eventually
 
-from kraken_sync import ConnectionLost, SpotWSClient
-from kraken_sync.io.events import LOST, Events
+from kraken_sync import ConnectFailed, ConnectionLost, SpotWSClient
+from kraken_sync.io.events import Events
 from kraken_sync.simulator import Simulator
 
 
@@ -69,6 +69,35 @@ def test_the_end_of_all_connections_is_told(
     assert events.get(WAIT)["event"] == "lost"
 
 
+def test_one_connection_is_given_up_and_started_again(trader: SpotWSClient, exchange: Simulator) -> None:
+    """An alarm that was raised by ``failed`` is ended by ``restored``."""
+    events = trader.events()
+    exchange.close_all(1008, "policy", role="private")
+    lost, failed = events.get(WAIT), events.get(WAIT)
+    assert (lost["event"], failed["event"]) == ("lost", "failed")
+    trader.start()
+    restored = events.get(WAIT)
+    assert (restored["event"], restored["connection"]) == ("restored", "private")
+    assert restored["since"] == failed["since"] == lost["since"]
+
+
+def test_events_belong_to_the_client(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
+    """They survive a start that failed, and end with a close, even if nothing was ever started."""
+    client = new_client()
+    events = client.events()
+    exchange.stop()
+    with pytest.raises(ConnectFailed):
+        client.start(timeout=0.3)
+    exchange.start()
+    client.start()
+    exchange.cut()
+    assert events.get(WAIT)["event"] == "lost"
+    never = new_client()
+    events = never.events()
+    never.close()
+    assert list(events) == []
+
+
 def test_readers_wait_and_are_woken(trader: SpotWSClient) -> None:
     """Closing ends an iteration in another thread."""
     seen: list = []
@@ -83,11 +112,11 @@ def test_readers_wait_and_are_woken(trader: SpotWSClient) -> None:
 def test_streams_that_nobody_reads_are_forgotten() -> None:
     """A program may ask for events as often as it likes."""
     events = Events()
-    kept = events.open(bytes.decode)
+    kept = events.open(bytes.decode, None)
     for _ in range(100):
-        events.open(bytes.decode)
+        events.open(bytes.decode, None)
     gc.collect()
-    events.tell(LOST, "public", since=None, reason="cut")
+    events.lost("public", "cut")
 
     assert events.streams() == [kept]
     assert '"reason": "cut"' in kept.get(0)

@@ -71,7 +71,7 @@ def test_the_gate_follows_the_advice_of_an_announcement(
         if not shut:
             assert trader.add_order(**FAR)
             continue
-        with pytest.raises(OrderNotSent, match=f"announces a maintenance .*{advice}"):
+        with pytest.raises(OrderNotSent, match=f"announces: maintenance .*{advice}"):
             trader.add_order(**FAR)
     assert trader.cancel_all()["count"] > 0, "cancels pass"
     exchange.announce("", ["spot_trading"], "stop_new_orders", kind="emergency")

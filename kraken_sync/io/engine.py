@@ -119,6 +119,7 @@ class Engine:
 
     def _connect(self, kind: str) -> Connection:
         connection = self._make(kind)
+        self._events.failed.discard(kind)
         connection.start()
         # After start(), because callers would wait in vain for a connection without a thread.
         self._visited.append(connection)
@@ -205,6 +206,8 @@ class Engine:
         failure = self.failure
         if failure is not None:
             self.end_taps(failure)  # not before: the other connections feed them, too
+            if self._events.failed.issuperset(self.connections):  # not before they have told it themselves
+                self._events.end(failure)
             return
         connections = list(self.connections.values())
         # In this order: a connection that was given up or closed says so before its thread ends.
@@ -220,11 +223,12 @@ class Engine:
         for connection in list(self.connections.values()):
             connection.give_up(lost)
         self.end_taps(lost)
+        self._events.end(lost)
 
     def end_taps(self, error: Optional[KrakenError] = None) -> None:
         """End the streams that all connections feed; their readers get ``error``. Any thread."""
-        for stream in [*self.taps, *self._events.streams()]:
-            stream.end(error)
+        for tap in list(self.taps):
+            tap.end(error)
 
     def signal(self) -> None:
         """Tell all threads except those of the connections to end. Does not block."""

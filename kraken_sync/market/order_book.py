@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
-from ..core.book.snapshot import BookSnapshot, Level, check_levels, describe
+from ..core.book.snapshot import BookSnapshot, Level, check_levels, check_taking, describe
 from ..core.book.sync import BookSync
 from ..core.copying import refuse_copy
 from ..core.freshness import BookState
@@ -79,10 +79,12 @@ class BookReader(ABC):
 
     def vwap(self, side: str, qty: Number) -> Optional[Decimal]:
         """Return the average price of taking ``qty`` at once; see :meth:`BookSnapshot.vwap`."""
+        check_taking(side, qty)  # a mistake is named whatever the state of the book
         return self.snapshot().vwap(side, qty)
 
     def imbalance(self, levels: int = 10) -> Optional[Decimal]:
         """Return the imbalance of the best ``levels`` of each side; see :meth:`BookSnapshot.imbalance`."""
+        check_levels(levels)
         return self.snapshot().imbalance(levels)
 
     def to_frame(self) -> Any:

@@ -342,9 +342,14 @@ class Simulator:
         """Cut every connection without a close frame."""
         self._each(lambda line: line.socket.transport.abort())
 
-    def close_all(self, code: int = 1001, reason: str = "") -> None:
-        """Close every connection with this code and reason."""
-        self._each(lambda line: self._background(line.socket.close(code, reason)))
+    def close_all(self, code: int = 1001, reason: str = "", role: str = "") -> None:
+        """Close every connection, or the ``public`` or ``private`` ones only, with this code and reason."""
+
+        def close(line: _Line) -> None:
+            if not role or (line.peer is not None and line.peer.role == role):
+                self._background(line.socket.close(code, reason))
+
+        self._each(close)
 
     def _each(self, act: Callable[[_Line], None]) -> None:
         def run() -> None:

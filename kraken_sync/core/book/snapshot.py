@@ -20,6 +20,16 @@ class Level(NamedTuple):
     qty: Decimal
 
 
+def check_taking(side: str, qty: Number) -> Decimal:
+    """Return ``qty`` as a number; raise ValueError or TypeError if it or ``side`` is not valid."""
+    if side not in ("buy", "sell"):
+        raise ValueError(f"side must be 'buy' or 'sell', not {side!r}")
+    wanted = decimal_of("qty", qty)
+    if wanted <= 0:
+        raise ValueError(f"qty must be more than 0, not {qty!r}")
+    return wanted
+
+
 @dataclass(frozen=True, repr=False)
 class BookSnapshot:
     """One state of an order book. Immutable, so it can be kept and passed between threads.
@@ -102,11 +112,7 @@ class BookSnapshot:
         Raises:
             ValueError, TypeError: ``side`` or ``qty`` is not valid.
         """
-        if side not in ("buy", "sell"):
-            raise ValueError(f"side must be 'buy' or 'sell', not {side!r}")
-        wanted = decimal_of("qty", qty)
-        if wanted <= 0:
-            raise ValueError(f"qty must be more than 0, not {qty!r}")
+        wanted = check_taking(side, qty)
         # The caller's decimal context may have any precision; 60 digits hold every product exactly.
         with localcontext(EXACT):
             left, cost = wanted, Decimal(0)

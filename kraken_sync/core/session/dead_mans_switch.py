@@ -124,7 +124,7 @@ class SwitchRenewals:
             if one.concerns_orders and one.near and one not in self._announced:
                 self._announced.add(one)
                 return (
-                    f"the exchange announces a {one}: if the dead man's switch is armed when its engine "
+                    f"the exchange announces: {one}; if the dead man's switch is armed when its engine "
                     "returns, it cancels all orders; leave the block before"
                 )
         return None

@@ -338,17 +338,20 @@ class Session:
         first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
         before, self.system = self.system, str(first.get("system", ""))
         self.status = first
-        self.open = self.liveness is not None  # status is the first frame of every connection
         notes: Tuple[Note, ...] = ()
         changed = bool(before) and before != self.system
         if changed:
             notes = (Notice("WARNING", f"the exchange is now {self.system!r} (was {before!r})"),)
-        known, self.announcements = self.announcements, announcements(first)
+        known = self.announcements
+        # A status that has neither key withdraws nothing, unless it begins a connection.
+        if not self.open or "upcoming_maintenance" in first or "emergency" in first:
+            self.announcements = announcements(first)
         for one in self.announcements:  # it may be sent every second, and is told once
             if one not in known:
                 notes += (Notice("WARNING", f"the exchange announces: {one}"),)
-        if changed or known != self.announcements:
+        if changed or set(known) != set(self.announcements):
             notes += (StatusChanged(first, now),)
+        self.open = self.liveness is not None  # status is the first frame of every connection
         return Received(notes=notes, wake=True, pump=True)
 
     def _reply(self, envelope: Envelope, frame: bytes, now: float) -> Received:

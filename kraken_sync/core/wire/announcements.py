@@ -10,7 +10,7 @@ Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/status 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Mapping, Tuple
+from typing import Any, List, Mapping, Sequence, Tuple
 
 URGENCIES = ("announced", "reminder_24h", "approaching_30m", "imminent_5m", "final_warning_30s")
 NO_NEW_ORDERS = ("cancel_open_orders", "stop_new_orders", "disconnect_and_wait")
@@ -18,6 +18,7 @@ NO_NEW_ORDERS = ("cancel_open_orders", "stop_new_orders", "disconnect_and_wait")
 ADVICE = ("continue", "reduce_activity", *NO_NEW_ORDERS)
 FAR = ("announced", "reminder_24h")
 """The urgencies at which it is hours or days ahead, so that its advice is not for now."""
+SERVICES = ("spot_ws", "spot_rest", "spot_fix", "spot_trading", "all")
 _OURS = ("spot_ws", "spot_trading", "all")
 
 
@@ -47,7 +48,7 @@ class Announcement:
     @property
     def near(self) -> bool:
         """Whether it is half an hour ahead or less, or goes on, or does not say when it is."""
-        return self.urgency not in FAR
+        return self.kind == "emergency" or self.urgency not in FAR
 
     @property
     def stops_orders(self) -> bool:
@@ -76,21 +77,24 @@ def announcements(status: Mapping[str, Any]) -> Tuple[Announcement, ...]:
         for raw in listed if isinstance(listed, list) else []:
             if not isinstance(raw, dict):
                 continue
-            words = tuple(_texts(raw))
-            urgency = next((word for word in words if word in URGENCIES), "")
-            advice = next((word for word in words if word in ADVICE), "")
-            services = tuple(
-                word for word in words if word == "all" or word.startswith(("spot_", "futures_"))
-            )
-            found.append(Announcement(kind, urgency, services, advice, raw))
+            words = _texts(raw)
+            services = tuple(word for word in words if word in SERVICES or word.startswith("futures_"))
+            found.append(Announcement(kind, _last(URGENCIES, words), services, _last(ADVICE, words), raw))
     return tuple(found)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value.lower()
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _texts(one)
-    elif isinstance(value, dict):
-        yield from _texts(list(value.values()))
+def _last(scale: Sequence[str], words: Sequence[str]) -> str:
+    """Return the most urgent of the words that are on the scale."""
+    return next((word for word in reversed(scale) if word in words), "")
+
+
+def _texts(value: Any) -> List[str]:
+    """Return all texts in it, in order, however deep; without recursion, which has a limit."""
+    found, left = [], [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            found.append(one.lower())
+        elif isinstance(one, (list, dict)):
+            left.extend(reversed(list(one.values() if isinstance(one, dict) else one)))
+    return found

@@ -19,7 +19,6 @@ from ...core.wire import messages
 from ...core.wire.channels import Key
 from ...errors import ConnectFailed, ConnectionLost, KrakenError, SubscriptionRefused
 from .. import budget
-from ..events import FAILED, LOST, RESTORED, STATUS
 from ..kept_error import fresh_copy
 from ..logs import log
 from ..streams import Stream
@@ -117,15 +116,11 @@ class IOThread:
             room.session.lost(str(error))
             room.lock.notify_all()
         log.error("%s: given up for good: %s", room.endpoint, error)
-        self._tell_failure(error)
+        room.events.gave_up(self._name, str(error))
         if transport is not None:
             transport.abort(str(error))
         for stream in streams:
             stream.end(error)
-
-    def _tell_failure(self, error: KrakenError) -> None:
-        since = wall_text(time.monotonic() if self._room.down_since is None else self._room.down_since)
-        self._room.events.tell(FAILED, self._name, since=since, until=None, reason=str(error))
 
     def retry_now(self) -> None:
         """End the pause before the next attempt. Does not block; no effect while the connection is open."""
@@ -236,24 +231,22 @@ class IOThread:
                 self._hurry.clear()  # it was for this attempt, not for one after the next loss
             room.trouble, room.worked = None, True
             down, room.down_since = room.down_since, None
-            outage = room.outage
             wanted = len(room.session.registry.entries)
             if down is not None:
                 room.reconnects += 1
             room.lock.notify_all()
         # The first connect is expected. A loss and its end are both warnings, so that a log that shows the
         # one also shows the other.
+        room.events.came_up(self._name)
         if down is None:
             log.info("connected to %s", room.endpoint)
             return
-        now = time.monotonic()
         log.warning(
             "reconnected to %s after %.1f s; restoring %d subscriptions",
             room.endpoint,
-            now - down,
+            time.monotonic() - down,
             wanted,
         )
-        room.events.tell(RESTORED, self._name, **outage, until=wall_text(now))
 
     def _lost(self, error: KrakenError, for_good: bool = False) -> None:
         room = self._room
@@ -262,6 +255,8 @@ class IOThread:
         now = time.monotonic()
         reason = error.reason if isinstance(error, ConnectionLost) else str(error)
         with room.lock:
+            if room.failure is not None:
+                return  # given up meanwhile by another thread, which tells it
             was_open, said = room.session.open, room.session.server_error
             # The exchange explains some refusals with a JSON error and then closes the connection; that error
             # says more than the close (such as "reached maximum capacity for WebSocket connections").
@@ -275,8 +270,7 @@ class IOThread:
             room.trouble = fresh_copy(error)  # without the traceback, whose frames hold buffers
             new = was_open and room.down_since is None
             if new:
-                room.down_since, room.outage = now, {"since": wall_text(now), "reason": reason}
-            outage = room.outage
+                room.down_since = now
             # Before it has worked, a wrong certificate or key is the user's to mend. Later it may pass.
             if for_good or code == POLICY_VIOLATION or (error.permanent and not room.worked):
                 room.failure = room.trouble
@@ -286,10 +280,10 @@ class IOThread:
         level = logging.ERROR if error.permanent else logging.WARNING
         log.log(logging.INFO if repeated else level, "%s", error)
         if new:
-            room.events.tell(LOST, self._name, **outage, until=None)
+            room.events.lost(self._name, reason)
         if room.failure is not None:
             log.error("%s: given up for good: %s", room.endpoint, error)
-            self._tell_failure(error)
+            room.events.gave_up(self._name, str(error))
             for stream in streams:
                 stream.end(room.failure)
 
@@ -350,7 +344,7 @@ class IOThread:
             if isinstance(note, Notice):
                 log.log(getattr(logging, note.level), "%s: %s", self._room.endpoint, note.text)
             elif isinstance(note, StatusChanged):
-                self._room.events.tell(STATUS, self._name, since=wall_text(note.at), status=note.status)
+                self._room.events.tell("status", self._name, since=wall_text(note.at), status=note.status)
             elif isinstance(note, Gap):
                 self._tell_gap(note, streams)
             else:

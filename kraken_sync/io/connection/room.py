@@ -77,8 +77,6 @@ class Room:
         """Whether the connection was ever open."""
         self.down_since: Optional[float] = None
         """When the last open connection was lost (monotonic seconds); None while there is none missing."""
-        self.outage: Dict[str, Any] = {}
-        """What ``client.events()`` tells of that loss: ``since`` and ``reason``."""
         self.reconnects = 0
         self.gaps: Deque[Dict[str, Any]] = deque(maxlen=KEPT_GAPS)
         self.gap_count = 0
