@@ -118,6 +118,7 @@ def test_a_token_that_dies_is_renewed(trader: SpotWSClient, exchange: Simulator)
     placed = trader.add_order(**FAR)
     assert status(exchange, placed["order_id"]) == "new"
     assert len(exchange.orders()) == 1
+    trader.orders.wait_live(WAIT)  # or a token that is on its way for it would be revoked, too
     exchange.revoke_tokens()
     assert trader.balance["BTC"] == 5
     assert trader.stats()["private"]["reconnects"] == 0
