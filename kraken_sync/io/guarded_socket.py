@@ -15,7 +15,7 @@ import select
 import socket
 import ssl
 import time
-from typing import Optional
+from typing import Any, Callable, Optional, Tuple
 
 from .locks import new_lock
 from .patched import shut_down
@@ -27,6 +27,9 @@ WRITE_PIECE = 16384
 """The number of bytes written at once, which is the largest TLS record (RFC 8446, section 5.1)."""
 WAIT_SLICE = 0.5
 """The longest single wait in seconds, after which the deadline and an abort are checked."""
+
+NOT_READY = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, InterruptedError)
+"""What a socket that does not block raises if it has no data, or no room, at the moment."""
 
 
 class Broken(Exception):
@@ -115,18 +118,16 @@ class GuardedSocket:
         while sent < len(view):
             if self.broken:
                 raise Broken(self.broken)
-            try:
-                with self._io:
-                    sent += self._sock.send(view[sent : sent + WRITE_PIECE])
+            taken, error = self._locked(self._sock.send, view[sent : sent + WRITE_PIECE])
+            if error is None:
+                sent += taken
                 self.accepted = sent
                 continue
-            except ssl.SSLWantReadError:  # a key update of TLS: sending has to wait for the peer's data
-                for_writing = False
-            except (ssl.SSLWantWriteError, BlockingIOError, InterruptedError):
-                for_writing = True
-            except OSError as error:
+            if not isinstance(error, NOT_READY):
                 self.abort(f"sending failed: {error}")
                 continue  # the loop's first test raises, with the first reason
+            # A key update of TLS: sending has to wait for the peer's data.
+            for_writing = not isinstance(error, ssl.SSLWantReadError)
             if not self._wait(for_writing, self.write_deadline):
                 self.abort("the peer takes no data")
         return len(view)
@@ -165,29 +166,34 @@ class GuardedSocket:
         while True:
             if self.broken:
                 raise Broken(self.broken)
-            try:
-                with self._io:  # for a moment only, since the socket does not block
-                    data = self._sock.recv(READ_AHEAD)
-            except (ssl.SSLWantReadError, BlockingIOError, InterruptedError):
-                for_writing = False
-            except ssl.SSLWantWriteError:
-                for_writing = True
-            except OSError as error:
-                self.abort(f"reading failed: {error}")
-                continue
-            else:
+            data, error = self._locked(self._sock.recv, READ_AHEAD)
+            if error is None:
                 if not data:
                     self.abort("the peer closed the connection")
                     continue
                 self._buffer, self._position = data, 0
                 self.byte_at = time.monotonic()
                 return
+            if not isinstance(error, NOT_READY):
+                self.abort(f"reading failed: {error}")
+                continue
+            for_writing = isinstance(error, ssl.SSLWantWriteError)
             # Noted only when the message is not complete after all that was there: this costs nothing for the
             # usual message that arrives in one piece.
             if self._begun and self.message_at is None:
                 self.message_at = self.byte_at
             if not self._wait(for_writing, self.read_deadline):
                 self.abort("no answer in time")
+
+    def _locked(self, call: Callable[[Any], Any], argument: Any) -> Tuple[Any, Optional[OSError]]:
+        """Call the socket with the lock held, for a moment since it does not block; its error is returned."""
+        # No expected error leaves the with block: Python 3.10 looks for a Ctrl-C once more before it releases
+        # the lock on the way of an exception, and the lock would stay taken.
+        with self._io:
+            try:
+                return call(argument), None
+            except OSError as error:
+                return None, error
 
     def _wait(self, for_writing: bool, deadline: Optional[float]) -> bool:
         """Wait, without the lock, until the socket may be ready; False once ``deadline`` has passed."""
