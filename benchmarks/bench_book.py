@@ -1,5 +1,8 @@
 """The book path: decode, apply, verify one message. Prints microseconds a message, best of several runs.
 
+The last columns are a level-3 book of the same market at the same time, and its cost in level-2 messages; the
+exchange has level 3 at the depths 10, 100 and 1000.
+
 Run it on a quiet machine, and compare only figures of one run: machines and their moods differ. With
 python-kraken-sdk installed, its book path is measured on the same messages in the same process, and the
 ratio is printed; its client is fed directly, so neither side has a socket in it.
@@ -16,7 +19,8 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from kraken_sync.core.book.book import Book
-from kraken_sync.core.wire.messages import decode_book
+from kraken_sync.core.book.level3 import Level3
+from kraken_sync.core.wire.messages import decode_book, decode_level3
 from kraken_sync.simulator.exchange import Exchange
 from kraken_sync.simulator.faults import Faults
 
@@ -45,6 +49,29 @@ def ours(frames: List[bytes], depth: int) -> float:
     started = time.perf_counter()
     for frame in frames:
         message = decode_book(frame)
+        wrong += not book.apply(message.data[0], message.type == "snapshot")
+    seconds = time.perf_counter() - started
+    assert not wrong
+    return seconds
+
+
+def level3_feed(depth: int, messages: int) -> List[bytes]:
+    """The same of the level3 channel, for the same market and the same events."""
+    exchange = Exchange(7, 1767607200.0, Faults())
+    view = exchange.markets[SYMBOL].order_view(depth)
+    frames = [view.snapshot(1767607200.0)]
+    while len(frames) <= messages:
+        exchange.happen(2, 1767607200.0 + len(frames) / 100, [SYMBOL])
+        frames += view.take(1767607200.0 + len(frames) / 100)
+    return [frame.encode() for frame in frames[: messages + 1]]
+
+
+def level3(frames: List[bytes], depth: int) -> float:
+    """Seconds for all frames of level3."""
+    book, wrong = Level3(SYMBOL, depth), 0
+    started = time.perf_counter()
+    for frame in frames:
+        message = decode_level3(frame)
         wrong += not book.apply(message.data[0], message.type == "snapshot")
     seconds = time.perf_counter() - started
     assert not wrong
@@ -92,17 +119,18 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
-    print("depth   kraken_sync   python-kraken-sdk   ratio   (us a message)")
+    print("depth   kraken_sync   python-kraken-sdk   ratio   level3   of level 2   (us a message)")
     for depth in (10, 100, 1000):
         count = options.messages if depth <= 100 else max(200, options.messages // 10)
         frames = feed(depth, count)
         mine = min(ours(frames, depth) for _ in range(options.runs)) / len(frames) * 1e6
-        other = sdk(frames, depth)
-        if other is None:
-            print(f"{depth:5}   {mine:11.2f}   not installed")
-            continue
-        theirs = min(other() for _ in range(options.runs)) / len(frames) * 1e6
-        print(f"{depth:5}   {mine:11.2f}   {theirs:17.2f}   {mine / theirs:5.2f}")
+        orders = level3_feed(depth, count)
+        single = min(level3(orders, depth) for _ in range(options.runs)) / len(orders) * 1e6
+        other, peer = sdk(frames, depth), f"{'not installed':>17}   {'':5}"
+        if other is not None:
+            theirs = min(other() for _ in range(options.runs)) / len(frames) * 1e6
+            peer = f"{theirs:17.2f}   {mine / theirs:5.2f}"
+        print(f"{depth:5}   {mine:11.2f}   {peer}   {single:6.2f}   {single / mine:10.2f}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ Source: https://docs.kraken.com/exchange/api-reference/spot-websocket.
 import logging
 
 from .client import SpotWSClient
+from .core.book.level3_snapshot import Level3Level, Level3Order, Level3Snapshot, QueuePosition
 from .core.book.snapshot import BookSnapshot, Level
 from .core.freshness import BookState
 from .core.orders.order import Order
@@ -47,6 +48,7 @@ from .errors import (
     UnknownSymbol,
 )
 from .io.budget import set_connection_budget
+from .market.level3_book import Level3Book
 from .market.order_book import OrderBook
 from .market.subscription import Subscription
 from .orderbook_client import SpotOrderBookClient
@@ -69,6 +71,10 @@ __all__ = [
     "ForkedClient",
     "KrakenError",
     "Level",
+    "Level3Book",
+    "Level3Level",
+    "Level3Order",
+    "Level3Snapshot",
     "Order",
     "OrderBook",
     "Outcome",
@@ -78,6 +84,7 @@ __all__ = [
     "OrderOutcomeUnknown",
     "OrderRejected",
     "PermissionRefused",
+    "QueuePosition",
     "RateLimited",
     "ReplyTimeout",
     "RequestRefused",

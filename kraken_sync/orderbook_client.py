@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from .client import SpotWSClient
+from .core.book.book import Book
 from .core.book.sync import BookSync, Verdict
 from .core.freshness import BookState
 from .core.session import book_views
@@ -34,7 +35,7 @@ class _Kept:
     """One book as the callback's thread has seen it, with the time of the last update of each level."""
 
     def __init__(self, symbol: str, depth: int) -> None:
-        self.sync = BookSync(symbol, depth)
+        self.sync = BookSync(symbol, depth, Book)
         self.times: Dict[str, Dict[int, Optional[str]]] = {"ask": {}, "bid": {}}
 
 
@@ -83,9 +84,7 @@ class SpotOrderBookClient(SpotWSClient):
         secret: Optional[str] = "",
         **options: Any,
     ) -> None:
-        channel_params(
-            {"channel": "book", "symbol": ["BTC/USD"], "depth": depth}
-        )  # complains about the depth
+        channel_params({"channel": "book", "symbol": "A/B", "depth": depth})  # complains about the depth
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.80}")
         for handler in (callback, type(self).on_book_update):
@@ -302,8 +301,7 @@ class SpotOrderBookClient(SpotWSClient):
         return [data.symbol for data in book.data if self._ks_take(data, book.type == "snapshot")]
 
     def _ks_missed(self, frame: bytes) -> None:
-        """An unreadable frame: the books that it may have been about wait for a fresh snapshot, as on the
-        connection, which asks for them."""
+        """An unreadable frame: its books wait for a fresh snapshot, which the connection asks for."""
         with self._ks_lock:
             keys = [book_views.book_key(symbol) for symbol in self._ks_kept]
             for key in keys if (named := concerned(frame, keys)) is None else named:
@@ -366,7 +364,9 @@ class SpotOrderBookClient(SpotWSClient):
         kept, connection = self._ks_kept.get(symbol), self._ks_runtime.connection(PUBLIC)
         if kept is None or not kept.sync.live or connection is None:
             return False
-        began_with = connection.read(lambda session: book_views.live_since(session, symbol))
+        began_with = connection.read(
+            lambda session: book_views.live_since(session, book_views.book_key(symbol))
+        )
         return began_with is not None and began_with == kept.sync.snapshot_mark
 
     def _ks_came(self, symbol: str) -> bool:
@@ -377,7 +377,7 @@ class SpotOrderBookClient(SpotWSClient):
         if connection is None:
             raise ClientClosed
         connection.check_usable()
-        if connection.read(lambda session: book_views.book_of(session, symbol)) is None:
+        if connection.read(lambda session: book_views.book_of(session, book_views.book_key(symbol))) is None:
             raise BookNotLive(symbol, "CLOSED", "unsubscribed meanwhile")
         return False
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 from .core.book.book import Book, smallest_depth
+from .core.book.level3 import Level3
 from .core.wire import messages
-from .core.wire.channels import DEPTHS
-from .core.wire.messages import BookData, MalformedFrame
+from .core.wire.channels import DEPTHS, ORDER_DEPTHS, Key
+from .core.wire.messages import BookFrame, Level3Data, Level3Frame, MalformedFrame
 from .core.wire.recorded import lines_of, messages_of
 
 Decimals = Mapping[str, Tuple[int, int]]
@@ -37,6 +38,8 @@ class Mismatch(NamedTuple):
     expected: int
     computed: Optional[int]
     """None if the message had numbers that a book cannot hold."""
+    channel: str = "book"
+    """``book`` or ``level3``."""
 
 
 @dataclass
@@ -46,6 +49,7 @@ class Report:
     messages: int = 0
     """Messages received from the exchange."""
     book_messages: int = 0
+    """Messages of the ``book`` and ``level3`` channels; each of them has a checksum."""
     verified: int = 0
     mismatched: int = 0
     skipped: int = 0
@@ -123,46 +127,46 @@ class _Verifier:
     def __init__(self, report: Report, decimals: Decimals) -> None:
         self._report = report
         self._decimals = decimals
-        self._depths: Dict[str, int] = {}
-        self._books: Dict[str, Book] = {}
+        self._depths: Dict[Key, int] = {}
+        self._books: Dict[Key, Union[Book, Level3]] = {}
         self.seen: Dict[str, None] = {}
 
     def judge(self, recorded: Recorded) -> None:
         line, frame = recorded
         try:
             if frame.startswith(messages.BOOK_PREFIX):
-                self._book_frame(line, frame)
+                self._book_frame(line, "book", messages.decode_book(frame))
                 return
             envelope = messages.decode_envelope(frame)
             if envelope.channel == "book":
-                self._book_frame(line, frame)
+                self._book_frame(line, "book", messages.decode_book(frame))
+            elif envelope.channel == "level3":
+                self._book_frame(line, "level3", messages.decode_level3(frame))
             elif envelope.method == "subscribe" and envelope.success is True:
                 self._acknowledged(messages.decode_value(bytes(envelope.result) or b"{}"))
         except MalformedFrame:
             self._report.foreign += 1
 
     def _acknowledged(self, result: Any) -> None:
-        if not isinstance(result, dict) or result.get("channel") != "book":
+        if not isinstance(result, dict) or result.get("channel") not in ("book", "level3"):
             return
-        symbol, depth = result.get("symbol"), result.get("depth")
-        if isinstance(symbol, str) and isinstance(depth, int):
-            self._depths[symbol] = depth
-            if symbol in self._books and self._books[symbol].depth != depth:
-                del self._books[symbol]
+        key, depth = Key(result["channel"], result.get("symbol")), result.get("depth")
+        if isinstance(key.symbol, str) and isinstance(depth, int):
+            self._depths[key] = depth
+            if key in self._books and self._books[key].depth != depth:
+                del self._books[key]
 
-    def _book_frame(self, line: int, frame: bytes) -> None:
-        message = messages.decode_book(frame)
+    def _book_frame(self, line: int, channel: str, message: Union[BookFrame, Level3Frame]) -> None:
         for data in message.data:
-            self._book(line, data, message.type == "snapshot")
+            self._book(line, Key(channel, data.symbol), data, message.type == "snapshot")
 
-    def _book(self, line: int, data: BookData, snapshot: bool) -> None:
-        report, symbol = self._report, data.symbol
+    def _book(self, line: int, key: Key, data: Any, snapshot: bool) -> None:
+        report = self._report
         report.book_messages += 1
-        self.seen[symbol] = None
-        book = self._books.get(symbol)
-        if snapshot and (book is None or symbol not in self._depths):
-            depth = self._depths.get(symbol) or smallest_depth(data, DEPTHS)
-            book = self._books[symbol] = Book(symbol, depth, self._decimals.get(symbol))
+        self.seen[data.symbol] = None
+        book = self._books.get(key)
+        if snapshot and (book is None or key not in self._depths):
+            book = self._books[key] = self._new_book(key, data)
         if book is None:
             report.skipped += 1
             return
@@ -175,5 +179,16 @@ class _Verifier:
         except ValueError:
             pass  # a number that a book cannot hold, so there is no checksum to compare
         report.mismatched += 1
-        report.mismatches.append(Mismatch(line, symbol, data.checksum, computed))
-        del self._books[symbol]
+        report.mismatches.append(Mismatch(line, data.symbol, data.checksum, computed, key.channel))
+        del self._books[key]
+
+    def _new_book(self, key: Key, data: Any) -> Union[Book, Level3]:
+        symbol, level3 = data.symbol, key.channel == "level3"
+        depth, decimals = self._depths.get(key), self._decimals.get(symbol)
+        if level3:
+            return Level3(symbol, depth or smallest_depth(_prices(data), ORDER_DEPTHS), decimals)
+        return Book(symbol, depth or smallest_depth((data.asks, data.bids), DEPTHS), decimals)
+
+
+def _prices(data: Level3Data) -> Tuple[Set[Any], ...]:
+    return tuple({order.limit_price for order in side} for side in (data.asks, data.bids))

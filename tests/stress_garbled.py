@@ -18,7 +18,7 @@ from oracle import Digits, Walk
 
 from kraken_sync.core.session.session import Session
 from kraken_sync.core.timing import Timing
-from kraken_sync.core.wire.channels import channel_params
+from kraken_sync.core.wire.channels import Key, channel_params
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/EUR")
 PAUSE = 20.0
@@ -136,7 +136,7 @@ class World:
     def compare(self, frame: bytes) -> None:
         """No book may be LIVE with anything else than what was sent."""
         for symbol, walk in self.walks.items():
-            sync = self.session.subscriptions.book(symbol)
+            sync = self.session.subscriptions.book(Key("book", symbol))
             if sync is None or not sync.live or symbol in self.elsewhere:
                 continue
             self.live += 1

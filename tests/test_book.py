@@ -46,7 +46,7 @@ def test_wrong_checksum_is_noticed() -> None:
 @pytest.mark.parametrize("at_once", [True, False], ids=["snapshot", "update"])
 def test_crossed_book_is_not_verified(bid: str, at_once: bool) -> None:
     """Not even with a right checksum: no matching engine has a bid at or above an ask."""
-    sync = BookSync("A/B", 10)
+    sync = BookSync("A/B", 10, Book)
     asks, best, low = [["101.0", "1.0"]], [bid, "1.0"], ["100.0", "1.0"]
     crossed = book_checksum({1010: 10}, {int(bid.replace(".", "")): 10, 1000: 10})
     if not at_once:
@@ -117,4 +117,4 @@ def test_smallest_depth() -> None:
     """Without an acknowledgement the depth is the smallest offered one that holds the snapshot."""
     data = message([["1.0", "1.0"]] * 11, [["2.0", "1.0"]] * 3, 0)
 
-    assert smallest_depth(data, (10, 25, 100)) == 25
+    assert smallest_depth((data.bids, data.asks), (10, 25, 100)) == 25

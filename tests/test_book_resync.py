@@ -10,6 +10,7 @@ from conftest import FAST, WAIT, S, eventually
 from helpers import BOOK, levels
 
 from kraken_sync import BookNotLive, BookState, SpotWSClient
+from kraken_sync.core.book.book import Book
 from kraken_sync.core.book.sync import BookSync
 from kraken_sync.simulator import Simulator
 
@@ -99,7 +100,7 @@ def test_unsubscribe_during_backoff(client: SpotWSClient, exchange: Simulator) -
 
 def test_resync_backoff_grows_to_the_end() -> None:
     """Waiting for a resync is not being LIVE, so it does not reset the backoff."""
-    sync, now, waits = BookSync(S, 10), 1000.0, []
+    sync, now, waits = BookSync(S, 10, Book), 1000.0, []
     for _ in range(10):
         waits.append(sync.resync_delay(now))
         now += waits[-1] + 0.1

@@ -251,7 +251,7 @@ def test_verify(tmp_path: Path) -> None:
     code, out, err = run("verify", str(damaged))
     assert code == 1
     assert f"{damaged}:" in err
-    assert "BTC/USD: expected" in err
+    assert "book BTC/USD: expected" in err
     assert "1 mismatched" in out
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")

@@ -15,7 +15,7 @@ from kraken_sync.core.session import book_views
 from kraken_sync.core.session.book_views import View
 from kraken_sync.core.session.events import Gap
 from kraken_sync.core.session.session import Session
-from kraken_sync.core.wire.channels import channel_params
+from kraken_sync.core.wire.channels import Key, channel_params
 from kraken_sync.simulator import Simulator
 
 OHLC = {"channel": "ohlc", "symbol": [S], "interval": 1}
@@ -84,7 +84,7 @@ class Line:
 
     @property
     def state(self) -> Optional[BookState]:
-        sync = self.session.subscriptions.book(S)
+        sync = self.session.subscriptions.book(Key("book", S))
         return sync.state if sync is not None else None
 
 
@@ -135,7 +135,7 @@ def test_renewals_become_rarer(line: Line) -> None:
 
 def test_a_contradicted_book_is_not_live_until_an_update(line: Line) -> None:
     """After a renewal that brought a snapshot alone, trades put it in doubt again."""
-    sync = line.session.subscriptions.book(S)
+    sync = line.session.subscriptions.book(Key("book", S))
     assert sync is not None
     shown = []
 

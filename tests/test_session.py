@@ -12,7 +12,7 @@ from helpers import BOOK, TRADE
 
 from kraken_sync import BookState, SpotWSClient, Timing, WSState
 from kraken_sync.core.session.session import Session
-from kraken_sync.core.wire.channels import channel_params
+from kraken_sync.core.wire.channels import Key, channel_params
 from kraken_sync.simulator import Simulator
 
 DATA = Path(__file__).parent / "data"
@@ -95,7 +95,7 @@ def test_lost_ack_does_not_freeze_a_live_book() -> None:
     session.due(6.0, 6.0, None)
     session.due(7.0, 7.0, None)
     session.receive(book % (b"update", b'{"price":100,"qty":0.00000000}', 0), 7.1)
-    sync = session.subscriptions.book(S)
+    sync = session.subscriptions.book(Key("book", S))
 
     assert sync is not None
     assert sync.live

@@ -19,7 +19,8 @@ from ..client import SpotWSClient
 from ..core.wire.channels import DEPTHS, INTERVALS
 from ..core.wire.recorded import FORMS
 from ..errors import KrakenError, ReplyTimeout
-from ..market.order_book import Changes, OrderBook
+from ..market.live_book import Changes
+from ..market.order_book import OrderBook
 from ..market.subscription import ItemStream
 from ..recording import Report, verify
 from ..version import __version__
@@ -321,12 +322,12 @@ def simulate(host: str, port: int, seed: int, rate: float) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
 def verify_file(file: Any, decimals: Tuple[str, ...], as_json: bool) -> int:
-    """Check every order book message of a recording against the exchange's checksums."""
+    """Check every book and level3 message of a recording against the exchange's checksums."""
     report = verify(file.read(), dict(map(_decimals, decimals)))
     for mismatch in report.mismatches[:20]:
         computed = "no number" if mismatch.computed is None else mismatch.computed
         click.echo(
-            f"{file.name}:{mismatch.line}: {mismatch.symbol}: "
+            f"{file.name}:{mismatch.line}: {mismatch.channel} {mismatch.symbol}: "
             f"expected {mismatch.expected}, computed {computed}",
             err=True,
         )

@@ -12,6 +12,11 @@ def wall_seconds(moment: float) -> float:
     return time.time() - (time.monotonic() - moment)
 
 
+def wall_datetime(moment: Optional[float]) -> Optional[datetime]:
+    """Return a time in monotonic seconds as a UTC datetime; None for None."""
+    return None if moment is None else datetime.fromtimestamp(wall_seconds(moment), timezone.utc)
+
+
 def wall_text(moment: Optional[float]) -> Optional[str]:
     """Return a time in monotonic seconds as the exchange writes times: RFC 3339, UTC, microseconds."""
     if moment is None or moment == float("-inf"):

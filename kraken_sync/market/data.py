@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from ..core.session import book_views
-from ..core.session.book_views import book_key
 from ..core.session.entry import PendingAck
-from ..core.wire.channels import ChannelParams, channel_params
+from ..core.wire.channels import ChannelParams, Key, channel_params
 from ..core.wire.places import LEVEL3, PRIVATE, PUBLIC
 from ..errors import BookNotLive, KrakenError, ReplyTimeout, SubscriptionRefused
 from ..io.connection.connection import Connection
@@ -18,11 +17,15 @@ from ..io.locks import new_lock
 from ..io.streams import DROP_OLDEST, RAISE
 from ..io.waiting import deadline_of, time_left
 from ..runtime import Runtime
+from .level3_book import Level3Book
+from .live_book import LiveBook
 from .order_book import OrderBook
 from .subscription import ItemStream, Subscription
 from .symbols import SymbolLookup
 
 Symbols = Union[str, Sequence[str]]
+KINDS: Mapping[str, Type[LiveBook[Any]]] = {"book": OrderBook, "level3": Level3Book}
+"""The kind of book by channel."""
 Message = Dict[str, Any]
 
 
@@ -40,7 +43,7 @@ class MarketData:
     def __init__(self, runtime: Runtime, symbols: SymbolLookup) -> None:
         self._runtime = runtime
         self._symbols = symbols
-        self._books: Dict[Tuple[str, int, Optional[float]], OrderBook] = {}
+        self._books: Dict[Tuple[Key, int, Optional[float]], LiveBook[Any]] = {}
         self._lock = new_lock("books")
 
     # -- subscribing -------------------------------------------------------------------------
@@ -120,44 +123,50 @@ class MarketData:
 
     # -- books -------------------------------------------------------------------------------
 
-    def book(self, pair: str, depth: int, max_age: Optional[float], timeout: Optional[float]) -> OrderBook:
-        """Return a live order book; see :meth:`SpotWSClient.book`. Blocks up to ``timeout``."""
+    def book(
+        self, channel: str, pair: str, depth: int, max_age: Optional[float], timeout: Optional[float]
+    ) -> Any:
+        """Return a live book of the ``book`` or ``level3`` channel.
+
+        See :meth:`SpotWSClient.book` and :meth:`SpotWSClient.level3_book`. Blocks up to ``timeout``.
+        """
         if not isinstance(pair, str):
             raise TypeError(f"pair must be a string such as 'BTC/USD', not {pair!r:.80}")
         if max_age is not None and not (isinstance(max_age, (int, float)) and max_age > 0):
             raise ValueError(f"max_age must be a positive number of seconds or None, not {max_age!r:.80}")
         deadline, started = deadline_of(timeout), time.monotonic()
-        wanted = channel_params({"channel": "book", "symbol": pair, "depth": depth})
-        connection = self._runtime.public(timeout)
+        wanted = channel_params({"channel": channel, "symbol": pair, "depth": depth})
+        connection = self.connection_of(wanted, deadline)
         wanted = self.spelled(wanted, deadline)
-        assert wanted.symbols is not None
-        symbol, holder = wanted.symbols[0], BookHolder(max_age)
+        key, holder = wanted.keys()[0], BookHolder(max_age)
         try:
             self._ask(connection, wanted, deadline, holder=holder, kind=BOOK)
         except ReplyTimeout as error:
-            reason = connection.read(lambda session: book_views.resyncing(session, symbol))
+            reason = connection.read(lambda session: book_views.resyncing(session, key))
             if reason is None:
                 raise
             # Somebody else has the book, and its next resync comes too late: that says more than a timeout.
-            raise BookNotLive(symbol, "RESYNCING", f"{reason}; waiting for the next resync") from error
+            raise BookNotLive(
+                key.symbol or "", "RESYNCING", f"{reason}; waiting for the next resync"
+            ) from error
         try:
-            return self._first_state(connection, symbol, depth, holder, started, deadline)
+            return self._first_state(connection, key, depth, holder, started, deadline)
         except BaseException:
-            connection.subscriptions.release([book_key(symbol)], None, holder)
+            connection.subscriptions.release([key], None, holder)
             raise
 
     def _first_state(
         self,
         connection: Connection,
-        symbol: str,
+        key: Key,
         depth: int,
         holder: BookHolder,
         started: float,
         deadline: Optional[float],
-    ) -> OrderBook:
+    ) -> LiveBook[Any]:
         """Wait for the first verified snapshot, and return the book that all callers share."""
-        subscribed = time.monotonic()
-        sync = connection.read(lambda session: book_views.book_of(session, symbol))
+        subscribed, symbol = time.monotonic(), key.symbol or ""
+        sync = connection.read(lambda session: book_views.book_of(session, key))
         if sync is None:
             raise BookNotLive(symbol, "CLOSED", "unsubscribed meanwhile")
         connection.wait(lambda session: book_views.decided(session, sync, depth), deadline)
@@ -174,12 +183,14 @@ class MarketData:
             )
         # Two threads may come here at once: the second one gives its holder back and shares the first one's.
         with self._lock:
-            book = self._books.get((symbol, depth, holder.max_age))
+            book = self._books.get((key, depth, holder.max_age))
             if book is None or not book.shows(sync):
-                book = OrderBook(self._runtime, connection, sync, symbol, depth, holder)
-                self._books[symbol, depth, holder.max_age] = book
+                kind = KINDS[key.channel]
+                book = self._books[key, depth, holder.max_age] = kind(
+                    self._runtime, connection, sync, key, depth, holder
+                )
                 return book
-        connection.subscriptions.release([book_key(symbol)], None, holder)
+        connection.subscriptions.release([key], None, holder)
         return book
 
     # -- inside ------------------------------------------------------------------------------
@@ -207,9 +218,10 @@ class MarketData:
         try:
             return connection.subscriptions.subscribe(wanted, deadline, **{"kind": FRAMES, **how})
         except SubscriptionRefused as error:
-            if wanted.channel.private:
+            public = self._runtime.connection(PUBLIC)  # spelled() has opened it, if there are symbols
+            if wanted.symbols is None or public is None:
                 raise
-            raise self._symbols.explained(connection, error, deadline) from error
+            raise self._symbols.explained(public, error, deadline) from error
 
     def known(self, text: str) -> Optional[str]:
         """Return the exchange's name for ``text`` if the table that is already there has it. Does

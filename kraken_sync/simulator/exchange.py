@@ -339,7 +339,11 @@ class Exchange:
                 texts.append(market.book_text("update", bids, asks, now, checksum))
             told[Feed("book", symbol, depth)] = tuple(texts)
         for depth, order_view in market.order_views.items():
-            told[Feed("level3", symbol, depth)] = tuple(order_view.take(now))
+            told[Feed("level3", symbol, depth)] = tuple(
+                wire.damaged(text) if self.faults.use(self.faults.bad_checksum, f"level3/{symbol}") else text
+                for text in order_view.take(now)
+                if not self.faults.use(self.faults.skip_update, f"level3/{symbol}")
+            )
         trades, market.trades = market.trades, []
         best_changed = market.best_changed()
         if trades:

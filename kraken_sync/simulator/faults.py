@@ -17,7 +17,8 @@ class Faults:
         self.refused: Set[str] = set()
         """Symbols that are refused as if they did not exist."""
         self.bad_checksum: CounterType[str] = Counter()
-        """Symbol -> how many of its next book updates carry a wrong checksum."""
+        """Symbol -> how many of its next book updates carry a wrong checksum; ``level3/`` before a symbol
+        means those of level3, here and in ``bad_snapshot`` and ``skip_update``."""
         self.bad_snapshot: CounterType[str] = Counter()
         """Symbol -> how many of its next book snapshots carry a wrong checksum."""
         self.skip_update: CounterType[str] = Counter()

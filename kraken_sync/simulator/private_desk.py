@@ -205,8 +205,10 @@ class PrivateDesk:
 
     def _snapshot(self, peer: Peer, feed: Feed, params: Params, now: float) -> str:
         if feed.channel == "level3":
-            view = self.trading.markets[feed.symbol or ""].order_view(feed.option)
-            return view.snapshot(now) if params.get("snapshot", True) else ""
+            text = self.trading.markets[feed.symbol or ""].order_view(feed.option).snapshot(now)
+            if self._faults.use(self._faults.bad_snapshot, f"level3/{feed.symbol}"):
+                text = wire.damaged(text)
+            return text if params.get("snapshot", True) else ""
         if params.get("users") == "all" or not params.get("snapshot", True):
             return ""
         if feed.channel == "executions":

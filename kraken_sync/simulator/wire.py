@@ -74,6 +74,11 @@ def reply(
     return dump(message)
 
 
+def damaged(text: str) -> str:
+    """A message with another checksum."""
+    return text.replace('"checksum":', '"checksum":1', 1)
+
+
 def dump(message: Mapping[str, Any]) -> str:
     """JSON without spaces, keys in alphabetical order."""
     return json.dumps(message, separators=(",", ":"), sort_keys=True, default=str)

@@ -5,13 +5,13 @@ no orders.
 from __future__ import annotations
 
 import time
-from typing import List, Optional
+from typing import Any, List, Optional
 
 from ..core.orders.params import ADDING
 from ..core.session.requests import TradingRequest
 from ..errors import KrakenError, OrderNotSent
 from ..io.connection.connection import Connection
-from ..market.order_book import OrderBook
+from ..market.live_book import LiveBook
 
 POLICIES = ("refuse", "hold", "open")
 LOOK = 0.02
@@ -39,7 +39,7 @@ class OrderGate:
     """
 
     _policy = ""
-    _books: List[OrderBook] = []
+    _books: List[LiveBook[Any]] = []
 
     def __init__(self, policy: str = "refuse") -> None:
         self._books = []
@@ -57,20 +57,20 @@ class OrderGate:
             raise ValueError(f"the order gate's policy must be one of {', '.join(POLICIES)}, not {policy!r}")
         self._policy = policy
 
-    def require(self, *books: OrderBook) -> None:
+    def require(self, *books: LiveBook[Any]) -> None:
         """Keep the gate shut while any of these books is not LIVE.
 
         Raises:
             TypeError: one of them is not an order book of this library.
         """
         for book in books:
-            if not isinstance(book, OrderBook):
+            if not isinstance(book, LiveBook):
                 raise TypeError(f"require() takes order books, not {book!r:.80}")
             if book not in self._books:
                 # A new list each time: the sender's threads iterate over the old one without a lock.
                 self._books = [*self._books, book]
 
-    def forget(self, *books: OrderBook) -> None:
+    def forget(self, *books: LiveBook[Any]) -> None:
         """Stop requiring these books."""
         self._books = [book for book in self._books if book not in books]
 

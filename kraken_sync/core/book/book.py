@@ -15,7 +15,7 @@ import zlib
 from itertools import islice
 from math import inf
 from operator import neg
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Sized, Tuple
 
 from sortedcontainers import SortedDict
 
@@ -221,9 +221,9 @@ class Book:
         assert zlib.crc32(self._bids_text, self._asks_crc) == book_checksum(self.asks, self.bids)
 
 
-def smallest_depth(data: BookData, offered: Iterable[int]) -> int:
-    """Return the smallest offered depth that holds a snapshot, for recordings without an acknowledgement."""
-    longer = max(len(data.asks), len(data.bids))
+def smallest_depth(sides: Iterable[Sized], offered: Iterable[int]) -> int:
+    """Return the smallest offered depth that holds two sides, for recordings without an acknowledgement."""
+    longer = max(map(len, sides))
     depths: List[int] = sorted(offered)
     return next((depth for depth in depths if depth >= longer), depths[-1])
 

@@ -8,11 +8,13 @@ verified snapshot are ignored: they change a state that this side does not have.
 from __future__ import annotations
 
 import enum
-from typing import Optional, Tuple
+from typing import Any, Generic, Optional, Tuple, Type, TypeVar, Union
 
 from ..freshness import BookState, Freshness
-from ..wire.messages import BookData
 from .book import Book
+from .level3 import Level3
+
+B = TypeVar("B", bound=Union[Book, Level3])
 
 
 class Verdict(enum.Enum):
@@ -30,12 +32,19 @@ SnapshotMark = Tuple[int, int, int]
 depth."""
 
 
-class BookSync(Freshness):
-    """A book and its state. ``now`` is in monotonic seconds. Not thread-safe: the owner serialises."""
+class BookSync(Freshness, Generic[B]):
+    """A book and its state. ``now`` is in monotonic seconds. Not thread-safe: the owner serialises.
 
-    def __init__(self, symbol: str, depth: int) -> None:
+    Args:
+        symbol: the exchange's name of the pair.
+        depth: the largest number of levels a side.
+        kind: the class of the book.
+    """
+
+    def __init__(self, symbol: str, depth: int, kind: Type[B]) -> None:
         super().__init__("waiting for the first snapshot")
-        self.book = Book(symbol, depth)
+        self._kind = kind
+        self.book: B = kind(symbol, depth)
         self.depth = depth
         """The depth of the next snapshot."""
         self.updated: Optional[float] = None
@@ -50,14 +59,16 @@ class BookSync(Freshness):
         self.refused = False
         """Whether the exchange ended the subscription."""
 
-    def apply(self, data: BookData, snapshot: bool, now: float) -> Verdict:
-        """Apply one message if the state allows it, and return the result."""
+    def apply(self, data: Any, snapshot: bool, now: float) -> Verdict:
+        """Apply one message (of the kind that the book takes) if the state allows it, and return the
+        result.
+        """
         # While RESYNCING, the old subscription goes on sending until its unsubscribe is answered.
         if not snapshot and self.state is not BookState.LIVE:
             return Verdict.IGNORED
         # The version continues, so that readers see that the new book is another state.
         if snapshot and self.book.depth != self.depth:
-            self.book = Book(self.book.symbol, self.depth, version=self.book.version)
+            self.book = self._kind(self.book.symbol, self.depth, version=self.book.version)
         try:
             verified = self.book.apply(data, snapshot)
             self.error = f"expected {data.checksum}, computed {self.book.computed}"

@@ -6,9 +6,9 @@ held. Facades never see the session itself. Every function requires holding the 
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..book.book import Pairs
+from ..book.level3 import Place
 from ..book.sync import BookSync, SnapshotMark
 from ..freshness import BookState
 from ..wire.channels import Key
@@ -30,8 +30,9 @@ class BookReading(NamedTuple):
     """One consistent state of a book; levels are scaled integers, best first."""
 
     status: BookStatus
-    asks: Pairs
-    bids: Pairs
+    asks: Any
+    """The best asks, as ``top()`` of the book returns them."""
+    bids: Any
     version: int
     generation: int
     updated: Optional[float]
@@ -46,7 +47,7 @@ class View(NamedTuple):
     last message at which it is STALE, in seconds.
     """
 
-    sync: BookSync
+    sync: BookSync[Any]
     ended: bool
     max_age: Optional[float] = None
 
@@ -79,6 +80,24 @@ def status(session: Session, view: View, now: float, failure: Optional[Exception
     if sync.state is BookState.STALE and failure is not None:
         return BookStatus(sync.state, f"given up: {failure}", sync.since, age)
     return BookStatus(sync.state, sync.reason, sync.since, age)
+
+
+class PlaceReading(NamedTuple):
+    """The status of a level-3 book, and where an order stands in it."""
+
+    status: BookStatus
+    place: Optional[Place]
+    price_decimals: int
+    qty_decimals: int
+
+
+def place(
+    session: Session, view: View, order_id: str, now: float, failure: Optional[Exception] = None
+) -> PlaceReading:
+    """Return where an order stands in a level-3 book."""
+    book = view.sync.book
+    found = book.place(order_id)
+    return PlaceReading(status(session, view, now, failure), found, book.price_decimals, book.qty_decimals)
 
 
 def reading(
@@ -145,38 +164,38 @@ class FirstSnapshot(NamedTuple):
     """Seconds since anything was proven."""
 
 
-def book_of(session: Session, symbol: str) -> Optional[BookSync]:
-    """Return the book of ``symbol``, if it is subscribed."""
-    return session.subscriptions.book(symbol)
+def book_of(session: Session, key: Key) -> Optional[BookSync[Any]]:
+    """Return the book that ``key`` feeds, if it is subscribed."""
+    return session.subscriptions.book(key)
 
 
-def first_snapshot(session: Session, sync: BookSync, depth: int, now: float) -> FirstSnapshot:
+def first_snapshot(session: Session, sync: BookSync[Any], depth: int, now: float) -> FirstSnapshot:
     """Return whether a book is live with at least ``depth`` levels, and if not, why."""
     ready = sync.live and sync.book.depth >= depth
     return FirstSnapshot(ready, sync.state, sync.reason, session.age(now))
 
 
-def decided(session: Session, sync: BookSync, depth: int) -> bool:
+def decided(session: Session, sync: BookSync[Any], depth: int) -> bool:
     """Return whether a book is live with at least ``depth`` levels, or has ended."""
     return (sync.live and sync.book.depth >= depth) or sync.state is BookState.CLOSED
 
 
-def resyncing(session: Session, symbol: str) -> Optional[str]:
-    """Return why the book of ``symbol`` waits for its next resync, or None if it does not."""
-    sync = session.subscriptions.book(symbol)
+def resyncing(session: Session, key: Key) -> Optional[str]:
+    """Return why a book waits for its next resync, or None if it does not."""
+    sync = session.subscriptions.book(key)
     return sync.reason if sync is not None and sync.state is BookState.RESYNCING else None
 
 
-def live_since(session: Session, symbol: str) -> Optional[SnapshotMark]:
+def live_since(session: Session, key: Key) -> Optional[SnapshotMark]:
     """Return what identifies the snapshot that a live book began with; None if the book is not live."""
-    sync = session.subscriptions.book(symbol)
+    sync = session.subscriptions.book(key)
     return sync.snapshot_mark if sync is not None and sync.live else None
 
 
 def resync(session: Session, symbols: Sequence[str], reason: str, now: float) -> None:
     """Fetch live books anew, for a reader that has lost track of them."""
     for symbol in symbols:
-        session.data.resync_book(symbol, reason, now)
+        session.data.resync_book(book_key(symbol), reason, now)
 
 
 def book_key(symbol: str) -> Key:

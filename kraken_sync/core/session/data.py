@@ -7,7 +7,7 @@ message, are fetched again.
 from __future__ import annotations
 
 from math import inf
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from ..book.sync import Verdict
 from ..freshness import BookState, Freshness
@@ -15,7 +15,7 @@ from ..orders.rate_limits import TradingRate
 from ..orders.tables import Account, Table, decode_items
 from ..wire import messages
 from ..wire.channels import CHANNELS, Key
-from ..wire.messages import BookData, Envelope, MalformedFrame
+from ..wire.messages import BookData, Envelope, Level3Data, MalformedFrame
 from .entry import Entry
 from .events import Counters, Gap, Note, Notice, Received
 from .mute import MuteWatch
@@ -23,6 +23,7 @@ from .registry import Registry
 from .unreadable import garbled_channel
 
 _NOTHING = Received()
+_BookData = Union[BookData, Level3Data]
 
 
 class DataFrames:
@@ -50,6 +51,8 @@ class DataFrames:
         channel = envelope.channel
         if channel == "book":
             return self.receive_book(frame, now)
+        if channel == "level3":
+            return self.receive_level3(frame, now)
         if not isinstance(channel, str) or garbled_channel(channel, self._registry.entries):
             raise MalformedFrame(f"its channel is {channel!r:.40}")
         if self._private and channel in ("executions", "balances"):
@@ -76,13 +79,21 @@ class DataFrames:
     def receive_book(self, frame: bytes, now: float) -> Received:
         """Process a frame of the ``book`` channel. Raises MalformedFrame."""
         message = messages.decode_book(frame)
-        snapshot = message.type == "snapshot"
+        return self._books("book", message.type, message.data, now)
+
+    def receive_level3(self, frame: bytes, now: float) -> Received:
+        """Process a frame of the ``level3`` channel. Raises MalformedFrame."""
+        message = messages.decode_level3(frame)
+        return self._books("level3", message.type, message.data, now)
+
+    def _books(self, channel: str, kind: str, elements: Sequence[_BookData], now: float) -> Received:
+        snapshot = kind == "snapshot"
         # The documentation promises exactly one element; several are handled, but slowly.
-        if len(message.data) == 1:
-            return self._book(message.data[0], snapshot, now)
-        if not message.data:
+        if len(elements) == 1:
+            return self._book(Key(channel, elements[0].symbol), elements[0], snapshot, now)
+        if not elements:
             raise MalformedFrame("it has no data")
-        parts = [self._book(data, snapshot, now) for data in message.data]
+        parts = [self._book(Key(channel, data.symbol), data, snapshot, now) for data in elements]
         return Received(
             tuple(dict.fromkeys(key for part in parts for key in part.keys)),
             tuple(note for part in parts for note in part.notes),
@@ -90,8 +101,7 @@ class DataFrames:
             any(part.pump for part in parts),
         )
 
-    def _book(self, data: BookData, snapshot: bool, now: float) -> Received:
-        key = Key("book", data.symbol)
+    def _book(self, key: Key, data: _BookData, snapshot: bool, now: float) -> Received:
         entry = self._registry.entries.get(key)
         if entry is None or not entry.takes_data:
             return _NOTHING
@@ -111,7 +121,7 @@ class DataFrames:
             self._counters.mismatched += 1
             reason = entry.sync.reason
             delay = self._resync(entry, entry.sync, reason, now)
-            return _resyncing(f"book {data.symbol}: {reason} ({entry.sync.error})", delay)
+            return _resyncing(f"{key}: {reason} ({entry.sync.error})", delay)
         return _NOTHING
 
     def _received(self, key: Key) -> Received:
@@ -123,9 +133,9 @@ class DataFrames:
             plain = self._plain[key] = Received((key,), wake=True)
         return plain
 
-    def resync_book(self, symbol: str, reason: str, now: float) -> None:
+    def resync_book(self, key: Key, reason: str, now: float) -> None:
         """Fetch a live book again, for a reader that has lost track of it."""
-        entry = self._registry.entries.get(Key("book", symbol))
+        entry = self._registry.entries.get(key)
         if entry is None or entry.sync is None or not entry.live:
             return
         self._resync(entry, entry.sync, reason, now)

@@ -14,8 +14,10 @@ https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/book, and recor
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple, Type
 
+from ..book.book import Book
+from ..book.level3 import Level3
 from ..book.sync import BookSync
 from ..freshness import BookState
 from ..orders.tables import Table
@@ -24,6 +26,9 @@ from .states import DUE, TRANSITIONS, Cause, State
 
 KEPT_INSTRUMENT_FRAMES = 5000  # reference data change rarely; this bounds a connection of many weeks
 KEPT_TRADE_FRAMES = 50  # the exchange's own snapshot has the last 50 trades
+
+BOOKS: Mapping[str, Type[Any]] = {"book": Book, "level3": Level3}
+"""The channels of which a book is kept."""
 
 _LEAVING = (State.LEAVING, State.LEAVING_ASKED)
 _RENEWING = (State.RENEWING, State.RENEWING_ASKED)
@@ -75,7 +80,7 @@ class Entry:
         self.internal = True
         """No caller has ever asked for its frames: it only feeds a table of the library, and its frames are
         hidden."""
-        self.sync: Optional[BookSync] = None
+        self.sync: Optional[BookSync[Any]] = None
         """The book that it feeds, if it feeds one."""
         self.table: Optional[Table] = None
         """The account's table that it feeds, if it feeds one."""
@@ -279,10 +284,10 @@ class Entry:
 
     def _reset_book(self) -> None:
         """Have a book for the wanted depth, if the subscription includes the snapshot that a book needs."""
-        if self.key.channel != "book" or not self.params.get("snapshot", True):
+        if self.key.channel not in BOOKS or not self.params.get("snapshot", True):
             return
         if self.sync is None:
-            self.sync = BookSync(self.key.symbol or "", self.params["depth"])
+            self.sync = BookSync(self.key.symbol or "", self.params["depth"], BOOKS[self.key.channel])
         self.sync.depth = self.params["depth"]
 
     def close(self, reason: str, proven_at: float, *, refused: bool = False) -> None:

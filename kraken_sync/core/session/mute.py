@@ -26,7 +26,7 @@ from .entry import Entry
 from .events import Counters
 from .registry import Registry
 
-SURE_SNAPSHOTS = ("book", "ticker", "instrument")
+SURE_SNAPSHOTS = ("book", "level3", "ticker", "instrument")
 """Channels whose snapshot is never empty; a ``trade`` or ``ohlc`` snapshot may be."""
 LONGEST = 60.0
 LONGEST_UNSURE = 600.0

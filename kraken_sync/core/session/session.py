@@ -191,6 +191,8 @@ class Session:
         try:
             if frame.startswith(messages.BOOK_PREFIX):  # most frames are these: decode them only once
                 return self.data.receive_book(frame, now)
+            if frame.startswith(messages.LEVEL3_PREFIX):
+                return self.data.receive_level3(frame, now)
             envelope = messages.decode_envelope(frame)
             if envelope.method is not None:
                 return self._reply(envelope, frame, now)

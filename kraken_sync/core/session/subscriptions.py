@@ -206,10 +206,10 @@ class Subscriptions:
             if pending in entry.pending:
                 entry.pending.remove(pending)
 
-    def book(self, symbol: str) -> Optional[BookSync]:
-        """Return the book of ``symbol``, if it is wanted. Requires holding the lock."""
+    def book(self, key: Key) -> Optional[BookSync[Any]]:
+        """Return the book that ``key`` feeds, if it is wanted. Requires holding the lock."""
         assert self._lock_held()
-        entry = self._registry.entries.get(Key("book", symbol))
+        entry = self._registry.entries.get(key)
         return entry.sync if entry is not None else None
 
     def primer(self, key: Key, wanted: ChannelParams) -> List[bytes]:

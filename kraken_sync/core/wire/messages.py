@@ -8,15 +8,15 @@ I/O thread, with their numbers kept as text.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterable, List, Literal, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Literal, Mapping, Optional, Sequence, Union
 
 import msgspec
 
 from .printable import printable
 from .secret import HiddenBytes, Secret
 
-BOOK_PREFIX = b'{"channel":"book"'
-"""How every recorded book frame begins; a frame with another order of keys takes the general way."""
+BOOK_PREFIX, LEVEL3_PREFIX = b'{"channel":"book"', b'{"channel":"level3"'
+"""How every recorded frame of a book begins; one with another order of keys takes the general way."""
 
 ParseFloat = Callable[[str], Any]
 
@@ -46,6 +46,35 @@ class BookFrame(msgspec.Struct, gc=False):
 
     type: Literal["snapshot", "update"]
     data: List[BookData]
+
+
+class WireOrder(msgspec.Struct, gc=False):
+    """One order of a level3 frame. A snapshot's orders have no ``event``; a deleted order may lack the
+    numbers.
+    """
+
+    order_id: str
+    limit_price: Any = None
+    order_qty: Any = None
+    timestamp: str = ""
+    event: Literal["add", "modify", "delete", ""] = ""
+
+
+class Level3Data(msgspec.Struct, gc=False):
+    """One element of ``data`` in a level3 frame; the exchange sends exactly one."""
+
+    symbol: str
+    checksum: int
+    bids: List[WireOrder] = _ABSENT
+    asks: List[WireOrder] = _ABSENT
+    timestamp: str = ""
+
+
+class Level3Frame(msgspec.Struct, gc=False):
+    """A level3 frame."""
+
+    type: Literal["snapshot", "update"]
+    data: List[Level3Data]
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -80,6 +109,7 @@ class MalformedFrame(ValueError):
 
 
 _decode_book = msgspec.json.Decoder(BookFrame, float_hook=str).decode
+_decode_level3 = msgspec.json.Decoder(Level3Frame, float_hook=str).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_routing = msgspec.json.Decoder(List[Routing]).decode
 _decode_any = msgspec.json.Decoder().decode
@@ -100,7 +130,19 @@ def decode_book(frame: bytes) -> BookFrame:
         raise MalformedFrame(str(error)) from error
 
 
-def _complete(data: BookData, frame: bytes) -> None:
+def decode_level3(frame: bytes) -> Level3Frame:
+    """Decode a level3 frame; its numbers stay exact. Raises MalformedFrame."""
+    try:
+        message = _decode_level3(frame)
+        for data in message.data:
+            if data.bids is _ABSENT or data.asks is _ABSENT:
+                _complete(data, frame)
+        return message
+    except _FAULTS as error:
+        raise MalformedFrame(str(error)) from error
+
+
+def _complete(data: Union[BookData, Level3Data], frame: bytes) -> None:
     """Accept a missing side as empty, unless an unknown key beside it may be its garbled name."""
     for item in _decode_texts(frame)["data"]:
         unknown = set(item) - set(BookData.__struct_fields__)
