@@ -71,7 +71,7 @@ class Run:
                     self.counts["positions"] += 1
             except BookNotLive:
                 self.counts["not live"] += 1
-            self.over.wait(0.002)
+            self.over.wait(0.02)
 
     def disturb(self) -> None:
         """Cut, lose and damage at random times until the run is over."""
@@ -100,7 +100,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with Simulator(options.seed, rate=3000.0) as exchange:
+    with Simulator(options.seed, rate=1500.0) as exchange:
         run = Run(exchange, options.seed)
         with exchange.client(timing=FAST) as client:
             book = client.level3_book(S, DEPTH)
