@@ -43,10 +43,10 @@ def test_session_survives_anything() -> None:
     assert session.counters.verified == 0
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_no_book_is_live_beside_a_frame_that_was_not_applied(rate: float) -> None:
+@pytest.mark.parametrize(("channel", "rate"), [("book", 0.1), ("book", 0.5), ("level3", 0.3)])
+def test_no_book_is_live_beside_a_frame_that_was_not_applied(channel: str, rate: float) -> None:
     """Against an exchange that knows what it sent; .ci/run goes on to a million damaged frames."""
-    world = stress_garbled.run(1500, 11, rate)
+    world = stress_garbled.run(1500, 11, rate, channel)
 
     assert world.live > 500
     assert world.session.counters.malformed > 500
