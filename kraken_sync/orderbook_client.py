@@ -129,16 +129,16 @@ class SpotOrderBookClient(SpotWSClient):
             ClientClosed: the client was closed during the call.
         """
         deadline = deadline_of(timeout)
-        listed = _listed(pairs)
-        params = {"channel": "book", "depth": self._ks_depth, "symbol": listed}
+        params = {"channel": "book", "depth": self._ks_depth, "symbol": _listed(pairs)}
         symbols = type(self).subscribe(self, params, timeout=time_left(deadline)).symbols
         # Snapshots are applied on the callback's thread: waiting for them there would be a deadlock.
         if threading.get_ident() == self._ks_teller:
             return
-        with self._ks_lock:
-            for symbol in symbols:
-                if not self._ks_lock.wait_until(partial(self._ks_came, symbol), deadline):
-                    raise BookNotLive(symbol, "SYNCING", "no verified snapshot in time")
+        for symbol in symbols:
+            with self._ks_lock:
+                came = self._ks_lock.wait_until(partial(self._ks_came, symbol), deadline)
+            if not came:
+                raise BookNotLive(symbol, "SYNCING", "no verified snapshot in time")
 
     def remove_book(self, pairs: Union[str, Sequence[str]], timeout: Optional[float] = 10.0) -> None:
         """End the subscriptions of these pairs' books, and block until the exchange has confirmed it.

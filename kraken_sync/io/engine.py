@@ -111,11 +111,12 @@ class Engine:
             ClientClosed: the engine was stopped.
         """
         with self._lock:
-            if kind in self.connections:
-                return self.connections[kind]
-            if not self.running:
-                raise ClientClosed("the client was closed meanwhile")
-            return self._connect(kind)
+            there = self.connections.get(kind)
+            if there is None and self.running:
+                there = self._connect(kind)
+        if there is None:
+            raise ClientClosed("the client was closed meanwhile")
+        return there
 
     def _connect(self, kind: str) -> Connection:
         connection = self._make(kind)

@@ -175,9 +175,11 @@ class Http:
 
     def _begin(self, call: HttpCall) -> None:
         with self._lock:
-            if self._closed:
-                raise ClientClosed
-            self._calls.add(call)
+            closed = self._closed
+            if not closed:
+                self._calls.add(call)
+        if closed:  # raised without the lock, which Python 3.10 may leave taken if a Ctrl-C comes, too
+            raise ClientClosed
         _local.call = call
 
     def _end(self, call: HttpCall) -> None:

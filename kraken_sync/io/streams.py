@@ -232,17 +232,21 @@ class Stream:
         with self._ready:
             self._readers += 1
             try:
-                if not self._ready.wait_until(lambda: bool(self._entries) or self._ended, deadline):
-                    raise queue.Empty
+                came = self._ready.wait_until(lambda: bool(self._entries) or self._ended, deadline)
             finally:  # also after a Ctrl-C; a reader counted too many would only cost notifications
                 self._readers -= 1
-            return self._next_entry()
+            taken = self._next_entry() if came else queue.Empty()
+        if isinstance(taken, Exception):
+            raise taken
+        return taken
 
-    def _next_entry(self) -> Union[bytes, Dict[str, Any]]:
+    # Errors are returned, and raised without the lock: Python 3.10 may leave a lock taken if a Ctrl-C meets
+    # an exception on its way out of a "with".
+    def _next_entry(self) -> Union[bytes, Dict[str, Any], Exception]:
         if not self._entries:
             if self._error is not None:
-                raise fresh_copy(self._error)
-            raise ClientClosed(f"{self.name} has ended")
+                return fresh_copy(self._error)
+            return ClientClosed(f"{self.name} has ended")
         entry = self._entries.popleft()
         if not self._entries:
             self._warned = False  # the reader has caught up; falling behind again is logged again
@@ -252,10 +256,10 @@ class Stream:
             self._frames -= 1
         return self._latest.pop(entry) if isinstance(entry, Key) else entry
 
-    def _overflow(self, lost: _Lost) -> Dict[str, Any]:
+    def _overflow(self, lost: _Lost) -> Union[Dict[str, Any], Exception]:
         gap = self._told("slow reader", lost.since, lost.until, lost.count)
         if self.policy == RAISE:
-            raise StreamOverflow(f"{self.name}: {lost.count} messages were lost", dropped=lost.count)
+            return StreamOverflow(f"{self.name}: {lost.count} messages were lost", dropped=lost.count)
         return gap
 
     def _told(
