@@ -901,6 +901,7 @@ class SpotWSClient:
         post_only: Optional[bool] = None,
         reduce_only: Optional[bool] = None,
         margin: Optional[bool] = None,
+        leverage: Optional[Number] = None,
         display_qty: Optional[Number] = None,
         fee_preference: Optional[str] = None,
         stp_type: Optional[str] = None,
@@ -909,6 +910,7 @@ class SpotWSClient:
         conditional: Optional[Mapping[str, Any]] = None,
         validate: Optional[bool] = None,
         no_mpp: Optional[bool] = None,
+        via: Optional[str] = None,
         timeout: Optional[float] = 10.0,
     ) -> Json:
         """Place an order, and block until the exchange has accepted or rejected it.
@@ -949,7 +951,9 @@ class SpotWSClient:
                 combined with ``cl_ord_id``.
             post_only: True to have a limit order canceled if it would take liquidity.
             reduce_only: True to only reduce a margin position, never open one.
-            margin: True to trade on margin.
+            margin: True to trade on margin, over WebSocket.
+            leverage: the leverage of a margin order, such as 2, over REST (``via="rest"``), where it takes
+                the place of ``margin``.
             display_qty: the visible quantity of an iceberg order, at least 1/15 of ``order_qty``.
             fee_preference: the currency of the fee: ``base`` or ``quote``.
             stp_type: which order self-trade prevention cancels: ``cancel_newest`` (default),
@@ -958,9 +962,15 @@ class SpotWSClient:
             sender_sub_id: the sub-account within which self-trade prevention applies, for institutional
                 accounts.
             conditional: a closing order to be placed for each fill, as a dict of ``order_type``,
-                ``limit_price``, ``limit_price_type``, ``trigger_price`` and ``trigger_price_type``.
+                ``limit_price``, ``limit_price_type``, ``trigger_price`` and ``trigger_price_type``. Kraken's
+                documentation and its SDK disagree on whether WebSocket takes the price types; REST takes
+                relative prices.
             validate: True to have the order checked by the exchange but not placed.
             no_mpp: True to switch off market price protection; deprecated by the exchange.
+            via: ``rest`` to send the order over REST, which does not need the private WebSocket connection:
+                the order gate then does not require that connection or :attr:`orders`, but still the books
+                given to it, and the exchange's status while that is known. The outcomes are the same. The
+                default, and ``websocket``, is WebSocket.
             timeout: seconds to wait, for the connection, the order gate and the reply together; None for
                 ever.
 
@@ -997,6 +1007,7 @@ class SpotWSClient:
                 "post_only": post_only,
                 "reduce_only": reduce_only,
                 "margin": margin,
+                "leverage": leverage,
                 "display_qty": display_qty,
                 "fee_preference": fee_preference,
                 "stp_type": stp_type,
@@ -1007,6 +1018,7 @@ class SpotWSClient:
                 "no_mpp": no_mpp,
             },
             timeout,
+            via,
         )
 
     def amend_order(
@@ -1023,6 +1035,7 @@ class SpotWSClient:
         post_only: Optional[bool] = None,
         deadline: Union[str, float, None] = None,
         symbol: Optional[str] = None,
+        via: Optional[str] = None,
         timeout: Optional[float] = 10.0,
     ) -> Json:
         """Amend an order in place, and block until the exchange has replied.
@@ -1048,7 +1061,7 @@ class SpotWSClient:
             deadline: see :meth:`add_order`.
             symbol: the pair; the exchange needs it only for pairs that are not crypto pairs. With it, or if
                 :attr:`orders` knows the order, the numbers are checked before sending.
-            timeout: see :meth:`add_order`.
+            via, timeout: see :meth:`add_order`.
 
         Returns:
             The reply's ``result``, a dict of ``amend_id`` and the ``order_id`` or ``cl_ord_id`` given.
@@ -1072,6 +1085,7 @@ class SpotWSClient:
                 "symbol": symbol,
             },
             timeout,
+            via,
         )
 
     def edit_order(
@@ -1090,6 +1104,7 @@ class SpotWSClient:
         deadline: Union[str, float, None] = None,
         validate: Optional[bool] = None,
         no_mpp: Optional[bool] = None,
+        via: Optional[str] = None,
         timeout: Optional[float] = 10.0,
     ) -> Json:
         """Cancel an order and place a changed one in its place; block until the exchange has replied.
@@ -1104,7 +1119,7 @@ class SpotWSClient:
             order_id: the exchange's id of the order to replace.
             symbol: the pair of the order.
             order_userref: the number of the new order.
-            timeout: see :meth:`add_order`.
+            via, timeout: see :meth:`add_order`.
 
         The other parameters are those of the new order; see :meth:`add_order`.
 
@@ -1132,6 +1147,7 @@ class SpotWSClient:
                 "no_mpp": no_mpp,
             },
             timeout,
+            via,
         )
 
     def batch_add(
@@ -1141,6 +1157,7 @@ class SpotWSClient:
         orders: Sequence[Mapping[str, Any]],
         deadline: Union[str, float, None] = None,
         validate: Optional[bool] = None,
+        via: Optional[str] = None,
         timeout: Optional[float] = 10.0,
     ) -> List[Json]:
         """Place 2 to 15 orders of one pair with one message, and block until the exchange has replied.
@@ -1155,7 +1172,7 @@ class SpotWSClient:
             orders: a list of dicts of the parameters of :meth:`add_order`, without ``symbol``, ``deadline``,
                 ``validate`` and ``timeout``. An order with neither a ``cl_ord_id`` nor an ``order_userref``
                 gets a generated ``cl_ord_id``.
-            deadline, validate, timeout: for the whole batch; see :meth:`add_order`.
+            deadline, validate, via, timeout: for the whole batch; see :meth:`add_order`.
 
         Returns:
             A list with one dict per order, in the order given: ``order_id`` and the order's own ids, or
@@ -1174,6 +1191,7 @@ class SpotWSClient:
                 "validate": validate,
             },
             timeout,
+            via,
         )
 
     # -- canceling ---------------------------------------------------------------------------
@@ -1184,6 +1202,7 @@ class SpotWSClient:
         order_id: OneOrMany = None,
         cl_ord_id: OneOrMany = None,
         order_userref: Union[int, Sequence[int], None] = None,
+        via: Optional[str] = None,
         timeout: Optional[float] = 10.0,
     ) -> Any:
         """Cancel orders, and block until it is known what became of each.
@@ -1200,6 +1219,8 @@ class SpotWSClient:
             order_id: the exchange's id of an order, or a list of ids.
             cl_ord_id: the client's id of an order, or a list of ids.
             order_userref: the number of orders, an int, or a list of numbers.
+            via: ``rest`` or ``websocket`` to send it (and a repetition) this way only. The default is
+                WebSocket, and REST while there is no private connection and for a repetition.
             timeout: seconds to wait for the connection and all replies together; None for ever.
 
         Returns:
@@ -1217,9 +1238,10 @@ class SpotWSClient:
         """
         given = {"order_id": order_id, "cl_ord_id": cl_ord_id, "order_userref": order_userref}
         one = isinstance(order_id, str) or isinstance(cl_ord_id, str)
-        return self._ks_cancels.cancel_order(prepared("cancel_order", given), deadline_of(timeout), one=one)
+        params = prepared("cancel_order", given, via)
+        return self._ks_cancels.cancel_order(params, deadline_of(timeout), via, one=one)
 
-    def cancel_all(self, *, timeout: Optional[float] = 10.0) -> Json:
+    def cancel_all(self, *, via: Optional[str] = None, timeout: Optional[float] = 10.0) -> Json:
         """Cancel all open orders of the account, including those that have not been triggered.
 
         Blocks until the exchange has replied. If the reply is lost, the request is sent once more. May be
@@ -1228,6 +1250,7 @@ class SpotWSClient:
         Source: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/cancel_all.
 
         Args:
+            via: see :meth:`cancel_order`.
             timeout: seconds to wait for the connection and the replies together; None for ever.
 
         Returns:
@@ -1236,9 +1259,13 @@ class SpotWSClient:
         Raises:
             The errors of :meth:`cancel_order`.
         """
-        return self._ks_sender.for_all("cancel_all", {}, deadline_of(timeout))
+        return self._ks_sender.for_all(
+            "cancel_all", prepared("cancel_all", {}, via), deadline_of(timeout), via
+        )
 
-    def cancel_all_orders_after(self, *, timeout: int, reply_timeout: Optional[float] = 10.0) -> Json:
+    def cancel_all_orders_after(
+        self, *, timeout: int, via: Optional[str] = None, reply_timeout: Optional[float] = 10.0
+    ) -> Json:
         """Arm the exchange's dead man's switch, which cancels all orders ``timeout`` seconds from now.
 
         Every call starts the time anew. The switch is for the whole account, and it also fires when the
@@ -1251,6 +1278,7 @@ class SpotWSClient:
         Args:
             timeout: the exchange's parameter: whole seconds until the cancellation, 1 to 86399, or 0 to
                 disarm the switch.
+            via: see :meth:`cancel_order`.
             reply_timeout: seconds to wait for the connection and the replies together; None for ever.
 
         Returns:
@@ -1260,14 +1288,15 @@ class SpotWSClient:
             TypeError, ValueError: ``timeout`` is not a whole number in that range; nothing was sent.
             The errors of :meth:`cancel_order`.
         """
-        params = prepared("cancel_all_orders_after", {"timeout": timeout})
-        return self._ks_sender.for_all("cancel_all_orders_after", params, deadline_of(reply_timeout))
+        params = prepared("cancel_all_orders_after", {"timeout": timeout}, via)
+        return self._ks_sender.for_all("cancel_all_orders_after", params, deadline_of(reply_timeout), via)
 
     def batch_cancel(
         self,
         *,
         orders: OneOrMany = None,
         cl_ord_id: OneOrMany = None,
+        via: Optional[str] = None,
         timeout: Optional[float] = 10.0,
     ) -> List[Json]:
         """Cancel 2 to 50 orders with one message, and block until it is known what became of each.
@@ -1281,6 +1310,7 @@ class SpotWSClient:
         Args:
             orders: a list of the exchange's order ids.
             cl_ord_id: a list of the client's order ids.
+            via: see :meth:`cancel_order`.
             timeout: seconds to wait for the connection, the replies and the executions together; None for
                 ever.
 
@@ -1292,8 +1322,8 @@ class SpotWSClient:
             TypeError, ValueError: there are fewer than 2 or more than 50 ids; nothing was sent.
             The errors of :meth:`cancel_order`.
         """
-        params = prepared("batch_cancel", {"orders": orders, "cl_ord_id": cl_ord_id})
-        return self._ks_cancels.batch_cancel(params, deadline_of(timeout))
+        params = prepared("batch_cancel", {"orders": orders, "cl_ord_id": cl_ord_id}, via)
+        return self._ks_cancels.batch_cancel(params, deadline_of(timeout), via)
 
     # -- after a lost reply, and before trouble ----------------------------------------------
 

@@ -19,6 +19,7 @@ from .credentials import Key, require
 from .exchange import Exchange
 from .refusal import Refusal
 from .rest import OLD, rest_id
+from .rest_orders import RestOrders
 
 Params = Mapping[str, Any]
 PAGE = 50
@@ -40,6 +41,7 @@ class PrivateRest:
     def __init__(self, exchange: Exchange, clock: Callable[[], float] = time.time) -> None:
         self._exchange = exchange
         self._clock = clock
+        orders = RestOrders(exchange, clock)
         self._endpoints: Dict[str, Tuple[Tuple[str, ...], Callable[[Key, Params], Any]]] = {
             "GetWebSocketsToken": (("websockets",), self._token),
             "OpenOrders": (("query_orders",), self._open_orders),
@@ -49,6 +51,10 @@ class PrivateRest:
             "Balance": (("query_funds",), self._balance),
             "BalanceEx": (("query_funds",), self._balance_ex),
             "RetrieveExport": (("query_funds",), self._export),
+            "AddOrder": (("modify_orders",), lambda key, params: orders.add(params)),
+            "AddOrderBatch": (("modify_orders",), lambda key, params: orders.batch(params)),
+            "AmendOrder": (("modify_orders",), lambda key, params: orders.amend(params)),
+            "EditOrder": (("modify_orders",), lambda key, params: orders.edit(params)),
             "CancelOrder": (("modify_orders", "cancel_orders"), self._cancel),
             "CancelOrderBatch": (("modify_orders", "cancel_orders"), self._cancel_batch),
             "CancelAll": (("modify_orders", "cancel_orders"), self._cancel_all),

@@ -39,13 +39,16 @@ class Cancels:
         self._sender = sender
         self._orders = orders
 
-    def cancel_order(self, params: Mapping[str, Any], deadline: Optional[float], *, one: bool) -> Any:
+    def cancel_order(
+        self, params: Mapping[str, Any], deadline: Optional[float], via: Optional[str], *, one: bool
+    ) -> Any:
         """Cancel orders; see :meth:`SpotWSClient.cancel_order`. Blocks up to ``deadline`` (monotonic
         seconds).
 
         Args:
             params: the checked parameters.
             deadline: until when to wait; None to wait for ever.
+            via: the way that the caller wants, or None.
             one: whether the caller gave a single id, so that the result is a dict rather than a list.
 
         Raises:
@@ -58,9 +61,12 @@ class Cancels:
         ]
         single = one and len(names) == 1 and not userrefs
         try:
-            connection = self._sender.connection("cancel_order", deadline)
+            connection = self._sender.connection("cancel_order", deadline, via)
         except OrderNotSent:  # there is none, and never was: REST alone
-            alone = self._sender.request("cancel_order", params, deadline, len(names) + len(userrefs))
+            if via == "websocket":
+                raise
+            count = len(names) + len(userrefs)
+            alone = self._sender.request("cancel_order", params, deadline, count, via=via)
             self._sender.over_rest(alone)
             return self._from_rest(alone, names, userrefs, single)
         given, replies = tuple(names), len(names)
@@ -77,6 +83,7 @@ class Cancels:
             params,
             deadline,
             replies,
+            via=via,
             confirmed=gone if userrefs and names else None,
             done=gone,
         )
@@ -219,12 +226,15 @@ class Cancels:
             return False
         return bool(gone)
 
-    def batch_cancel(self, params: Mapping[str, Any], deadline: Optional[float]) -> List[Json]:
+    def batch_cancel(
+        self, params: Mapping[str, Any], deadline: Optional[float], via: Optional[str]
+    ) -> List[Json]:
         """Cancel 2 to 50 orders; see :meth:`SpotWSClient.batch_cancel`. Blocks up to ``deadline``.
 
         Args:
             params: the checked parameters.
             deadline: until when to wait (monotonic seconds); None to wait for ever.
+            via: the way that the caller wants, or None.
 
         Raises:
             OrderRejected: the exchange refused the request.
@@ -233,13 +243,15 @@ class Cancels:
         names: List[Named] = [("order_id", name) for name in params.get("orders", [])]
         names += [("cl_ord_id", name) for name in params.get("cl_ord_id", [])]
         try:
-            connection = self._sender.connection("batch_cancel", deadline)
+            connection = self._sender.connection("batch_cancel", deadline, via)
         except OrderNotSent:  # there is none, and never was: REST alone
-            alone = self._sender.request("batch_cancel", params, deadline)
+            if via == "websocket":
+                raise
+            alone = self._sender.request("batch_cancel", params, deadline, via=via)
             self._sender.over_rest(alone)
             return self._batch_from_rest(alone, params, names)
         gone = partial(account_views.all_ended, names=names)
-        request, lost = self._sender.send_repeatable("batch_cancel", params, deadline, done=gone)
+        request, lost = self._sender.send_repeatable("batch_cancel", params, deadline, via=via, done=gone)
         # That nothing open has these ids any more may be what the first of two attempts has brought about.
         expected = lost is not None and request is not None and (request.refusal or "").startswith(NOT_OPEN)
         if request is not None and request.replies and not expected:

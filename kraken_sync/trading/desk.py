@@ -56,14 +56,14 @@ class TradingDesk:
         self._sender = sender
         self._symbols = symbols
 
-    def add_order(self, given: Params, timeout: Optional[float]) -> Json:
+    def add_order(self, given: Params, timeout: Optional[float], via: Optional[str]) -> Json:
         """Place an order; ``given`` are the parameters of :meth:`SpotWSClient.add_order`, with None for
         absent ones.
         """
-        params, deadline = prepared("add_order", given), deadline_of(timeout)
+        params, deadline = prepared("add_order", given, via), deadline_of(timeout)
         self._name(params)
         self._check_numbers(params["symbol"], [params], deadline)
-        return self._place("add_order", params, deadline)
+        return self._place("add_order", params, deadline, via)
 
     def _name(self, order: Params) -> None:
         """Give an order a name of its own, by which it can be found if the reply is lost."""
@@ -78,34 +78,44 @@ class TradingDesk:
         while order.get("order_userref") in (None, *taken):
             order["order_userref"] = secrets.randbelow(2**31 - 1) + 1
 
-    def amend_order(self, given: Params, timeout: Optional[float]) -> Json:
+    def amend_order(self, given: Params, timeout: Optional[float], via: Optional[str]) -> Json:
         """Amend an order in place; see :meth:`SpotWSClient.amend_order`."""
-        params, deadline = prepared("amend_order", given), deadline_of(timeout)
+        params, deadline = prepared("amend_order", given, via), deadline_of(timeout)
         known = self._known(named_order(params))
         pair = params.get("symbol") or (known.symbol if known is not None else None)
         if pair:
             order_type = known.order_type if known is not None else "limit"
             self._check_numbers(pair, [{"order_type": order_type, **params}], deadline)
-        request = self._sender.send(self._sender.request("amend_order", params, deadline))
+        request = self._sender.send(self._sender.request("amend_order", params, deadline, via=via))
         return self._sender.result(request, params)
 
-    def edit_order(self, given: Params, timeout: Optional[float]) -> Json:
+    def edit_order(self, given: Params, timeout: Optional[float], via: Optional[str]) -> Json:
         """Cancel and replace an order; see :meth:`SpotWSClient.edit_order`."""
-        params, deadline = prepared("edit_order", given), deadline_of(timeout)
+        params, deadline = prepared("edit_order", given, via), deadline_of(timeout)
         known = self._known(params["order_id"])
         if known is not None and known.cl_ord_id is not None:
             raise ValueError(
                 "the exchange does not edit orders that have a cl_ord_id. Use amend_order, or place the "
                 "order with an order_userref, so that it gets no cl_ord_id"
             )
-        order_type = known.order_type if known is not None else "limit"
+        usual = "stop-loss-limit" if "triggers" in params else "limit"
+        order_type = known.order_type if known is not None else usual
         self._check_numbers(params["symbol"], [{"order_type": order_type, **params}], deadline)
-        return self._place("edit_order", params, deadline)
+        return self._place("edit_order", params, deadline, via, order_type)
 
-    def _place(self, method: str, params: Params, deadline: Optional[float]) -> Json:
+    def _place(
+        self,
+        method: str,
+        params: Params,
+        deadline: Optional[float],
+        via: Optional[str],
+        order_type: str = "",
+    ) -> Json:
         """Send the request, and return its ``result`` with the ids that were sent. Raises OrderRejected."""
         placed = () if params.get("validate") else (params,)
-        request = self._sent(self._sender.request(method, params, deadline, placed=placed))
+        request = self._sender.request(method, params, deadline, placed=placed, via=via)
+        request.order_type = order_type
+        request = self._sent(request)
         with self._suggesting(params["symbol"]):
             result = self._sender.result(request, params)
         if params.get("validate"):
@@ -128,16 +138,16 @@ class TradingDesk:
             text = f"{request.method} with validate: {error.reason}. Nothing was placed"
             raise ReplyTimeout(text) from error
 
-    def batch_add(self, given: Params, timeout: Optional[float]) -> List[Json]:
+    def batch_add(self, given: Params, timeout: Optional[float], via: Optional[str]) -> List[Json]:
         """Place 2 to 15 orders of one pair; see :meth:`SpotWSClient.batch_add`."""
-        params, deadline = prepared("batch_add", given), deadline_of(timeout)
+        params, deadline = prepared("batch_add", given, via), deadline_of(timeout)
         orders: List[Params] = params["orders"]
         for order in orders:
             self._name(order)
         self._check_numbers(params["symbol"], orders, deadline)
         symbol = params["symbol"]
         placed = () if params.get("validate") else [{**order, "symbol": symbol} for order in orders]
-        request = self._sent(self._sender.request("batch_add", params, deadline, placed=placed))
+        request = self._sent(self._sender.request("batch_add", params, deadline, placed=placed, via=via))
         with self._suggesting(symbol):
             entries = self._entries(request, params)
         named = [

@@ -87,7 +87,7 @@ class OrderGate:
                 if state != "LIVE":
                     raise GateShut(request.method, f"the book {book.symbol} is {state}")
 
-    def pass_through(self, request: TradingRequest, connection: Connection) -> None:
+    def pass_through(self, request: TradingRequest, connection: Optional[Connection]) -> None:
         """Block until the request may be sent, or raise, according to the policy.
 
         Raises:
@@ -98,18 +98,21 @@ class OrderGate:
             why = self._why_shut(request, connection)
             if why is None:
                 return
+            if self.policy == "refuse" or (deadline is not None and time.monotonic() >= deadline):
+                raise OrderNotSent(method, why)
+            if connection is None or request.via == "rest":  # which does not depend on the connection
+                time.sleep(LOOK)
+                continue
             # The connection was given up for good, so holding the order would be in vain.
             if connection.failure is not None:
                 raise OrderNotSent(method, str(connection.failure)) from connection.failure
-            if self.policy == "refuse" or (deadline is not None and time.monotonic() >= deadline):
-                raise OrderNotSent(method, why)
             try:
                 connection.wait(lambda session: None, time.monotonic() + LOOK)
             except KrakenError as error:
                 raise OrderNotSent(method, str(error)) from error
 
-    def _why_shut(self, request: TradingRequest, connection: Connection) -> Optional[str]:
-        why = connection.why_not(request)
+    def _why_shut(self, request: TradingRequest, connection: Optional[Connection]) -> Optional[str]:
+        why = connection.why_not(request) if connection is not None else None
         if why is not None:
             return why
         try:

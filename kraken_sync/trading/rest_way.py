@@ -1,58 +1,119 @@
-"""REST as a second way for cancels and the dead man's switch, while there is no private WebSocket connection.
+"""REST as a second way for trading requests: for those that a caller sends that way (``via="rest"``), and for
+cancels and the dead man's switch while there is no private WebSocket connection.
 
-What reaches the exchange is the same, and so are the outcomes: a reply, "not sent" or "unknown". Only
-requests whose repetition has no further effect go this way, so it does no harm if one has gone the other way,
-too.
-
-Source: https://docs.kraken.com/api/docs/rest-api/cancel-order (the others end in ``cancel-all-orders``,
-``cancel-all-orders-after`` and ``cancel-order-batch``).
+What reaches the exchange is the same, and so are the outcomes: a reply, "not sent" or "unknown". Nothing is
+sent twice, except requests whose repetition has no further effect.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional
+from functools import partial
+from typing import Any, Callable, Mapping, Optional
 
+from ..core.orders.rest_calls import rest_calls, ws_result
+from ..core.session import account_views
 from ..core.session.requests import Reply, TradingRequest
 from ..core.wire.error_texts import ABOUT_THE_ORDER, NOT_OPEN
 from ..core.wire.messages import decode_envelope, encode
-from ..errors import KrakenError, OrderNotSent, OrderOutcomeUnknown, RequestRefused
+from ..core.wire.places import PRIVATE
+from ..errors import (
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    KrakenError,
+    OrderNotSent,
+    OrderOutcomeUnknown,
+    ReplyTimeout,
+    RequestRefused,
+)
 from ..io.logs import log
-from ..io.rest import Rest
 from ..io.waiting import sooner
+from ..runtime import Runtime
+from .order_gate import GateShut, OrderGate
 
-METHODS = ("cancel_order", "cancel_all", "cancel_all_orders_after", "batch_cancel")
-"""The methods that can go by REST."""
+REPEATABLE = ("cancel_order", "cancel_all", "cancel_all_orders_after", "batch_cancel")
+"""The methods that go by REST by themselves while there is no connection."""
 PATIENCE = 5.0
-"""Seconds for one request over REST; the connection may be back after that."""
-_ORDER_ID = re.compile(r"[A-Z0-9]{6}-[A-Z0-9]{5}-[A-Z0-9]{6}")
-
-
-class _Call(NamedTuple):
-    endpoint: str
-    params: Mapping[str, Any]
-    do_json: bool = False
+"""Seconds for one request over REST, unless the caller wants this way; the connection may be back after
+that."""
 
 
 class RestWay:
-    """Answers requests over REST, as if the replies had come over WebSocket.
+    """Sends requests over REST, and answers them as if the replies had come over WebSocket. Any thread.
 
     Args:
-        rest: sends the requests.
+        runtime: the client's connections, and its REST.
+        gate: may hold back orders.
+        outcome_unknown: keeps a request as unresolved, and returns the error for it.
     """
 
-    def __init__(self, rest: Rest) -> None:
-        self._rest = rest
+    def __init__(
+        self,
+        runtime: Runtime,
+        gate: OrderGate,
+        outcome_unknown: Callable[[TradingRequest, str], OrderOutcomeUnknown],
+    ) -> None:
+        self._runtime = runtime
+        self._rest = runtime.rest
+        self._gate = gate
+        self._outcome_unknown = outcome_unknown
 
-    def answer(self, request: TradingRequest) -> None:
-        """Send the request, and enter the replies into it. Blocks up to the request's ``deadline``.
+    def send(self, request: TradingRequest) -> None:
+        """Send a request over REST because its caller wants that, once the order gate is open.
+
+        Raises as :meth:`go`.
+        """
+        self._runtime.need_credentials(request.method)
+        policy = self._gate.policy
+        request.gated = policy != "open"
+        if request.engine_deadline is not None:
+            request.their_time = self._clock(request.deadline)
+        while True:
+            if request.gated:
+                self._gate.pass_through(request, self._runtime.connection(PRIVATE))
+            try:
+                self.go(request)
+                return
+            except GateShut as shut:  # since it was asked
+                if policy != "hold":
+                    raise OrderNotSent(request.method, shut.reason) from None
+
+    def go(self, request: TradingRequest) -> None:
+        """Send a request over REST; it gets the replies that it would have over WebSocket.
+
+        Blocks up to the request's ``deadline``.
 
         Raises:
-            OrderNotSent: nothing of it was sent.
-            OrderOutcomeUnknown: some of it was sent, and there was no clear answer.
+            GateShut: it may not be sent now.
+            OrderNotSent: nothing of it reached the exchange.
+            OrderOutcomeUnknown: some of it may have reached the exchange, and there was no clear answer.
         """
-        calls = list(_calls(request))
+        connection = self._runtime.connection(PRIVATE)
+        if connection is None:
+            request.take_deadline()
+        else:  # both ways share the exchange's counters
+            going = partial(account_views.going_elsewhere, request=request, now=time.monotonic())
+            held = connection.change(going)
+            if held is not None:
+                raise GateShut(request.method, held)
+        try:
+            self._answer(request)
+        except OrderOutcomeUnknown as error:
+            raise self._outcome_unknown(request, error.reason) from error
+        except KrakenError:
+            raise  # nothing was sent
+        except BaseException as error:  # a Ctrl-C: the log keeps the order's id
+            log.warning("%s", self._outcome_unknown(request, str(error) or type(error).__name__))
+            raise
+        if connection is not None:
+            answered = partial(account_views.answered_elsewhere, request=request, now=time.monotonic())
+            connection.change(answered)
+
+    def _answer(self, request: TradingRequest) -> None:
+        """Send the request, and enter the replies into it."""
+        wanted = request.via == "rest"
+        calls = list(rest_calls(request.method, request.params, request.order_type))
         request.sent_at, failure = time.monotonic(), ""
         for number, call in enumerate(calls):
             if call is None or failure:
@@ -64,7 +125,7 @@ class RestWay:
                     "POST",
                     f"/0/private/{call.endpoint}",
                     call.params,
-                    deadline=sooner(request.deadline, PATIENCE),
+                    deadline=request.deadline if wanted else sooner(request.deadline, PATIENCE),
                     do_json=call.do_json,
                 )
             except OrderOutcomeUnknown:
@@ -72,39 +133,38 @@ class RestWay:
                 raise
             except KrakenError as error:
                 text = error.error if isinstance(error, RequestRefused) else ""
-                if text.startswith(ABOUT_THE_ORDER):
+                # If the caller wants this way, its refusal is the answer. Otherwise what is wrong with REST
+                # may not be wrong with WebSocket.
+                if text and (wanted or text.startswith(ABOUT_THE_ORDER)):
                     self._reply(request, {"success": False, "error": text})
                 elif number:
                     failure = f"not sent: {error}"  # unlike those before it
                     self._reply(request, {"success": False, "error": failure})
+                elif wanted and not isinstance(
+                    error, (ConnectFailed, ConnectionLost, ReplyTimeout, ClientClosed)
+                ):
+                    raise  # a missing or a wrong key
                 else:
-                    # What is wrong with REST may not be wrong with WebSocket.
-                    why = f"there is no connection, and REST says: {error}"
+                    why = str(error) if wanted else f"there is no connection, and REST says: {error}"
                     raise OrderNotSent(request.method, why) from error
             else:
-                self._reply(request, {"success": True, "result": result if isinstance(result, dict) else {}})
+                answer = ws_result(request.method, request.params, result)
+                self._reply(request, {"success": True, "result": answer})
         log.info("%s went by REST", request.method)
         request.by_rest = True
+
+    def _clock(self, deadline: Optional[float]) -> Optional[float]:
+        """Return the exchange's time (seconds since the epoch); None if a private connection knows it."""
+        connection = self._runtime.connection(PRIVATE)
+        if connection is not None and connection.clock().moment is not None:
+            return None
+        soon = sooner(deadline, PATIENCE)
+        try:
+            answer = self._rest.request("GET", "/0/public/Time", deadline=soon, auth=False)
+            return float(answer["unixtime"])
+        except (KrakenError, LookupError, TypeError, ValueError):
+            return None
 
     def _reply(self, request: TradingRequest, message: Mapping[str, Any]) -> None:
         frame = encode({"method": request.method, **message})
         request.replies.append(Reply(frame, decode_envelope(frame)))
-
-
-def _calls(request: TradingRequest) -> Iterator[Optional[_Call]]:
-    params: Dict[str, Any] = dict(request.params)
-    if request.method == "cancel_all":
-        yield _Call("CancelAll", {})
-    elif request.method == "cancel_all_orders_after":
-        yield _Call("CancelAllOrdersAfter", params)
-    elif request.method == "batch_cancel":
-        orders = {"orders": params.get("orders"), "cl_ord_ids": params.get("cl_ord_id")}
-        yield _Call("CancelOrderBatch", orders, do_json=True)
-    else:
-        for name in params.get("order_id", ()):
-            # REST's txid takes a userref as well, which may be another order's.
-            yield _Call("CancelOrder", {"txid": name}) if _ORDER_ID.fullmatch(name) else None
-        for name in params.get("cl_ord_id", ()):
-            yield _Call("CancelOrder", {"cl_ord_id": name})
-        for userref in params.get("order_userref", ()):
-            yield _Call("CancelOrder", {"txid": userref})

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..core.orders.params import ADDING
-from ..core.session import account_views
 from ..core.session.requests import RequestHeld, TradingRequest
 from ..core.wire.error_texts import AMBIGUOUS, TOKEN_REFUSED
 from ..core.wire.places import PRIVATE
@@ -32,7 +31,7 @@ from ..io.waiting import time_left
 from ..runtime import Runtime
 from .order_gate import GateShut, OrderGate
 from .outcomes import outcome_unknown, rejected
-from .rest_way import METHODS, RestWay
+from .rest_way import REPEATABLE, RestWay
 from .unresolved import Unknown, Unresolved
 
 Json = Dict[str, Any]
@@ -60,7 +59,7 @@ class OrderSender:
         self._runtime = runtime
         self._gate = gate
         self.unresolved = unresolved
-        self._rest_way = RestWay(runtime.rest)
+        self._rest_way = RestWay(runtime, gate, self.outcome_unknown)
 
     def request(
         self,
@@ -71,6 +70,7 @@ class OrderSender:
         *,
         placed: Sequence[Mapping[str, Any]] = (),
         confirmed: Optional[Callable[[Any], bool]] = None,
+        via: Optional[str] = None,
     ) -> TradingRequest:
         """Return an unsent request; one that adds or changes orders gets a deadline for the engine.
 
@@ -79,7 +79,7 @@ class OrderSender:
             params: the checked parameters.
             deadline: until when the caller waits (monotonic seconds); None to wait for ever.
             replies: how many replies to expect.
-            placed, confirmed: see :class:`TradingRequest`.
+            placed, confirmed, via: see :class:`TradingRequest`.
         """
         engine_deadline = None
         if method in ADDING:
@@ -95,20 +95,26 @@ class OrderSender:
             engine_deadline=engine_deadline,
             placed=placed,
             confirmed=confirmed,
+            via=via,
             our_time=time.time(),
         )
 
-    def connection(self, method: str, deadline: Optional[float]) -> Connection:
+    def connection(self, method: str, deadline: Optional[float], via: Optional[str] = None) -> Connection:
         """Return the private connection, which keeps the account's orders from now on.
 
-        Blocks until it is up, if it never was; for a method that may go by REST, a second at most.
+        Blocks until it is up, if it never was; for a method that may go by REST, half a second at most. With
+        ``via="rest"`` it is returned if there is one.
 
         Raises:
             OrderNotSent: there is no connection within ``deadline`` (monotonic seconds).
         """
-        timeout, by_rest = time_left(deadline), method in METHODS
+        timeout, by_rest = time_left(deadline), method in REPEATABLE and via is None
+        there = self._runtime.connection(PRIVATE)
+        if via == "rest":
+            if there is None:
+                raise OrderNotSent(method, "there is no connection")
+            return there
         if by_rest:
-            there = self._runtime.connection(PRIVATE)
             if there is not None and not there.worked:
                 return there  # an earlier call has waited for it
             timeout = FIRST_CONNECT if timeout is None else min(FIRST_CONNECT, timeout)
@@ -132,14 +138,18 @@ class OrderSender:
             OrderNotSent: nothing of it reached the exchange.
             OrderOutcomeUnknown: some of it may have reached the exchange, and there was no clear reply.
         """
+        if request.via == "rest":
+            self._rest_way.send(request)
+            return request
+        may_go_by_rest = request.repeatable and request.via is None
         try:
-            connection = self.connection(request.method, request.deadline)
+            connection = self.connection(request.method, request.deadline, request.via)
         except OrderNotSent:
-            if not request.repeatable:
+            if not may_go_by_rest:
                 raise
             self.over_rest(request)
             return request
-        if request.repeatable and (not connection.open or request.other_way) and self._went_by_rest(request):
+        if may_go_by_rest and (not connection.open or request.other_way) and self._went_by_rest(request):
             return request
         self._let_through(request, connection)
         error = request.refusal
@@ -164,25 +174,8 @@ class OrderSender:
             return False
 
     def over_rest(self, request: TradingRequest) -> None:
-        """Send a request over REST; it gets the replies that it would have over WebSocket.
-
-        Raises:
-            OrderNotSent: nothing of it reached the exchange.
-            OrderOutcomeUnknown: some of it may have reached the exchange, and there was no clear answer.
-        """
-        connection = self._runtime.connection(PRIVATE)
-        if connection is not None:  # both ways share the exchange's counters
-            now = time.monotonic()
-            connection.change(partial(account_views.charge, request=request, now=now))
-        try:
-            self._rest_way.answer(request)
-        except OrderNotSent:
-            raise
-        except OrderOutcomeUnknown as error:
-            raise self.outcome_unknown(request, error.reason) from error
-        except BaseException as error:  # a Ctrl-C: the log keeps the order's id
-            log.warning("%s", self.outcome_unknown(request, str(error) or type(error).__name__))
-            raise
+        """Send a request over REST; see :meth:`RestWay.go`."""
+        self._rest_way.go(request)
 
     def _let_through(self, request: TradingRequest, connection: Connection) -> None:
         """Send the request once the order gate is open."""
@@ -279,13 +272,14 @@ class OrderSender:
         deadline: Optional[float],
         replies: int = 1,
         *,
+        via: Optional[str] = None,
         confirmed: Optional[Callable[[Any], bool]] = None,
         done: Optional[Callable[[Any], bool]] = None,
     ) -> Tuple[Optional[TradingRequest], Optional[Unknown]]:
         """Send a request whose repetition has no further effect; if its reply is lost, send it once more.
 
         Args:
-            method, params, deadline, replies: see :meth:`request`.
+            method, params, deadline, replies, via: see :meth:`request`.
             confirmed: tells, given the session, that the effect of the first attempt can be seen.
             done: tells, given the session, that the second attempt is not needed or has had its effect.
 
@@ -301,7 +295,7 @@ class OrderSender:
             now = time.monotonic()
             # The first attempt gets half of the time, so that there is some left for the second.
             halfway = now + PATIENCE if deadline is None else (now + deadline) / 2
-            request = self.request(method, params, halfway, replies, confirmed=confirmed)
+            request = self.request(method, params, halfway, replies, confirmed=confirmed, via=via)
             request.repeatable = True
             try:
                 return self.send(request), None
@@ -319,7 +313,7 @@ class OrderSender:
         answered = None
         connection = self._runtime.connection("private")
         if done is None or connection is None or not connection.read(done):
-            again = self.request(method, params, deadline, replies, confirmed=done)
+            again = self.request(method, params, deadline, replies, confirmed=done, via=via)
             # The way on which there was no reply may be dead without anybody knowing it yet.
             again.repeatable, again.other_way = True, not request.by_rest
             try:
@@ -333,13 +327,15 @@ class OrderSender:
         self.unresolved.resolve(first)
         return answered, first
 
-    def for_all(self, method: str, params: Mapping[str, Any], deadline: Optional[float]) -> Json:
+    def for_all(
+        self, method: str, params: Mapping[str, Any], deadline: Optional[float], via: Optional[str] = None
+    ) -> Json:
         """Send a method that concerns all orders, and return its ``result``.
 
         Its success also resolves earlier calls of the method whose outcome was unknown. Raises as
         :meth:`send_repeatable`, and OrderRejected.
         """
-        request, _ = self.send_repeatable(method, params, deadline)
+        request, _ = self.send_repeatable(method, params, deadline, via=via)
         assert request is not None
         result = self.result(request, params)
         self.unresolved.resolve_method(method)

@@ -66,6 +66,7 @@ _ORDER: Mapping[str, Any] = {
     "post_only": FLAG,
     "reduce_only": FLAG,
     "margin": FLAG,
+    "leverage": NUMBER,
     "display_qty": NUMBER,
     "fee_preference": ("base", "quote"),
     "stp_type": ("cancel_newest", "cancel_oldest", "cancel_both"),
@@ -129,13 +130,26 @@ _PLAIN: Mapping[str, Tuple[type, str]] = {
 _CL_ORD_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}|[ -~]{1,18}")
 
 
-def prepared(method: str, params: Params) -> Dict[str, Any]:
+VIA = ("rest", "websocket")
+"""The ways by which a caller may want a request to go."""
+
+
+def prepared(method: str, params: Params, via: Optional[str] = None) -> Dict[str, Any]:
     """Return checked parameters, without those that are None, with numbers as exact decimals.
+
+    Args:
+        method: the exchange's name of the method.
+        params: the parameters as given.
+        via: the way by which the request is to go, which decides about some parameters; None for any.
 
     Raises:
         TypeError, ValueError: the text names what is wrong and what is allowed.
     """
+    if via is not None and via not in VIA:
+        raise ValueError(f"via must be 'rest', 'websocket' or None, not {via!r:.80}")
     found = _checked(method, METHODS[method], params)
+    for order in _each(found):
+        _check_way(order, method, via == "rest")
     if method == "add_order":
         _check_order(found, method)
         _need(found, method, "symbol")
@@ -163,6 +177,25 @@ def prepared(method: str, params: Params) -> Dict[str, Any]:
         if not 0 <= found["timeout"] < 86400:
             raise ValueError(f"timeout must be 0 (disarm) to 86399 seconds, not {found['timeout']}")
     return found
+
+
+def _each(found: Params) -> List[Params]:
+    orders = found.get("orders")
+    nested = orders if isinstance(orders, (list, tuple)) else ()
+    return [found, *(order for order in nested if isinstance(order, Mapping))]
+
+
+def _check_way(order: Params, method: str, by_rest: bool) -> None:
+    """Check the parameters that only one of the two interfaces has."""
+    given = {name for name, value in order.items() if value not in (None, False)}
+    if "leverage" in given and not by_rest:
+        raise ValueError('leverage is for via="rest"; over WebSocket give margin=True')
+    if by_rest and "margin" in given:
+        raise ValueError("over REST give leverage, such as 2, in place of margin=True")
+    if by_rest and "sender_sub_id" in given:
+        raise ValueError("REST takes no sender_sub_id")
+    if by_rest and method == "edit_order" and "reduce_only" in given:
+        raise ValueError("REST takes no reduce_only in an edit")
 
 
 def _checked(what: str, known: Mapping[str, Any], params: Params) -> Dict[str, Any]:
@@ -283,8 +316,8 @@ def _check_order(order: Params, what: str) -> None:
         raise ValueError(f'time_in_force="fok" is for orders with a limit_price, not for {kind}')
     if kind == "iceberg" and "display_qty" not in order:
         raise ValueError("an iceberg order needs display_qty")
-    if order.get("reduce_only") and not order.get("margin"):
-        raise ValueError("reduce_only needs margin=True")
+    if order.get("reduce_only") and not (order.get("margin") or order.get("leverage")):
+        raise ValueError('reduce_only needs margin=True (or leverage, with via="rest")')
 
 
 def _batch(found: Params) -> Any:

@@ -15,7 +15,7 @@ from ..orders.tables import BalanceTable, Diff, OrderTable, Table
 from ..wire.announcements import Announcement
 from ..wire.channels import ChannelParams
 from .dead_mans_switch import SwitchRenewals
-from .requests import TradingRequest
+from .requests import RequestHeld, TradingRequest
 from .session import Session
 
 TableOf = Callable[[Session], Any]
@@ -132,9 +132,22 @@ def all_ended(session: Session, names: Sequence[Named]) -> bool:
     return session.account.orders.live and all(one in CLOSED for one in statuses(session, names))
 
 
-def charge(session: Session, request: TradingRequest, now: float) -> None:
-    """Charge the rate counters for a request that goes another way than over the session's connection."""
+def going_elsewhere(session: Session, request: TradingRequest, now: float) -> Optional[str]:
+    """Prepare a request that goes another way than over the session's connection, and charge the rate
+    counters for it; or return why it may not be sent now.
+    """
+    try:
+        session.prepare(request, now)
+    except RequestHeld as held:  # returned, so that no expected error leaves the lock
+        return str(held)
     session.charge(request, now)
+    return None
+
+
+def answered_elsewhere(session: Session, request: TradingRequest, now: float) -> None:
+    """Take over what the replies tell that came another way."""
+    for reply in request.replies:
+        session.replies.told(request, reply, reply.error or "", now)
 
 
 def userrefs(session: Session) -> FrozenSet[int]:

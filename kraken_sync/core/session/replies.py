@@ -63,11 +63,7 @@ class Replies:
         """Process a reply to a request in flight; ``error`` is empty if the request succeeded."""
         self._clock.heard(reply.envelope.time_in, request.sent_at, now)
         self._in_flight.replied(request, reply, error)
-        # Also for an abandoned request: the order exists, whether or not its caller still waits.
-        if isinstance(request, TradingRequest) and request.placed and not error:
-            self._placed(request, reply, now)
-        if self._rate is not None and error.startswith((RATE_EXCEEDED, DOMAIN_RATE_EXCEEDED)):
-            self._full(request, error, now)
+        self.told(request, reply, error, now)
         if not request.abandoned:
             return _WAKE
         self._counters.late_replies += 1
@@ -76,6 +72,14 @@ class Replies:
         # all.
         text = f"the reply to {request.method} came after {now - request.sent_at:.1f} s: {words}"
         return Received(notes=(Notice("WARNING", text),), wake=True)
+
+    def told(self, request: Request, reply: Reply, error: str, now: float) -> None:
+        """Take over what a reply tells about the account, whichever way it came."""
+        # Also for an abandoned request: the order exists, whether or not its caller still waits.
+        if isinstance(request, TradingRequest) and request.placed and not error:
+            self._placed(request, reply, now)
+        if self._rate is not None and error.startswith((RATE_EXCEEDED, DOMAIN_RATE_EXCEEDED)):
+            self._full(request, error, now)
 
     def _full(self, request: Request, error: str, now: float) -> None:
         """Take over that the exchange's counter is full: of the request's pair, or of the whole account."""

@@ -21,6 +21,7 @@ from ..orders.params import ADDING
 from ..wire.announcements import Announcement
 from ..wire.error_texts import ABOUT_ONE_ORDER
 from ..wire.messages import Envelope, error_text
+from ..wire.times import time_text
 
 FIRST_REQ_ID, LAST_REQ_ID = 1 << 30, (1 << 31) - 1
 """The range of the library's own request ids: far from the small numbers that callers choose, and within 32
@@ -110,6 +111,7 @@ class TradingRequest(Request):
             :meth:`Session.why_not`.
         placed: the orders that exist once the request is acknowledged, each as its parameters.
         confirmed: tells, given the session, whether the effect can be seen although the reply is missing.
+        via: ``rest`` or ``websocket`` if the caller wants this way, else None.
         our_time: when the request was made, by this machine's clock (seconds since the epoch).
     """
 
@@ -125,6 +127,7 @@ class TradingRequest(Request):
         gated: bool = True,
         placed: Sequence[Mapping[str, Any]] = (),
         confirmed: Optional[Callable[[Any], bool]] = None,
+        via: Optional[str] = None,
         our_time: float,
     ) -> None:
         super().__init__(method, {"params": params}, replies, deadline=deadline, own_id=own_id)
@@ -133,6 +136,9 @@ class TradingRequest(Request):
         self.gated = gated
         self.placed = placed
         self.confirmed = confirmed
+        self.via = via
+        self.order_type = "limit"
+        """The type of the order that is to be edited, as far as it is known."""
         self.our_time = our_time
         self.their_time: Optional[float] = None
         """The exchange's time when it was sent (seconds since the epoch), if that was known."""
@@ -148,6 +154,13 @@ class TradingRequest(Request):
         self.settled: Set[Union[str, int]] = set()
         """The names among its orders whose outcome has been found out."""
 
+    def take_deadline(self) -> None:
+        """Write the engine's deadline into the parameters, relative until now: waiting must not use it up."""
+        if self.engine_deadline is not None:
+            moment = self.our_time if self.their_time is None else self.their_time
+            self.params = {**self.params, "deadline": time_text(moment + self.engine_deadline)}
+            self.message = {"params": self.params}
+
     def anew(self) -> TradingRequest:
         """Return the same request in its unsent state."""
         return TradingRequest(
@@ -160,6 +173,7 @@ class TradingRequest(Request):
             gated=self.gated,
             placed=self.placed,
             confirmed=self.confirmed,
+            via=self.via,
             our_time=self.our_time,
         )
 

@@ -24,7 +24,7 @@ from ..wire.announcements import Announcement, announcements
 from ..wire.error_texts import TOKEN_REFUSED, TOO_FAST
 from ..wire.messages import Envelope, MalformedFrame
 from ..wire.secret import HiddenBytes, Secret
-from ..wire.times import ServerClock, time_text
+from ..wire.times import ServerClock
 from .budgets import TokenBucket
 from .data import DataFrames
 from .dead_mans_switch import SwitchRenewals
@@ -39,6 +39,7 @@ from .unreadable import concerned
 
 REQUESTS_PER_SECOND = 10  # the exchange publishes no number; nautilus_trader's adapter uses 10 to 20
 REQUESTS_AT_ONCE = 10  # a burst of 25 subscribes had its first 15 accepted (xchange-stream issue 502)
+NO_CONNECTION = "there is no connection"
 MALFORMED_LIMIT = 3  # one or two are dropped: an edge restart sends a line that is not JSON
 MALFORMED_WINDOW = 10.0
 
@@ -97,7 +98,7 @@ class Session:
         self._malformed: Deque[float] = deque(maxlen=MALFORMED_LIMIT)
         self._mute = MuteWatch(self.registry, self.counters, timing)
         self.data = DataFrames(self.registry, self.account, self.counters, self._mute, private, rate)
-        self._replies = Replies(self.registry, self._in_flight, self.account, self.clock, self.counters, rate)
+        self.replies = Replies(self.registry, self._in_flight, self.account, self.clock, self.counters, rate)
         self.subscriptions = Subscriptions(
             self.registry,
             self.account,
@@ -118,7 +119,7 @@ class Session:
         """
         assert self._lock_held()
         if isinstance(request, TradingRequest):
-            self._expect_trading(request, now)
+            self.prepare(request, now)
         self._in_flight.add(request, now)
         if isinstance(request, TradingRequest):
             self.charge(request, now)
@@ -133,28 +134,27 @@ class Session:
         if self._rate is not None:
             self._rate.charge_request(request.method, request.params, now, self.account.orders.open_pairs)
 
-    def _expect_trading(self, request: TradingRequest, now: float) -> None:
+    def prepare(self, request: TradingRequest, now: float) -> None:
+        """Note in a request what is known before it is sent. Raises RequestHeld if it may not be sent now."""
         held = self.why_not(request)
         if held is not None:
             raise RequestHeld(held)
-        request.their_time = self.clock.read(now)
+        request.their_time = request.their_time or self.clock.read(now)
         request.before = frozenset(self.account.orders.records)  # reconcile() never takes one of these
         request.watched = self.account.orders.unbroken
-        if request.engine_deadline is not None:  # relative until now: waiting must not use the time up
-            moment = request.our_time if request.their_time is None else request.their_time
-            request.params = {**request.params, "deadline": time_text(moment + request.engine_deadline)}
-            request.message = {"params": request.params}
+        request.take_deadline()
 
     def why_not(self, request: TradingRequest) -> Optional[str]:
         """Return why a gated request may not be sent now, or None if it may. Requires holding the lock."""
         assert self._lock_held()
         if not request.gated:
             return None
-        if request.method in ADDING and not self.open:
-            return "there is no connection"
+        needs_line = request.method in ADDING and request.via != "rest"
+        if not self.open:  # and so the exchange's status is not known
+            return NO_CONNECTION if needs_line else None
         closed = why_closed(request.method, request.params, self.system, self.announcements)
         orders = self.account.orders
-        if closed is None and request.method in ADDING and orders.blind:
+        if closed is None and needs_line and orders.blind:
             return f"client.orders is {orders.state} ({orders.reason})"
         return closed
 
@@ -372,8 +372,8 @@ class Session:
         if request is not None:
             if request.method == "ping" and not error and self.liveness is not None:
                 self.liveness.proved(request.sent_at)
-            return self._replies.to_request(request, Reply(frame, envelope), error, now)
-        return self._replies.to_subscription(envelope, frame, error, now)
+            return self.replies.to_request(request, Reply(frame, envelope), error, now)
+        return self.replies.to_subscription(envelope, frame, error, now)
 
     def _slow_down(self, now: float) -> None:
         self._bucket.pause(now + 1.0)

@@ -14,10 +14,9 @@ import time
 from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar
 
-from ...core.orders.params import ADDING
 from ...core.orders.rate_limits import TradingRate
 from ...core.session.requests import Reply, Request, TradingRequest
-from ...core.session.session import Session
+from ...core.session.session import NO_CONNECTION, Session
 from ...core.timing import Timing
 from ...core.wire import messages
 from ...core.wire.channels import channel_params
@@ -341,9 +340,10 @@ class Connection:
         """Return why a gated request may not be sent now, or None if it may."""
         room = self._room
         with room.lock:
-            if request.gated and request.method in ADDING and not room.session.open:
-                return f"there is no connection to {self.endpoint} ({room.trouble or 'connecting'})"
-            return room.session.why_not(request)
+            why = room.session.why_not(request)
+            if why == NO_CONNECTION:
+                why = f"{why} to {self.endpoint} ({room.trouble or 'connecting'})"
+        return why
 
     def forget(self, request: Request) -> None:
         """Expect no more replies to ``request``."""
