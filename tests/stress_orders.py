@@ -2,7 +2,7 @@
 
 Every call is invoked and ends ok, rejected, not sent or unknown, while a nemesis cuts the line at any byte
 of a request or of its reply, stalls it, loses or delays replies, lets requests arrive late, kills tokens.
-Then the faults stop, every unknown call is reconciled, and everything that was said is compared with the
+Calls go over WebSocket, over REST, or first one way and then the other, and REST lags behind. Then the faults stop, every unknown call is reconciled, and everything that was said is compared with the
 ledger.
 
 ``python tests/stress_orders.py --seeds 2000`` prints the counts; any lie is an AssertionError with its seed.
@@ -53,8 +53,8 @@ QUIET = Timing(
 """No pings: only what a test means to send is on the wire."""
 TIMEOUT = 0.4
 DEADLINE = 0.5
-REQUEST, REPLY = 420, 300
-"""No request and no reply of these is longer, framing included."""
+SIZES = {"websocket": {"up": 420, "down": 300}, "rest": {"up": 1050, "down": 420}}
+"""No request (``up``) and no reply (``down``) of these is longer, framing and headers included."""
 EXPECTED = {
     "new": Outcome.LIVE,
     "partially_filled": Outcome.LIVE,
@@ -72,6 +72,7 @@ class World:
         self.exchange = Simulator(seed, rate=0, tier=None, heartbeat_interval=60.0, idle_timeout=600.0)
         self.exchange.start()
         self.proxy = Proxy(int(self.exchange.ws_url.rpartition(":")[2]))
+        self.rest_proxy = Proxy(int(self.exchange.rest_url.rpartition(":")[2]))
         self.rules: Any = None
         self.timers: List[threading.Timer] = []
         """Cuts that are still to come."""
@@ -83,7 +84,7 @@ class World:
             self.exchange.secret,
             no_public=True,
             auth_ws_url=f"ws://127.0.0.1:{self.proxy.port}/auth",
-            rest_url=self.exchange.rest_url,
+            rest_url=f"http://127.0.0.1:{self.rest_proxy.port}",
             timing=QUIET,
             order_gate="open",
         )
@@ -106,16 +107,19 @@ class World:
         faults = self.exchange.faults
         faults.drop_replies = faults.internal_errors = faults.refuse_tokens = 0
         faults.skip_executions = faults.skip_balances = 0
-        faults.reply_delay = faults.request_delay = 0.0
+        faults.reply_delay = faults.request_delay = faults.rest_delay = 0.0
+        faults.refuse_connections = 0
         faults.reports_first = False  # REST's lag stays: that is no fault
         for timer in self.timers:
             timer.join()
         self.timers.clear()
         self.proxy.disarm()
+        self.rest_proxy.disarm()
 
     def close(self) -> None:
         """End it."""
         self.proxy.close()
+        self.rest_proxy.close()
         self.exchange.stop()
 
 
@@ -186,22 +190,26 @@ def new_order(rng: random.Random, price: Decimal) -> Call:
     return Call("add_order", **params)
 
 
-def nemesis(rng: random.Random, world: World) -> str:
-    """Break something for the next call."""
-    faults, proxy = world.exchange.faults, world.proxy
+def nemesis(rng: random.Random, world: World, way: str) -> str:
+    """Break something for the next call, mostly on the way that it takes."""
+    faults = world.exchange.faults
+    if rng.random() < 0.2:
+        way = rng.choice(["websocket", "rest"])
+    proxy, sizes = (world.rest_proxy if way == "rest" else world.proxy), SIZES[way]
     faults.reports_first = rng.random() < 0.3
     what = rng.choice(
         ["nothing", "cut up", "cut up", "cut down", "cut down", "stall up", "stall down", "lose reply",
-         "late reply", "late request", "late request and cut", "internal", "token", "hole"]
+         "late reply", "late request", "late request and cut", "internal", "token", "hole", "no line"]
     )  # fmt: skip
-    if what == "cut up":
-        proxy.arm("up", rng.randrange(REQUEST))
-    elif what == "cut down":
-        proxy.arm("down", rng.randrange(REPLY))
-    elif what == "stall up":
-        proxy.arm("up", rng.randrange(REQUEST), stall=True)
-    elif what == "stall down":
-        proxy.arm("down", rng.randrange(REPLY), stall=True)
+    if what.startswith(("cut", "stall")):
+        direction = what.split()[1]
+        proxy.arm(direction, rng.randrange(sizes[direction]), stall=what.startswith("stall"))
+        what += f" ({way})"
+    elif what == "no line":  # cancels change their way, orders only if they were told to
+        faults.refuse_connections = 10**6
+        world.proxy.cut()
+    elif what == "late reply" and way == "rest":
+        faults.rest_delay = rng.uniform(0.1, 0.9)
     elif what == "lose reply":
         faults.drop_replies = 1
     elif what == "late reply":
@@ -304,11 +312,13 @@ def history(seed: int, world: World, counts: Counter) -> None:
     world.exchange.faults.gone_text = rng.choice(["EOrder:Invalid order", "EOrder:Unknown order"])
     try:
         for _ in range(rng.randrange(2, 5)):
-            broken = nemesis(rng, world)
+            way = rng.choice(["websocket", "rest"])
+            broken = nemesis(rng, world, way)
             call = new_order(rng, price)
+            call.params["via"] = way
             call.run(client)
             counts[f"fault: {broken}"] += 1
-            counts[f"add_order: {call.ended}"] += 1
+            counts[f"add_order ({way}): {call.ended}"] += 1
             check(call, world, (seed, broken))
             calls.append(call)
             if call.ended == "unknown" and rng.random() < 0.5:  # ask at once, while it is still broken
@@ -318,10 +328,11 @@ def history(seed: int, world: World, counts: Counter) -> None:
                     call.params["never"] = True
             if call.ended == "ok" and not call.params.get("validate") and rng.random() < 0.4:
                 kind = rng.choice(["order_id", "cl_ord_id"] if "cl_ord_id" in call.params else ["order_id"])
-                cancel = Call("cancel_order", **{kind: call.result[kind]})
-                counts[f"fault: {nemesis(rng, world)}"] += 1
+                via = rng.choice([None, None, "rest", "websocket"])
+                cancel = Call("cancel_order", **{kind: call.result[kind]}, via=via)
+                counts[f"fault: {nemesis(rng, world, via or 'websocket')}"] += 1
                 cancel.run(client)
-                counts[f"cancel_order: {cancel.ended}"] += 1
+                counts[f"cancel_order ({via or 'either'}): {cancel.ended}"] += 1
                 assert cancel.took < TIMEOUT + 1.0, (seed, "hung", cancel.took)
                 status = world.ledger(call.params)[0]["status"]
                 ends_itself = call.params.get("post_only") or call.params.get("time_in_force")
@@ -350,11 +361,12 @@ def history(seed: int, world: World, counts: Counter) -> None:
     counts["histories"] += 1
 
 
-def every_byte(world: World, counts: Counter, step: int = 1) -> None:
-    """Cut the line after every byte (or each ``step``) of a request, and of what comes back."""
+def every_byte(world: World, counts: Counter, step: int = 1, way: str = "websocket") -> None:
+    """Cut one way after every byte (or each ``step``) of a request, and of what comes back."""
     client, calls, price = world.client(), [], Decimal("90000")
+    proxy = world.rest_proxy if way == "rest" else world.proxy
     try:
-        for direction, size in (("up", REQUEST), ("down", REPLY)):
+        for direction, size in SIZES[way].items():
             for count in range(0, size, step):
                 client.orders.wait_live()
                 client.balance.wait_live()
@@ -367,16 +379,18 @@ def every_byte(world: World, counts: Counter, step: int = 1) -> None:
                     limit_price=price + count,
                     cl_ord_id=str(uuid.uuid4()),
                     deadline=5.0,
+                    via=way,
                 )
-                world.proxy.arm(direction, count)
+                proxy.arm(direction, count)
                 call.run(client)
-                world.proxy.disarm()
+                proxy.disarm()
                 check(call, world, (direction, count))
-                counts[f"cut {direction}: {call.ended}"] += 1
+                counts[f"cut {direction} ({way}): {call.ended}"] += 1
                 calls.append(call)
         for call in calls:
             if call.ended == "unknown":
-                counts[f"cut, reconciled: {settle(client, call, world, call.params).value}"] += 1
+                outcome = settle(client, call, world, call.params)
+                counts[f"cut ({way}), reconciled: {outcome.value}"] += 1
         compare(client, world, "every byte")
     finally:
         world.heal()
@@ -416,8 +430,8 @@ def main() -> None:
                     break
                 history(seed, world, own)
             assert not sent_twice(world)
-            if options.bytes and number == 1 and not failures:
-                every_byte(world, own)
+            if options.bytes and number <= 2 and not failures:
+                every_byte(world, own, way="websocket" if number == 1 else "rest")
         except BaseException as error:
             failures.append(error)
         finally:

@@ -34,13 +34,19 @@ def test_histories(seed: int, world: World) -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("step", "cuts", "enough"), [(30, 24, 1), pytest.param(5, 144, 10, marks=pytest.mark.slow)]
+    ("way", "step", "cuts", "enough"),
+    [
+        ("websocket", 30, 24, 1),
+        ("rest", 100, 16, 1),
+        pytest.param("websocket", 5, 144, 10, marks=pytest.mark.slow),
+        pytest.param("rest", 10, 147, 10, marks=pytest.mark.slow),
+    ],
 )
-def test_a_cut_at_any_byte(world: World, step: int, cuts: int, enough: int) -> None:
-    """Of an order's frame, and of what comes back: a sample here, every one in the stress run."""
+def test_a_cut_at_any_byte(world: World, way: str, step: int, cuts: int, enough: int) -> None:
+    """Of an order's request, and of what comes back: a sample here, every one in the stress run."""
     counts: Counter = Counter()
-    every_byte(world, counts, step=step)
+    every_byte(world, counts, step=step, way=way)
 
     assert sum(count for name, count in counts.items() if name.startswith(("cut up", "cut down"))) == cuts
-    assert counts["cut, reconciled: live"] > enough
-    assert counts["cut, reconciled: never arrived"] > enough
+    assert counts[f"cut ({way}), reconciled: live"] > enough
+    assert counts[f"cut ({way}), reconciled: never arrived"] > enough

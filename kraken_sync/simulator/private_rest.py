@@ -80,6 +80,8 @@ class PrivateRest:
                 raise Refusal("EGeneral:Unknown method")
             require(key, *endpoint[0])
             result = endpoint[1](key, params)
+            if "modify_orders" in endpoint[0] and self._exchange.faults.use_up("internal_errors"):
+                raise Refusal("EGeneral:Internal error")  # it was carried out all the same
         except Refusal as refusal:
             return {"error": [str(refusal)]}
         except (ValueError, TypeError, ArithmeticError, RecursionError):
