@@ -27,7 +27,7 @@ from .core.wire.credentials import credentials_of
 from .core.wire.error_texts import TOO_FAST
 from .core.wire.messages import FrameDecoder, ParseFloat, error_text
 from .core.wire.numbers import Number
-from .core.wire.places import LEVEL3, PRIVATE, PUBLIC, REST, places
+from .core.wire.places import ENDPOINTS, LEVEL3, PRIVATE, PUBLIC, REST, full_url, places
 from .core.wire.secret import Secret
 from .errors import OrderOutcomeUnknown, RateLimited, RequestRefused
 from .io.connection.connection import Connection
@@ -91,10 +91,10 @@ class SpotWSClient:
             with a callback lives until it is closed, even if nothing refers to it.
         no_public: True to open no public connection; the default is False.
         rest_url: the base URL of the REST API, without a path; the default is ``https://api.kraken.com``.
-        ws_url: the base URL for public market data, without ``/v2``; the default is
-            ``wss://ws.kraken.com``.
-        auth_ws_url: the base URL for private data and trading; the default is ``wss://ws-auth.kraken.com``.
-        level3_ws_url: the base URL for the ``level3`` channel; the default is ``wss://ws-l3.kraken.com``.
+        ws_url: the URL for public market data; the default is ``wss://ws.kraken.com``. ``/v2`` (with
+            ``endpoint="uws"``, ``/v2/public`` or ``/v2/private``) is appended to the URLs that lack it.
+        auth_ws_url: the URL for private data and trading; the default is ``wss://ws-auth.kraken.com``.
+        level3_ws_url: the URL for the ``level3`` channel; the default is ``wss://ws-l3.kraken.com``.
             If one of the four URLs is not Kraken's, nothing private and no REST request goes to Kraken's
             own: for these the URL must be given, too.
         parse_float: called with the text of every number in a message that has a decimal point or an
@@ -115,6 +115,10 @@ class SpotWSClient:
             machine (``127.0.0.1``, ``localhost``) is never reached through a proxy of the environment.
         otp: the password of a key with two-factor authentication, or a function that returns the current
             one; it is called for each signed request, on a thread of the client's.
+        endpoint: ``spot`` (default), or ``uws`` for Kraken's Unified WebSocket, which is planned to have Spot
+            from early 2027 on: one host (``wss://uws.kraken.com``) for public and private data, and
+            ``asset_class: spot`` in each request. level3 stays where it is. See
+            https://docs.kraken.com/exchange/api-reference/unified-websocket.
         ca_file: a file with certificates, in PEM format, that are trusted in addition to the usual ones: the
             certificate authority of a company's firewall, for example.
 
@@ -130,6 +134,7 @@ class SpotWSClient:
     WS_URL = "wss://ws.kraken.com"
     AUTH_WS_URL = "wss://ws-auth.kraken.com"
     LEVEL3_WS_URL = "wss://ws-l3.kraken.com"
+    UNIFIED_WS_URL = "wss://uws.kraken.com"
     REST_URL = "https://api.kraken.com"
     LOG = logging.getLogger("kraken_sync")
     API_V = "/v2"
@@ -154,6 +159,7 @@ class SpotWSClient:
         proxy: Union[str, Mapping[str, str], bool, None] = None,
         ca_file: Union[str, Path, None] = None,
         otp: Union[str, Callable[[], str], None] = None,
+        endpoint: str = "spot",
     ) -> None:
         if not isinstance(key, (str, type(None))) or not isinstance(secret, (str, type(None))):
             raise TypeError("key and secret must be strings")
@@ -195,17 +201,20 @@ class SpotWSClient:
         for url in given.values():
             if not isinstance(url, (str, type(None))):
                 raise TypeError(f"a URL must be a string such as {self.WS_URL!r}, not {url!r:.80}")
+        if endpoint not in ENDPOINTS:
+            raise ValueError(f"endpoint must be one of {', '.join(ENDPOINTS)}, not {endpoint!r:.80}")
+        unified = endpoint == "uws"
         chosen = places(
             given,
             {
-                PUBLIC: self.WS_URL,
-                PRIVATE: self.AUTH_WS_URL,
+                PUBLIC: self.UNIFIED_WS_URL if unified else self.WS_URL,
+                PRIVATE: self.UNIFIED_WS_URL if unified else self.AUTH_WS_URL,
                 LEVEL3: self.LEVEL3_WS_URL,
                 REST: self.REST_URL,
             },
         )
         endpoints = {
-            kind: self._ks_endpoint(chosen.urls[kind], proxies, private=kind != PUBLIC)
+            kind: self._ks_endpoint(chosen.urls[kind], kind, endpoint, proxies)
             for kind in (PRIVATE, LEVEL3, PUBLIC)
             if kind in chosen.urls and not (kind == PUBLIC and no_public)
         }
@@ -244,13 +253,12 @@ class SpotWSClient:
     _ks_tap_decode: Optional[Decode] = None
     """Decodes frames for the callback, if they are decoded differently from those for streams."""
 
-    def _ks_endpoint(self, url: str, proxies: Proxies, *, private: bool) -> Endpoint:
+    def _ks_endpoint(self, url: str, kind: str, endpoint: str, proxies: Proxies) -> Endpoint:
         Endpoint(url)  # raises first, with the URL as the user wrote it, without "/v2"
-        base = url.rstrip("/")
-        endpoint = Endpoint(base if base.endswith(self.API_V) else base + self.API_V, proxies.choose(base))
-        if private and not endpoint.secure and endpoint.host not in ("127.0.0.1", "localhost", "::1"):
+        found = Endpoint(full_url(url, kind, endpoint), proxies.choose(url))
+        if kind != PUBLIC and not found.secure and found.host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError(f"{url!r} would send tokens and orders in clear; use wss://")
-        return endpoint
+        return found
 
     def _ks_handler(self) -> Optional[Callable[[Any], Any]]:
         """Return the function to call with every message, or None; called whenever the client starts."""

@@ -2,8 +2,8 @@
 
 Every call is invoked and ends ok, rejected, not sent or unknown, while a nemesis cuts the line at any byte
 of a request or of its reply, stalls it, loses or delays replies, lets requests arrive late, kills tokens.
-Calls go over WebSocket, over REST, or first one way and then the other, and REST lags behind. Then the faults stop, every unknown call is reconciled, and everything that was said is compared with the
-ledger.
+Calls go over WebSocket, over REST, or first one way and then the other, and REST lags behind. Then the
+faults stop, every unknown call is reconciled, and everything that was said is compared with the ledger.
 
 ``python tests/stress_orders.py --seeds 2000`` prints the counts; any lie is an AssertionError with its seed.
 """

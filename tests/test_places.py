@@ -49,16 +49,28 @@ def calls(client: SpotWSClient) -> Mapping[str, Callable[[], Any]]:
         "executions": lambda: client.subscribe({"channel": "executions"}, timeout=0.4),
         "level3": lambda: client.level3(S, timeout=0.4),
         "cancel": lambda: client.cancel_all(timeout=0.4),
+        "order by rest": lambda: client.add_order(**FAR, via="rest", timeout=0.4),
+        "cancel by rest": lambda: client.cancel_all(via="rest", timeout=0.4),
     }
 
 
 @pytest.mark.parametrize("keys", ["arguments", "environment"])
-@pytest.mark.parametrize("kind", [SpotWSClient, SpotOrderBookClient])
+@pytest.mark.parametrize(
+    ("kind", "endpoint"),
+    [(SpotWSClient, "spot"), (SpotOrderBookClient, "spot"), (SpotWSClient, "uws")],
+    ids=["client", "book client", "unified"],
+)
 @pytest.mark.parametrize(
     "given", [set(some) for count in range(1, 5) for some in itertools.combinations(URLS, count)]
 )
 def test_every_combination(
-    given: set, kind: Any, keys: str, asked: List[str], exchange: Simulator, monkeypatch: pytest.MonkeyPatch
+    given: set,
+    kind: Any,
+    endpoint: str,
+    keys: str,
+    asked: List[str],
+    exchange: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each call works at the simulator, or says which address is missing; Kraken gets nothing private."""
     options: Dict[str, Any] = {name: getattr(exchange, name) for name in given}
@@ -67,9 +79,10 @@ def test_every_combination(
         monkeypatch.setenv("KRAKEN_API_SECRET", CANARY_SECRET)
     else:
         options.update(key=CANARY_KEY, secret=CANARY_SECRET)
-    client = kind(timing=FAST, **options)
+    client = kind(timing=FAST, endpoint=endpoint, **options)
     needs = {name: {"auth_ws_url", "rest_url"} for name in ("order", "executions", "cancel")}
-    needs.update({name: {"rest_url"} for name in ("rest", "request", "token")})
+    by_rest = ("rest", "request", "token", "order by rest", "cancel by rest")
+    needs.update({name: {"rest_url"} for name in by_rest})
     level3 = "level3_ws_url" in given or "auth_ws_url" in given
     needs["level3"] = {"rest_url"} if level3 else {"rest_url", "level3_ws_url"}
     public = {"executions", "order", "cancel", "level3"}
@@ -89,7 +102,8 @@ def test_every_combination(
     finally:
         client.close()
 
-    assert {host for host in asked if "kraken.com" in host} <= {"ws.kraken.com"}
+    public_host = "uws.kraken.com" if endpoint == "uws" else "ws.kraken.com"
+    assert {host for host in asked if "kraken.com" in host} <= {public_host}
 
 
 def test_what_is_krakens_own() -> None:

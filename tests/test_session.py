@@ -71,16 +71,16 @@ def test_an_announcement_is_told_once() -> None:
         "the exchange announces: emergency",
         "the exchange announces: emergency of spot_rest",
     ]
-    assert not any(one.stops_orders for one in session.announcements)
+    assert not any(one.stops_orders for one in session.exchange.announcements)
     assert told() == [], "a status that does not have the keys says nothing"
-    assert len(session.announcements) == 3
+    assert len(session.exchange.announcements) == 3
     words = '{"x":["announced","imminent_5m"],"do":["continue","stop_new_orders"]}'
     assert told(f',"upcoming_maintenance":[{words}]')
-    assert session.announcements[0].stops_orders, "the most urgent word counts"
+    assert session.exchange.announcements[0].stops_orders, "the most urgent word counts"
     assert told(',"emergency":[' + '{"a":' * 600 + '"stop_new_orders"' + "}" * 600 + "]")
-    assert session.announcements[0].stops_orders
+    assert session.exchange.announcements[0].stops_orders
     assert told(',"upcoming_maintenance":null,"emergency":7') == []
-    assert session.announcements == ()
+    assert session.exchange.announcements == ()
 
 
 def test_lost_ack_does_not_freeze_a_live_book() -> None:

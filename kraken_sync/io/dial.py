@@ -14,6 +14,8 @@ import time
 from typing import Any, Callable, List, Optional, Union
 from urllib.parse import urlsplit
 
+from ..core.wire.channels import ASSET_CLASS
+from ..core.wire.places import is_unified
 from ..errors import ConnectFailed
 from .guarded_socket import wait_ready
 from .proxies import Proxy
@@ -21,7 +23,12 @@ from .tunnels import SLICE, go_on, tunnelled, words_of
 
 
 class Endpoint:
-    """The parts of a ``ws://`` or ``wss://`` URL, and the proxy to use, if any."""
+    """The parts of a ``ws://`` or ``wss://`` URL, and the proxy to use, if any.
+
+    Attributes:
+        asset_class: what requests about a market must name there: the Unified WebSocket has derivatives, too,
+            so there it is ``spot``; elsewhere None.
+    """
 
     def __init__(self, url: str, proxy: Optional[Proxy] = None) -> None:
         """Parse the URL. Raises ValueError if it is not a WebSocket URL."""
@@ -33,6 +40,7 @@ class Endpoint:
         self.secure = parts.scheme == "wss"
         self.host = parts.hostname
         self.port = parts.port or (443 if self.secure else 80)
+        self.asset_class = ASSET_CLASS if is_unified(url) else None
 
     @property
     def way(self) -> str:

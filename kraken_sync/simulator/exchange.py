@@ -121,6 +121,11 @@ class Exchange:
             self._fail(peer, method, None, "EGeneral:Invalid arguments:req_id", now)
             return
         params = message.get("params")
+        if isinstance(params, dict) and peer.unified:
+            if params.get("asset_class") != "spot":  # the exchange's words are not known
+                self._fail(peer, method, req_id, "EGeneral:Invalid arguments:asset_class", now)
+                return
+            params = {name: value for name, value in params.items() if name != "asset_class"}
         if self._too_fast(peer, now):
             self._fail(peer, method, req_id, "Exceeded msg rate", now)
         elif method == "ping":

@@ -24,6 +24,8 @@ class Peer:
 
     def __init__(self, role: str, send: Callable[[str, float], None], now: float) -> None:
         self.role = role
+        self.unified = False
+        """Whether it came by the Unified WebSocket, where requests about a market name their asset class."""
         self.send = send
         self.feeds: Dict[Feed, None] = {}
         self.heard_at = now

@@ -47,7 +47,15 @@ except ImportError as error:  # pragma: no cover
 
 log = logging.getLogger("kraken_sync.simulator")
 
-PATHS = {"/v2": PUBLIC, "/auth/v2": PRIVATE, "/l3/v2": LEVEL3}
+PATHS = {
+    "/v2": PUBLIC,
+    "/auth/v2": PRIVATE,
+    "/l3/v2": LEVEL3,
+    "/v2/public": PUBLIC,
+    "/v2/private": PRIVATE,
+    "/auth/v2/private": PRIVATE,
+}
+"""The Spot WebSocket by paths in place of hosts, and the Unified WebSocket."""
 SLICE = 0.05
 """Seconds of market that go into one message."""
 SYSTEMS = ("online", "maintenance", "cancel_only", "post_only")
@@ -408,8 +416,9 @@ class Simulator:
         self.connections += 1
         line = self._lines[socket] = _Line(socket)
         assert socket.request is not None
-        role = PATHS[socket.request.path]
-        peer = line.peer = self.exchange.connect(role, line.send, time.time())
+        path = socket.request.path
+        peer = line.peer = self.exchange.connect(PATHS[path], line.send, time.time())
+        role, peer.unified = peer.role, path.endswith(("/v2/public", "/v2/private"))
         sender = asyncio.ensure_future(line.run())
         try:
             if self.faults.connection_error is not None:

@@ -33,7 +33,7 @@ def balance_table(session: Session) -> BalanceTable:
 
 def announced(session: Session) -> Tuple[Announcement, ...]:
     """Return the maintenances and emergencies that the exchange announces."""
-    return session.announcements
+    return session.exchange.announcements
 
 
 class TableStatus(NamedTuple):

@@ -64,7 +64,7 @@ def status(session: Session, view: View, now: float, failure: Optional[Exception
         # Nothing writes STALE into the book while time passes, so every reader compares the times itself.
         if not ended and session.stale(now):
             state, reason = BookState.STALE, f"not proven for {age:.1f} s"
-        elif session.system == "maintenance":
+        elif session.exchange.system == "maintenance":
             state, reason = BookState.STALE, "the exchange is in maintenance"
         elif sync.doubt:
             state, reason = BookState.STALE, sync.doubt

@@ -12,7 +12,7 @@ thread-safe: the owner's lock serialises all calls, and methods that change it a
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Deque, List, Mapping, Optional
 
 from ..freshness import BookState
 from ..orders.params import ADDING
@@ -20,7 +20,6 @@ from ..orders.rate_limits import TradingRate
 from ..orders.tables import Account
 from ..timing import Timing
 from ..wire import messages
-from ..wire.announcements import Announcement, announcements
 from ..wire.error_texts import TOKEN_REFUSED, TOO_FAST
 from ..wire.messages import Envelope, MalformedFrame
 from ..wire.secret import HiddenBytes, Secret
@@ -28,7 +27,8 @@ from ..wire.times import ServerClock
 from .budgets import TokenBucket
 from .data import DataFrames
 from .dead_mans_switch import SwitchRenewals
-from .events import Counters, Note, Notice, Received, StatusChanged
+from .events import Counters, Notice, Received
+from .exchange_status import ExchangeStatus
 from .liveness import Liveness
 from .mute import MuteWatch
 from .registry import Registry
@@ -55,6 +55,7 @@ class Session:
     Args:
         timing: all time limits.
         private: whether requests need a token.
+        asset_class: what every request about a market must name, or None; see :class:`.dial.Endpoint`.
         rate: the account's rate counters, for a connection on which orders are sent.
         lock_held: tells whether this thread holds the owner's lock; asserted by methods that change the
             session.
@@ -65,6 +66,7 @@ class Session:
         timing: Timing,
         private: bool = False,
         *,
+        asset_class: Optional[str] = None,
         rate: Optional[TradingRate] = None,
         lock_held: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -81,15 +83,11 @@ class Session:
         self.counters = Counters()
         self.open = False
         """Whether the connection is up and its ``status`` message has arrived."""
-        self.system = ""
-        """The last system status: ``online``, ``maintenance``, ``cancel_only`` or ``post_only``."""
-        self.announcements: Tuple[Announcement, ...] = ()
-        """What the last ``status`` message announces."""
-        self.status: Dict[str, Any] = {}
-        """The data of the last ``status`` message."""
+        self.exchange = ExchangeStatus()
         self.server_error = ""
         """The last error that concerned the connection as a whole, in the exchange's words."""
         self.liveness: Optional[Liveness] = None
+        self._named = {} if asset_class is None else {"asset_class": asset_class}
         self._rate = rate
         self._lock_held = lock_held
         self._proven_at = float("-inf")
@@ -152,7 +150,7 @@ class Session:
         needs_line = request.method in ADDING and request.via != "rest"
         if not self.open:  # and so the exchange's status is not known
             return NO_CONNECTION if needs_line else None
-        closed = why_closed(request.method, request.params, self.system, self.announcements)
+        closed = why_closed(request.method, request.params, self.exchange.system, self.exchange.announcements)
         orders = self.account.orders
         if closed is None and needs_line and orders.blind:
             return f"client.orders is {orders.state} ({orders.reason})"
@@ -163,7 +161,7 @@ class Session:
         params = message.get("params")
         if not self.private or not isinstance(params, Mapping) or "token" in params:
             return message
-        return {**message, "params": {**params, "token": self.token}}
+        return {**message, "params": {**self._named, **params, "token": self.token}}
 
     def forget(self, request: Request) -> None:
         """Stop waiting for ``request``; a later reply counts as late. Requires holding the lock."""
@@ -248,7 +246,7 @@ class Session:
         frames = []
         if self.ready:
             frames = [
-                messages.subscription_request(*request, token=self.token)
+                messages.subscription_request(*request, named=self._named, token=self.token)
                 for request in self.registry.due(now, self._bucket, self._in_flight.new_id)
             ]
             frames += self._renewal(now)
@@ -337,22 +335,7 @@ class Session:
 
     def _status(self, envelope: Envelope, now: float) -> Received:
         data = messages.decode_value(bytes(envelope.data))
-        first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
-        before, self.system = self.system, str(first.get("system", ""))
-        self.status = first
-        notes: Tuple[Note, ...] = ()
-        changed = bool(before) and before != self.system
-        if changed:
-            notes = (Notice("WARNING", f"the exchange is now {self.system!r} (was {before!r})"),)
-        known = self.announcements
-        # A status that has neither key withdraws nothing, unless it begins a connection.
-        if not self.open or "upcoming_maintenance" in first or "emergency" in first:
-            self.announcements = announcements(first)
-        for one in self.announcements:  # it may be sent every second, and is told once
-            if one not in known:
-                notes += (Notice("WARNING", f"the exchange announces: {one}"),)
-        if changed or set(known) != set(self.announcements):
-            notes += (StatusChanged(first, now),)
+        notes = self.exchange.told(data, not self.open, now)
         self.open = self.liveness is not None  # status is the first frame of every connection
         return Received(notes=notes, wake=True, pump=True)
 

@@ -119,6 +119,9 @@ CHANNELS: Dict[str, Channel] = {
 }
 PUBLIC = tuple(sorted(name for name, channel in CHANNELS.items() if not channel.private))
 PRIVATE = tuple(sorted(name for name, channel in CHANNELS.items() if channel.private))
+ASSET_CLASS = "spot"
+_ELSEWHERE = ("channel", "symbol", "token", "asset_class")
+"""Parameters that do not belong to the channel: the connection adds the last two where they are needed."""
 AUTOMATIC = ("status", "heartbeat")
 """Channels that the exchange sends without a subscription."""
 
@@ -176,7 +179,9 @@ def channel_params(
             "containing the ``channel`` key with a valid string!"
         )
     channel = _channel(name, public, private)
-    given = {key: value for key, value in params.items() if key not in ("channel", "symbol", "token")}
+    given = {key: value for key, value in params.items() if key not in _ELSEWHERE}
+    if params.get("asset_class", ASSET_CLASS) != ASSET_CLASS:
+        raise ValueError(f"asset_class={params['asset_class']!r:.80}: this client is for spot markets")
     meant = next((key for key in ("symbols", "pair", "pairs") if key in given), None)
     if meant is not None and "symbol" not in params and "symbol" not in channel.params:
         raise ValueError(f"{channel.name} has no parameter {meant!r}. Did you mean 'symbol'?")

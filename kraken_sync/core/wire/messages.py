@@ -264,10 +264,14 @@ def subscription_request(
     params: Mapping[str, Any],
     symbols: Optional[Sequence[str]],
     req_id: int,
+    named: Mapping[str, Any],
     token: Optional[HiddenBytes] = None,
 ) -> bytes:
-    """Return a subscribe or unsubscribe request; ``symbols`` is None for a channel without symbols."""
-    body: Dict[str, Any] = {"channel": channel}
+    """Return a subscribe or unsubscribe request.
+
+    ``symbols`` is None for a channel without symbols; ``named`` is what every request of the connection has.
+    """
+    body: Dict[str, Any] = {"channel": channel, **named}
     if symbols is not None:
         body["symbol"] = list(symbols)
     body.update(params)

@@ -20,6 +20,33 @@ _NAMES = {PUBLIC: "ws_url", PRIVATE: "auth_ws_url", LEVEL3: "level3_ws_url", RES
 _WHAT = {PRIVATE: "tokens and orders", LEVEL3: "tokens", REST: "requests, signed ones included,"}
 
 
+ENDPOINTS = ("spot", "uws")
+"""Kraken's Spot WebSocket, with a host for each kind of connection, and its Unified WebSocket."""
+_UNIFIED = {PUBLIC: "/v2/public", PRIVATE: "/v2/private"}
+
+
+def full_url(url: str, kind: str, endpoint: str = "spot") -> str:
+    """Return a WebSocket URL with its path; one that has the whole path already is returned as it is.
+
+    Source: https://docs.kraken.com/exchange/api-reference/unified-websocket for the Unified WebSocket.
+
+    >>> full_url("wss://ws.kraken.com/", "public"), full_url("wss://uws.kraken.com", "private", "uws")
+    ('wss://ws.kraken.com/v2', 'wss://uws.kraken.com/v2/private')
+    >>> full_url("wss://uws.kraken.com/v2/public", "public"), full_url("ws://host/auth/v2", "private")
+    ('wss://uws.kraken.com/v2/public', 'ws://host/auth/v2')
+    """
+    base = url.rstrip("/")
+    if is_unified(base):
+        return base
+    tail = _UNIFIED.get(kind, "/v2") if endpoint == "uws" else "/v2"
+    return (base[: -len("/v2")] if base.endswith("/v2") else base) + tail
+
+
+def is_unified(url: str) -> bool:
+    """Return whether a URL with its path is one of the Unified WebSocket."""
+    return urlsplit(url).path.endswith(tuple(_UNIFIED.values()))
+
+
 class Places(NamedTuple):
     """The address of each kind, and for each kind that has none, why it may not be used."""
 

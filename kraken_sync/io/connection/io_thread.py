@@ -309,7 +309,7 @@ class IOThread:
         delay = retry_delay(attempt, timing, random.random())
         refused = room.trouble if isinstance(room.trouble, ConnectFailed) else None
         with room.lock:
-            busy = room.session.system in ("maintenance", "cancel_only") or room.session.server_error
+            busy = room.session.exchange.system in ("maintenance", "cancel_only") or room.session.server_error
         # After maintenance, or a refusal by HTTP status, the exchange asks for one attempt per 5 s at most.
         # This is added to the random delay, not its minimum, so that clients do not come back in step.
         if busy or (refused is not None and refused.status is not None):

@@ -59,7 +59,9 @@ class Room:
         self.events = events
         self.lock = Condition("session")
         """Guards the session and all attributes below; notified when waiting threads should look again."""
-        self.session = Session(timing, private, rate=rate, lock_held=self.lock.held)
+        self.session = Session(
+            timing, private, asset_class=endpoint.asset_class, rate=rate, lock_held=self.lock.held
+        )
         self.holders = Holders()
         self.waiters = 0
         """The number of threads that wait on the lock; notifying nobody for every frame costs time."""
@@ -127,7 +129,7 @@ class Room:
                 "subscriptions": len(session.registry.entries),
                 "rtt": alive.rtt if alive is not None else None,
                 "last_message_age": session.age(now) if alive is not None else None,
-                "system": session.system,
+                "system": session.exchange.system,
             }
 
     def copied_gaps(self) -> List[Dict[str, Any]]:

@@ -102,7 +102,7 @@ def _alarm(now: float, session: Session) -> Optional[Tuple[str, OnFailure]]:
     switch = session.switch
     words = None
     if switch is not None:
-        words = switch.alarm(now) or switch.warning(session.announcements)
+        words = switch.alarm(now) or switch.warning(session.exchange.announcements)
     return None if words is None or switch is None else (words, switch.on_failure)
 
 
