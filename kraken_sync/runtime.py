@@ -103,7 +103,7 @@ class Runtime:
         self.rest = rest
         self.decode = decode
         self._private_from_start = PRIVATE in endpoints and rest.credentials is not None
-        self._timing = timing
+        self.timing = timing
         self._context = context
         self._tap_decode = tap_decode
         self._handler = weakref.WeakMethod(handler)
@@ -199,7 +199,7 @@ class Runtime:
         handler = self._handler()
         engine = Engine(
             self.endpoints,
-            self._timing,
+            self.timing,
             self._context,
             handler() if handler is not None else None,
             self._tap_decode,

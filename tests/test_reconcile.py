@@ -154,6 +154,50 @@ def test_never_arrived_needs_evidence_that_cannot_lag(
     assert exchange.orders() == []
 
 
+def test_executions_that_miss_the_last_reports(trader: SpotWSClient, exchange: Simulator) -> None:
+    """What REST has open exists, whatever the executions say: they are fetched anew, and know it then."""
+    trader.orders.wait_live(WAIT)
+    before = trader.stats()["private"]["resyncs"]
+    exchange.faults.skip_executions = 2  # all that is told of the order; no later message shows the hole
+    exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, timeout=0.5, deadline=0.5)
+    found = trader.reconcile(caught.value, timeout=WAIT)
+
+    assert found.outcome is Outcome.LIVE
+    assert trader.stats()["private"]["resyncs"] > before
+    assert trader.orders[caught.value.cl_ord_id].is_open
+
+
+@pytest.mark.parametrize("end", ["live", "filled", "canceled", "never arrived"])
+def test_rest_alone(trader: SpotWSClient, exchange: Simulator, end: str) -> None:
+    """With the private line down for good, REST decides, and "live" says that it may be behind."""
+    trader.orders.wait_live(WAIT)
+    order = {**FAR, "order_type": "market", "limit_price": None} if end == "filled" else FAR
+    if end == "never arrived":
+        exchange.faults.refuse_connections = 10**6
+        exchange.cut()
+        exchange.faults.rest_errors = ["EService:Timeout"] * 50  # not carried out, and nobody knows
+    else:
+        exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**order, timeout=0.5, deadline=0.5, via="rest" if end == "never arrived" else None)
+    exchange.faults.rest_errors.clear()
+    exchange.faults.refuse_connections = 10**6
+    exchange.cut()
+    eventually(lambda: not trader._ks_runtime.connection("private").open)
+    if end == "canceled":
+        assert trader.cancel_all() == {"count": 1}
+    found = trader.reconcile(caught.value, timeout=WAIT)
+
+    assert str(found.outcome) == end
+    if end == "live":
+        assert found.order is not None
+        assert (found.order.symbol, found.order.qty) == (S, Decimal("0.01"))
+        assert "may be 1 s behind" in found.reason
+    assert trader.unresolved == []
+
+
 def test_rest_that_lags_behind_says_nothing(trader: SpotWSClient, exchange: Simulator) -> None:
     """An order that has arrived is not said to be lost, however far REST is behind."""
     clock_known(trader)

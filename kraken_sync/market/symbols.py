@@ -159,7 +159,8 @@ class SymbolLookup:
             KrakenError: neither could be asked.
         """
         if public is not None and public.open:
-            self.table(public, deadline, max_age=max_age)
+            # Half of the time: its loss may not be known yet.
+            self.table(public, time.monotonic() + (deadline - time.monotonic()) / 2, max_age=max_age)
         self._fetching.run(deadline, lambda: self._ask_pairs(asset_pairs, deadline, max_age))
 
     def _ask_pairs(self, asset_pairs: AskPairs, deadline: float, max_age: float) -> None:

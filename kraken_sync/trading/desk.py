@@ -26,7 +26,7 @@ from ..core.wire.error_texts import UNKNOWN_PAIR
 from ..core.wire.places import PRIVATE, PUBLIC
 from ..errors import KrakenError, OrderOutcomeUnknown, OrderRejected, ReplyTimeout
 from ..io.logs import log
-from ..io.waiting import deadline_of, sooner
+from ..io.waiting import deadline_of, sooner, time_left
 from ..market.history import History
 from ..market.symbols import RECENT, TABLE_LIFETIME, SymbolLookup
 from ..runtime import Runtime
@@ -224,13 +224,11 @@ class TradingDesk:
         max_age = TABLE_LIFETIME if self._symbols.has_rules(symbol) else RECENT
         if self._symbols.age > max_age:
             history = History(self._runtime.rest.request)
+            # Half of the time at most, so that there is some left for the order.
+            left = time_left(deadline)
+            until = sooner(deadline, RULES_TIMEOUT if left is None else min(RULES_TIMEOUT, left / 2))
             try:
-                self._symbols.refresh(
-                    self._runtime.connection(PUBLIC),
-                    history.all_pairs,
-                    sooner(deadline, RULES_TIMEOUT),
-                    max_age,
-                )
+                self._symbols.refresh(self._runtime.connection(PUBLIC), history.all_pairs, until, max_age)
             except KrakenError as error:
                 log.warning("orders are not checked before sending: no table of pairs (%s)", error)
         return self._symbols.rules(symbol)

@@ -7,7 +7,9 @@ That an order never arrived is said only from evidence that cannot lag behind. I
 exchange's clock, even if the reading of that clock is wrong by as much as it can be. And either the
 executions were received without a hole from before it was sent until after that, and do not have it; or REST
 does not know it, although it was asked so long after that as REST may be behind (``Timing.rest_lag``). An
-order that had the same name before is never taken for the lost one.
+order that had the same name before is never taken for the lost one (:mod:`.sought`).
+
+While there is no private connection, REST alone is asked, also for the time.
 """
 
 from __future__ import annotations
@@ -15,18 +17,19 @@ from __future__ import annotations
 import time
 from functools import partial
 from math import inf
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import List, Optional, Tuple, Union
 
 from ..core.orders.order import CLOSED, OPEN, Order
 from ..core.orders.params import IDENTIFYING
-from ..core.orders.record import Record
+from ..core.orders.record import Record, orders_of_rest
 from ..core.session import account_views
-from ..core.session.account_views import Known
 from ..core.wire.error_texts import AMBIGUOUS
 from ..core.wire.numbers import decimal_of
+from ..core.wire.places import PRIVATE
 from ..core.wire.times import parse_time
 from ..errors import (
     ClientClosed,
+    ConnectFailed,
     ConnectionLost,
     CredentialsMissing,
     ExchangeMismatch,
@@ -38,21 +41,21 @@ from ..errors import (
 )
 from ..io.connection.connection import Connection
 from ..io.rest import patience
-from ..io.waiting import deadline_of, time_left
+from ..io.waiting import deadline_of
 from ..runtime import Runtime
 from .outcomes import Outcome, Reconciled
 from .sender import OrderSender
+from .sought import ADDS, SoughtOrder
 from .unresolved import Name, Unknown
 
 MARGIN = 1.0
 """Seconds after the deadline before an order that is not found counts as never arrived."""
 PAUSE = 0.25
 """Seconds between two attempts."""
+LINE_PATIENCE = 2.0
+"""Seconds (but no more than half of the time) to wait for a private connection before REST alone is asked."""
 MUCH_DOUBT = 0.25
 """If the reading of the exchange's clock may be wrong by more seconds than this, it is renewed."""
-EARLIER = 2.0
-"""An order that was created more than this many seconds before the request was sent is another order."""
-ADDS = ("add_order", "batch_add")
 
 
 class Reconciler:
@@ -84,17 +87,22 @@ class Reconciler:
         self._deadline = error.deadline if error is not None else None
         if deadline is not None:
             self._deadline = parse_time(deadline) if isinstance(deadline, str) else float(deadline)
-        self._names: List[Name] = [name]
+        self._sought = SoughtOrder(name, self._unknown, self._method)
+        self._exists = False
+        """Whether REST has ever known it, so that it cannot count as never arrived."""
         self._why = "nothing was found yet"
         self._rest_not_before = 0.0
         self._rest_pause = 0.5
         self._last_question = False
+        self._line_until = 0.0
 
     def run(self, timeout: Optional[float]) -> Reconciled:
         """Ask until the outcome is known or ``timeout`` seconds are over (None: until it is
         known). Blocks.
         """
         until = deadline_of(timeout)
+        patience_left = LINE_PATIENCE if timeout is None else min(LINE_PATIENCE, timeout / 2)
+        self._line_until = time.monotonic() + patience_left
         while True:
             found = self._attempt(until)
             if found is not None:
@@ -110,11 +118,10 @@ class Reconciler:
         # First, because a late reply may tell the order_id, by which the order is found without doubt.
         rejected = self._late_reply()
         try:
-            connection = self._runtime.private("reconcile()", time_left(until))
-            connection.keep_orders()
+            connection = self._line(until)
             left, how_far = self._time_until_deadline(connection, until)
             passed = left < 0
-            found = self._in_executions(connection)
+            found = self._in_executions(connection) if connection is not None else None
             asked_rest = found is None and time.monotonic() >= self._rest_not_before
             if asked_rest:
                 found = self._over_rest(connection, until)
@@ -144,13 +151,15 @@ class Reconciler:
         if not passed:
             self._why = f"there is no such order so far; {how_far}"
             return None
+        if self._exists:
+            return None
         watched = self._unknown.request.watched if self._unknown is not None else None
-        if self._all_seen(connection, watched, time.monotonic() + left, until):
+        if connection is not None and self._all_seen(connection, watched, time.monotonic() + left, until):
             reason = (
                 "its deadline has passed, and the executions, which have no hole since it was sent, lack it"
             )
             return Reconciled(Outcome.NEVER_ARRIVED, None, reason)
-        lag = connection.timing.rest_lag
+        lag = self._runtime.timing.rest_lag
         if -left < lag:
             self._why = (
                 f"REST does not know it so far, but may be {lag:g} s behind: ask {lag + left:.0f} s later"
@@ -161,6 +170,25 @@ class Reconciler:
         else:
             reason = f"its deadline has passed {-left:.0f} s ago, and neither executions nor REST know it"
             return Reconciled(Outcome.NEVER_ARRIVED, None, reason)
+        return None
+
+    def _line(self, until: Optional[float]) -> Optional[Connection]:
+        """Return the private connection, which keeps the account's orders from now on; None after a while
+        without one.
+        """
+        connection = self._runtime.connection(PRIVATE)
+        if connection is None or not (connection.worked or connection.failure):
+            try:
+                connection = self._runtime.private(
+                    "reconcile()", max(0.0, self._line_until - time.monotonic())
+                )
+            except (ConnectFailed, ConnectionLost, ReplyTimeout):
+                return None
+        connection.keep_orders()
+        if connection.open:
+            return connection
+        if time.monotonic() < self._line_until:
+            raise ConnectionLost("there is no private connection")
         return None
 
     def _all_seen(
@@ -179,21 +207,24 @@ class Reconciler:
             return False
         return connection.read(partial(account_views.watched_since, watched=watched, moment=moment))
 
-    def _time_until_deadline(self, connection: Connection, until: Optional[float]) -> Tuple[float, str]:
+    def _time_until_deadline(
+        self, connection: Optional[Connection], until: Optional[float]
+    ) -> Tuple[float, str]:
         """Return the seconds until the engine certainly cannot take the request any more (negative after
         that), and the same in words.
         """
         clock = self._sender.server_time(connection, until, MUCH_DOUBT)
         if self._deadline is None:
             return inf, "it has no deadline"
-        assert clock.moment is not None
+        if clock.moment is None:
+            raise ConnectionLost("the exchange's time is not known")
         # Every doubt counts against "passed": the worst answer would be "never arrived" of an order that is
         # then filled.
         left = self._deadline + MARGIN + clock.doubt - clock.moment
         return left, f"its deadline is {left:.1f} s ahead"
 
     def _judged(
-        self, found: Reconciled, connection: Connection, passed: bool, how_far: str
+        self, found: Reconciled, connection: Optional[Connection], passed: bool, how_far: str
     ) -> Optional[Reconciled]:
         """For an amend or an edit: return the outcome if it has had its effect or cannot have it any more."""
         # An edit cancels its order and places another one, with a new order_id that only the lost reply told.
@@ -227,11 +258,11 @@ class Reconciler:
         )
 
     def _replacement(
-        self, connection: Connection, unknown: Unknown, found: Reconciled
+        self, connection: Optional[Connection], unknown: Unknown, found: Reconciled
     ) -> Optional[Reconciled]:
         """Return the outcome of the one order that came since and is what the edit asked for, else None."""
         wanted, old = unknown.request.params, found.order
-        if old is None:
+        if old is None or connection is None:
             return None
         fits = {
             "symbol": old.symbol,
@@ -248,7 +279,7 @@ class Reconciler:
                 and all(record.fields.get(name) == value for name, value in fits.items())
                 and not record.fields.get("cl_ord_id")  # the exchange does not edit orders that have one
                 and record.order().order_userref == userref
-                and not self._earlier(parse_time(record.created))
+                and not self._sought.earlier(parse_time(record.created))
             )
 
         found_now = connection.read(lambda session: account_views.known_orders(session, replaces)) or []
@@ -265,8 +296,8 @@ class Reconciler:
         for entry in result if isinstance(result, list) else [result]:
             if isinstance(entry, dict) and self._name in (entry.get("cl_ord_id"), entry.get("order_userref")):
                 order_id = entry.get("order_id")
-                if isinstance(order_id, str) and order_id not in self._names:
-                    self._names.append(order_id)
+                if isinstance(order_id, str) and order_id not in self._sought.names:
+                    self._sought.names.append(order_id)
                     return None
                 if order_id is None and "error" in entry:
                     return str(entry["error"])
@@ -277,81 +308,36 @@ class Reconciler:
         return error
 
     def _in_executions(self, connection: Connection) -> Optional[Reconciled]:
-        plain = [_plain(name) for name in self._names if isinstance(name, str)]
-
-        def meant(record: Record) -> bool:
-            fields = record.fields
-            named = record.order_id in self._names or _plain(str(fields.get("cl_ord_id") or "")) in plain
-            return named or fields.get("order_userref") == self._name
-
-        found = connection.read(lambda session: account_views.known_orders(session, meant))
-        # An acknowledged order without a report may have ended in a gap: its pending_new is no evidence.
-        orders = [known.order for known in found or [] if not known.silent and not self._doubtful(known)]
+        found = connection.read(lambda session: account_views.known_orders(session, self._sought.is_record))
+        orders = [known.order for known in found or [] if self._sought.is_evidence(known)]
         return self._told(orders, "the executions")
 
-    def _over_rest(self, connection: Connection, until: Optional[float]) -> Optional[Reconciled]:
-        entries: Dict[str, Any] = {}
+    def _over_rest(self, connection: Optional[Connection], until: Optional[float]) -> Optional[Reconciled]:
         # Before the first request: reports that come while REST is asked are newer than its answer.
         asked_at = time.monotonic()
-        ids = [name for name in self._names if isinstance(name, str) and _order_id(name)]
-        if ids:
-            entries.update(self._known_only(ids, until))
-        named: Dict[str, Any] = (
-            {"userref": self._name} if isinstance(self._name, int) else {"cl_ord_id": self._name}
-        )
-        # Open orders first: that an order can still trade is the more urgent answer.
-        for endpoint, key in (("OpenOrders", "open"), ("ClosedOrders", "closed")):
-            if entries:
-                break
-            params = {**named, "trades": True}
-            result = self._runtime.rest.request("POST", f"/0/private/{endpoint}", params, deadline=until)
-            found = result.get(key) if isinstance(result, dict) else None
-            for order_id, entry in (found or {}).items():
-                if self._meant(order_id, entry):
-                    entries[order_id] = entry
+        entries = self._sought.over_rest(self._runtime.rest, until)
+        if not entries:
+            return None
+        self._exists = True
         # REST has another name for the pair, so the symbol is taken from the request.
         symbol = self._unknown.request.params.get("symbol") if self._unknown is not None else None
+        if connection is None:
+            found = self._told(orders_of_rest(entries, asked_at, symbol), "REST")
+            if found is not None and found.outcome is Outcome.LIVE:
+                lag = self._runtime.timing.rest_lag
+                reason = f"REST has it open, may be {lag:g} s behind, and there is no connection to ask"
+                return Reconciled(found.outcome, found.order, reason)
+            return found
         orders = connection.change(
             lambda session: account_views.settle_orders(session, entries, asked_at, time.monotonic(), symbol)
         )
-        return self._told(orders, "REST")
-
-    def _known_only(self, ids: List[str], until: Optional[float]) -> Dict[str, Any]:
-        try:
-            return self._runtime.rest.query_orders(ids, until)
-        except KrakenError as error:
-            if "EOrder:" in str(error) or "EGeneral:Invalid arguments" in str(error):
-                return {}  # the name only looks like an order id: no order has it
-            raise
-
-    def _meant(self, order_id: str, entry: Any) -> bool:
-        """Return whether REST's entry is about the order; REST may ignore a filter that it does not know."""
-        if not isinstance(entry, dict):
-            return False
-        opened = entry.get("opentm")
-        if self._another(order_id, float(opened) if isinstance(opened, (int, float)) else None):
-            return False
-        if isinstance(self._name, int):
-            return bool(entry.get("userref") == self._name)
-        return _plain(str(entry.get("cl_ord_id") or "")) == _plain(str(self._name))
-
-    def _another(self, order_id: str, created: Optional[float]) -> bool:
-        """Return whether an order with the name existed before the lost one was sent."""
-        unknown = self._unknown
-        if unknown is None or self._method not in ADDS or order_id in self._names:
-            return False
-        return order_id in unknown.request.before or self._earlier(created)
-
-    def _doubtful(self, known: Known) -> bool:
-        """Return whether it is, or may be, another order of this name, so that REST must tell."""
-        order_id = known.order.order_id
-        if self._unknown is not None and not known.created and order_id not in self._names:
-            return True
-        return self._another(order_id, parse_time(known.created))
-
-    def _earlier(self, created: Optional[float]) -> bool:
-        sent_at = self._unknown.request.their_time if self._unknown is not None else None
-        return sent_at is not None and created is not None and created < sent_at - EARLIER
+        found = self._told(orders, "REST")
+        if found is None:
+            # The executions must know every open order. If they do not know this one, they have missed
+            # something, or REST is behind: a fresh snapshot decides.
+            self._why = "REST has it open, and the executions do not know it"
+            connection.change(partial(account_views.resync_orders, reason=self._why, now=time.monotonic()))
+        return found
 
     def _told(self, orders: List[Order], where: str) -> Optional[Reconciled]:
         """Return the outcome that an order's state means, or None if it means none."""
@@ -387,13 +373,3 @@ def name_of(order: Union[Name, OrderOutcomeUnknown]) -> Name:
     if not order.names:
         raise ValueError(f"{order.method} is about no single order: call it again, that does no harm")
     return order.names[0]
-
-
-def _order_id(name: str) -> bool:
-    """Return whether a name has the form of the exchange's order ids: REST refuses a query for any other."""
-    return [len(part) for part in name.split("-")] == [6, 5, 6]
-
-
-def _plain(name: str) -> str:
-    # The exchange accepts a UUID with or without dashes, and may write it the other way.
-    return name.replace("-", "").lower() if len(name) in (32, 36) else name

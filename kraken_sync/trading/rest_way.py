@@ -68,7 +68,9 @@ class RestWay:
         policy = self._gate.policy
         request.gated = policy != "open"
         if request.engine_deadline is not None:
-            request.their_time = self._clock(request.deadline)
+            there = self._runtime.connection(PRIVATE)
+            if there is None or there.clock().moment is None:
+                request.their_time = self.time(request.deadline)
         while True:
             if request.gated:
                 self._gate.pass_through(request, self._runtime.connection(PRIVATE))
@@ -153,11 +155,8 @@ class RestWay:
         log.info("%s went by REST", request.method)
         request.by_rest = True
 
-    def _clock(self, deadline: Optional[float]) -> Optional[float]:
-        """Return the exchange's time (seconds since the epoch); None if a private connection knows it."""
-        connection = self._runtime.connection(PRIVATE)
-        if connection is not None and connection.clock().moment is not None:
-            return None
+    def time(self, deadline: Optional[float]) -> Optional[float]:
+        """Return the exchange's time (seconds since the epoch, cut off); None if REST does not tell it."""
         soon = sooner(deadline, PATIENCE)
         try:
             answer = self._rest.request("GET", "/0/public/Time", deadline=soon, auth=False)

@@ -236,18 +236,20 @@ class OrderSender:
             raise ConnectionLost(f"the exchange's clock could not be read: {error}", sent=False) from error
 
     def server_time(
-        self, connection: Connection, deadline: Optional[float], doubt: float = float("inf")
+        self, connection: Optional[Connection], deadline: Optional[float], doubt: float = float("inf")
     ) -> Clock:
         """Return a reading of the exchange's clock; blocks for one ping if there is none that is good enough.
 
         Args:
-            connection: the connection to ask on.
+            connection: the connection to ask on; None to ask REST, whose time has whole seconds and is early.
             deadline: until when to wait (monotonic seconds).
             doubt: by how many seconds the reading may be wrong without being renewed.
 
         Raises:
             ConnectionLost, ReplyTimeout: the exchange could not be asked.
         """
+        if connection is None:
+            return Clock(self._rest_way.time(deadline), 0.0)
         clock = connection.clock()
         if clock.moment is None or clock.doubt > doubt:
             connection.request({"method": "ping"}, deadline)

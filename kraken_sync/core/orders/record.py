@@ -206,6 +206,21 @@ def exact(value: Any) -> Optional[Decimal]:
     return found if found.is_finite() else None
 
 
+def orders_of_rest(entries: Mapping[str, Any], now: float, symbol: Optional[str]) -> List[Order]:
+    """Return the orders that REST describes, by ``order_id``, without anything else that is known of them.
+
+    ``symbol`` is the WebSocket name of their pair, if it is known; REST uses another one.
+    """
+    orders = []
+    for order_id, entry in entries.items():
+        record = Record(order_id)
+        if symbol:
+            record.fields["symbol"] = symbol
+        record.settle(entry, now)
+        orders.append(record.order())
+    return orders
+
+
 def number(value: Any) -> Decimal:
     """Return a number of the exchange as Decimal, or 0 if the value is not a finite number."""
     return exact(value) or Decimal(0)

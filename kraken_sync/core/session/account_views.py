@@ -13,11 +13,12 @@ from ..orders.order import CLOSED, UNKNOWN, Order
 from ..orders.record import Record
 from ..orders.tables import BalanceTable, Diff, OrderTable, Table
 from ..wire.announcements import Announcement
-from ..wire.channels import ChannelParams
+from ..wire.channels import ChannelParams, Key
 from .dead_mans_switch import SwitchRenewals
 from .requests import RequestHeld, TradingRequest
 from .session import Session
 
+EXECUTIONS = Key("executions")
 TableOf = Callable[[Session], Any]
 
 
@@ -201,6 +202,11 @@ def known_orders(session: Session, meant: Callable[[Record], bool]) -> Optional[
         for order_id, record in orders.records.items()
         if meant(record)
     ]
+
+
+def resync_orders(session: Session, reason: str, now: float) -> None:
+    """Fetch the open orders anew, because they seem to lack something."""
+    session.data.resync(EXECUTIONS, reason, now)
 
 
 def settle_orders(

@@ -195,7 +195,7 @@ def live_since(session: Session, key: Key) -> Optional[SnapshotMark]:
 def resync(session: Session, symbols: Sequence[str], reason: str, now: float) -> None:
     """Fetch live books anew, for a reader that has lost track of them."""
     for symbol in symbols:
-        session.data.resync_book(book_key(symbol), reason, now)
+        session.data.resync(book_key(symbol), reason, now)
 
 
 def book_key(symbol: str) -> Key:

@@ -133,12 +133,12 @@ class DataFrames:
             plain = self._plain[key] = Received((key,), wake=True)
         return plain
 
-    def resync_book(self, key: Key, reason: str, now: float) -> None:
-        """Fetch a live book again, for a reader that has lost track of it."""
+    def resync(self, key: Key, reason: str, now: float) -> None:
+        """Fetch a live book or table again, for a reader that has lost track of it or contradicts it."""
         entry = self._registry.entries.get(key)
-        if entry is None or entry.sync is None or not entry.live:
-            return
-        self._resync(entry, entry.sync, reason, now)
+        copy = entry.sync or entry.table if entry is not None else None
+        if entry is not None and copy is not None and entry.live:
+            self._resync(entry, copy, reason, now)
 
     def missed(self, keys: List[Key], reason: str, since: float, now: float) -> Tuple[Note, ...]:
         """Handle a lost message that may belong to any of ``keys``.
