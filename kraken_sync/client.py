@@ -661,7 +661,13 @@ class SpotWSClient:
         return self._ks_items("ticker", symbol, params, gaps, options)
 
     def trades(
-        self, symbol: Symbols, *, snapshot: bool = False, gaps: bool = False, **options: Any
+        self,
+        symbol: Symbols,
+        *,
+        snapshot: bool = False,
+        gaps: bool = False,
+        backfill: bool = False,
+        **options: Any,
     ) -> ItemStream:
         """Subscribe to ``trade``, and return a stream of trades, one dict each.
 
@@ -674,11 +680,16 @@ class SpotWSClient:
             symbol: a symbol or a list of symbols, in any common spelling.
             snapshot: whether the stream begins with the last 50 trades. For a symbol that is subscribed
                 already, it begins with the snapshot that the earlier subscription received, if any.
+            backfill: True to fill gaps with the trades that REST has of them, at their place, in order, each
+                once, and with ``"backfilled": True``. Reading the stream asks REST then, within the reader's
+                timeout, and holds back the trades after the gap until those before them are there; what REST
+                does not have after a minute is a gap in ``stream.gaps``.
             gaps, options: see :meth:`ticker`.
 
         Raises:
             The errors of :meth:`subscribe`.
         """
+        options["backfill"] = backfill
         return self._ks_items("trade", symbol, {"snapshot": snapshot}, gaps, options)
 
     def ohlc(
@@ -882,7 +893,8 @@ class SpotWSClient:
         options: Dict[str, Any],
     ) -> ItemStream:
         """Return a stream of items; ``options`` has arguments of subscribe() and the channel's parameters."""
-        how = {name: options.pop(name) for name in ("timeout", "maxlen", "policy") if name in options}
+        names = ("timeout", "maxlen", "policy", "backfill")
+        how = {name: options.pop(name) for name in names if name in options}
         named = {} if symbol is None else {"symbol": symbol}
         asked = {**options, **named, **params, "channel": channel}
         wanted = channel_params(asked, self.public_channel_names, self.private_channel_names)

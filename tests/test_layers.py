@@ -32,6 +32,7 @@ MAY_IMPORT: Dict[str, Set[str]] = {
 SHELVES: Dict[str, Set[str]] = {
     "timing": set(),
     "freshness": set(),
+    "backfill": {"wire"},
     "copying": set(),
     "wire": {"wire"},
     "book": {"wire", "freshness", "book"},

@@ -17,6 +17,8 @@ from ..io.locks import new_lock
 from ..io.streams import DROP_OLDEST, RAISE
 from ..io.waiting import deadline_of, time_left
 from ..runtime import Runtime
+from .backfill import BackfilledTrades
+from .history import History
 from .level3_book import Level3Book
 from .live_book import LiveBook
 from .order_book import OrderBook
@@ -79,10 +81,15 @@ class MarketData:
         timeout: Optional[float] = 10.0,
         maxlen: int = 10_000,
         policy: Optional[str] = None,
+        backfill: bool = False,
     ) -> ItemStream:
         """Return a stream of single items; see :meth:`SpotWSClient.ticker`. Blocks up to ``timeout``."""
         deadline = deadline_of(timeout)
-        stream = self.subscribe(wanted, None, deadline, maxlen, policy, ItemStream, gaps=gaps)
+        if backfill:
+            extra = {"gaps": gaps, "history": History(self._runtime.rest.request)}
+            stream = self.subscribe(wanted, None, deadline, maxlen, policy, BackfilledTrades, **extra)
+        else:
+            stream = self.subscribe(wanted, None, deadline, maxlen, policy, ItemStream, gaps=gaps)
         assert isinstance(stream, ItemStream)
         return stream
 

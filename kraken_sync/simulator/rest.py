@@ -142,7 +142,8 @@ class RestApi:
         last = since
         for trade in self._exchange.markets[pair.symbol].tape.trades:
             nanoseconds = int(trade.moment * 1e9)
-            if nanoseconds <= since or len(rows) >= count:
+            behind = trade.moment > self._clock() - self._exchange.faults.rest_lag
+            if nanoseconds <= since or len(rows) >= count or (behind and self._exchange.faults.rest_lag):
                 continue
             last = nanoseconds
             rows.append(
