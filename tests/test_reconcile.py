@@ -169,6 +169,24 @@ def test_executions_that_miss_the_last_reports(trader: SpotWSClient, exchange: S
     assert trader.orders[caught.value.cl_ord_id].is_open
 
 
+def test_a_late_reply_is_no_evidence_that_it_is_live(trader: SpotWSClient, exchange: Simulator) -> None:
+    """It was acknowledged and canceled at once; the reports are missing, and REST is behind."""
+    trader.orders.wait_live(WAIT)
+    exchange.faults.rest_lag, exchange.faults.reply_delay, exchange.faults.skip_executions = 30.0, 0.7, 2
+    crossing = {**FAR, "side": "buy", "limit_price": 65000, "post_only": True}
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**crossing, timeout=0.5, deadline=0.5)
+    eventually(lambda: trader.stats()["private"]["late_replies"])
+    table = trader._ks_runtime.connection("private").read(lambda session: session.account.orders)
+    eventually(lambda: table.unsettled, "REST is asked")
+    found = trader.reconcile(caught.value, timeout=0.5)
+
+    assert exchange.orders()[0]["status"] == "canceled"
+    assert found.outcome is Outcome.STILL_UNKNOWN
+    exchange.faults.rest_lag = 0
+    assert trader.reconcile(caught.value, timeout=WAIT).outcome is Outcome.CANCELED
+
+
 @pytest.mark.parametrize("end", ["live", "filled", "canceled", "never arrived"])
 def test_rest_alone(trader: SpotWSClient, exchange: Simulator, end: str) -> None:
     """With the private line down for good, REST decides, and "live" says that it may be behind."""

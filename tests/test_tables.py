@@ -197,6 +197,17 @@ def test_an_order_younger_than_the_snapshot_is_not_missing() -> None:
     assert list(orders.unsettled) == ["OA"], "but if nothing is heard of it, it is asked for"
 
 
+def test_what_nobody_knows_is_unknown() -> None:
+    """An acknowledged order that neither executions nor REST know is not said to be open."""
+    orders = table()
+    orders.acknowledged("OA", {"symbol": "BTC/USD"}, 5.0)
+    orders.look_for_silent(9.0, 2.0)
+    orders.settle("OA", None, 9.0, 10.0)
+
+    assert orders.records["OA"].status == "unknown"
+    assert not orders.unsettled
+
+
 def test_a_late_acknowledgement_does_not_make_an_order_younger() -> None:
     """Its reports came, the line was cut, it ended; the caller's thread takes the reply only now."""
     orders = table({**NEW, "order_status": "new"})

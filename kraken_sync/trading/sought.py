@@ -42,7 +42,7 @@ class SoughtOrder:
     def is_evidence(self, known: Known) -> bool:
         """Return whether an order with the name is certainly the sought one, and was reported."""
         # An acknowledged order without a report may have ended in a gap: its pending_new is no evidence.
-        if known.silent:
+        if known.doubtful:
             return False
         order_id = known.order.order_id
         if self._unknown is not None and not known.created and order_id not in self.names:

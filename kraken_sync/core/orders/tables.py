@@ -239,6 +239,8 @@ class OrderTable(Table):
         self.unsettled.pop(order_id, None)
         self.silent.pop(order_id, None)
         if entry is None:
+            if record is not None and record.open:
+                record.doubt()  # it was acknowledged, or open once, and nobody knows it now
             return
         if record is None:
             record = self.records[order_id] = Record(order_id)

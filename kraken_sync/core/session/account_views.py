@@ -185,8 +185,8 @@ class Known(NamedTuple):
     order: Order
     created: str
     """The exchange's time of the oldest report that is not a fill (RFC 3339); empty if there is none."""
-    silent: bool
-    """The order was acknowledged, and no report of it has arrived yet."""
+    doubtful: bool
+    """It was acknowledged without a report so far, or a snapshot does not tell all of it: REST must tell."""
 
 
 def known_orders(session: Session, meant: Callable[[Record], bool]) -> Optional[List[Known]]:
@@ -198,7 +198,7 @@ def known_orders(session: Session, meant: Callable[[Record], bool]) -> Optional[
     if not orders.live:
         return None
     return [
-        Known(record.order(), record.created, order_id in orders.silent)
+        Known(record.order(), record.created, order_id in orders.silent or order_id in orders.unsettled)
         for order_id, record in orders.records.items()
         if meant(record)
     ]
