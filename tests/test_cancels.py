@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Callable
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, eventually
+from facts import fact
 from helpers import status
 
 from kraken_sync import OrderOutcomeUnknown, OrderRejected, SpotWSClient
 from kraken_sync.simulator import Simulator
 
 
+@fact("echoed ids")
 def test_cancels_of_several(trader: SpotWSClient, exchange: Simulator) -> None:
     """One entry for each id; a userref names as many orders as there are."""
     first, second = (trader.add_order(**FAR)["order_id"] for _ in range(2))
@@ -81,6 +84,7 @@ def test_a_cancel_uses_all_of_its_time(trader: SpotWSClient, exchange: Simulator
         back.cancel()
 
 
+@fact("gone orders")
 @pytest.mark.parametrize("text", ["EOrder:Invalid order", "EOrder:Unknown order"])
 def test_a_repeated_cancel_of_what_is_gone(
     trader: SpotWSClient, new_client: Callable[..., SpotWSClient], exchange: Simulator, text: str
@@ -107,3 +111,30 @@ def test_a_refusal_that_is_not_about_an_order(trader: SpotWSClient, exchange: Si
     exchange.faults.garble = lambda text: text.replace("EOrder:Invalid order", "EAPI:Rate limit exceeded")
     with pytest.raises(OrderRejected, match="Rate limit exceeded"):
         trader.cancel_order(order_id=["OAAAAA-AAAAA-AAAAAA", "OBBBBB-BBBBB-BBBBBB"][:count])
+
+
+@fact("batch_cancel")
+def test_a_batch_names_order_ids(trader: SpotWSClient, exchange: Simulator) -> None:
+    """On the wire, ``orders`` has the exchange's own ids."""
+    ids = [trader.add_order(**FAR)["order_id"] for _ in range(2)]
+    trader.batch_cancel(orders=ids)
+    assert exchange.requests("batch_cancel")[0]["params"]["orders"] == ids
+
+
+@fact("success")
+def test_a_reply_that_says_nothing(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Neither success nor failure is taken from it: the cancel is looked up, or asked once more."""
+    order = trader.add_order(**FAR)
+    trader.orders.wait_open(order["order_id"])
+
+    def garble(text: str) -> str:
+        if '"method":"cancel_order"' not in text:
+            return text
+        message = json.loads(text)
+        return json.dumps({name: message[name] for name in ("method", "req_id")})
+
+    exchange.faults.garble = garble
+    with pytest.raises(OrderOutcomeUnknown, match="neither that it succeeded"):
+        trader.cancel_order(order_id="OAAAAA-AAAAA-AAAAAA", via="websocket", timeout=2)
+    assert trader.cancel_order(order_id=order["order_id"], timeout=4) == {"order_id": order["order_id"]}
+    assert status(exchange, order["order_id"]) == "canceled"

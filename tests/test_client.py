@@ -139,7 +139,7 @@ def test_own_channel(new_client: Callable[..., SpotWSClient], exchange: Simulato
             return [*super().public_channel_names, "spread"]
 
     client = new_client(Client)
-    with pytest.raises(SubscriptionRefused, match="Unsupported event"):
+    with pytest.raises(SubscriptionRefused, match="Subscription name invalid"):
         client.subscribe({"channel": "spread", "symbol": ["BTC/USD"], "levels": [1, {"a": 2}]})
     with pytest.raises(TypeError, match="object cannot be sent"):
         client.subscribe({"channel": "spread", "symbol": ["BTC/USD"], "levels": object()})

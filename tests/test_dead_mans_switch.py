@@ -7,6 +7,7 @@ import queue
 
 import pytest
 from conftest import FAR, WAIT, eventually
+from facts import fact
 from helpers import sent, status
 
 from kraken_sync import ConnectFailed, SpotWSClient
@@ -49,6 +50,18 @@ def test_the_dead_mans_switch(trader: SpotWSClient, exchange: Simulator) -> None
     assert sent(exchange, "cancel_all_orders_after")[-1]["timeout"] == 0
     assert exchange.call(lambda: exchange.exchange.trading.cancel_at) is None
     assert status(exchange, placed["order_id"]) == "new"
+
+
+@fact("disarmed")
+@pytest.mark.parametrize("via", ["websocket", "rest"])
+def test_disarmed_either_way(trader: SpotWSClient, exchange: Simulator, via: str) -> None:
+    """The exchange answers with no time, or with "0"; both mean that nothing will fire."""
+    assert trader.cancel_all_orders_after(timeout=60, via=via)["triggerTime"] > "2026"
+    assert trader.cancel_all_orders_after(timeout=0, via=via).get("triggerTime", "0") == "0"
+    assert exchange.exchange.trading.cancel_at is None
+    with trader.dead_mans_switch(60):
+        assert exchange.exchange.trading.cancel_at is not None
+    assert exchange.exchange.trading.cancel_at is None
 
 
 def test_a_switch_whose_owner_is_stuck(

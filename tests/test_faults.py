@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 import pytest
 from conftest import FAST, PINGING, WAIT, eventually
+from facts import fact
 from helpers import TRADE, true_top
 from raw_server import RawServer, drain, frame, greet
 
@@ -88,6 +89,7 @@ def test_unsubscribed_connection_is_kept(new_client: Callable[..., SpotWSClient]
         assert client.send_message({"method": "ping"})["method"] == "pong"
 
 
+@fact("close codes")
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 1013])
 def test_close_codes(client: SpotWSClient, exchange: Simulator, code: int) -> None:
     """Whatever the reason of a close, it is told, and everything wished is restored."""
@@ -102,6 +104,7 @@ def test_close_codes(client: SpotWSClient, exchange: Simulator, code: int) -> No
     assert stream.get(WAIT)["type"] == "update"
 
 
+@fact("close codes")
 def test_a_policy_violation_is_final(client: SpotWSClient, exchange: Simulator) -> None:
     """Close code 1008 says that the exchange does not want this client: it does not come back by itself."""
     stream, book = client.subscribe(TRADE), client.book("BTC/USD")
@@ -116,6 +119,7 @@ def test_a_policy_violation_is_final(client: SpotWSClient, exchange: Simulator) 
     assert client.book("BTC/USD").state is BookState.LIVE
 
 
+@fact("refused upgrades")
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_a_refusal_that_will_not_change(
     new_client: Callable[..., SpotWSClient], exchange: Simulator, status: int

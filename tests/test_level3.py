@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 from conftest import FAR, WAIT, S, eventually, some_slow
+from facts import fact
 from level3_oracle import Level3Walk
 from oracle import Digits
 
@@ -40,6 +41,7 @@ def official(captures: Path) -> bytes:
     return (captures / "kraken-docs" / "level3_btcusd_snapshot_d10.json").read_bytes()
 
 
+@fact("level3 checksum")
 def test_official_vector(captures: Path) -> None:
     """Kraken's own example, every order of it; in another queue order it does not match."""
     data = decode_level3(official(captures)).data[0]
@@ -55,6 +57,7 @@ def test_official_vector(captures: Path) -> None:
     assert book.computed == 1399232563
 
 
+@fact("level3 events")
 @pytest.mark.parametrize("by_time", [False, True], ids=["engine's rule", "by time"])
 @pytest.mark.parametrize("seed", some_slow(60, range(6)))
 def test_random_walk(seed: int, by_time: bool) -> None:

@@ -73,6 +73,9 @@ def test_the_gate_follows_the_advice_of_an_announcement(
             continue
         with pytest.raises(OrderNotSent, match=f"announces: maintenance .*{advice}"):
             trader.add_order(**FAR)
+        trader.order_gate.heeds_announcements = False
+        assert trader.add_order(**FAR)
+        trader.order_gate.heeds_announcements = True
     assert trader.cancel_all()["count"] > 0, "cancels pass"
     exchange.announce("", ["spot_trading"], "stop_new_orders", kind="emergency")
     eventually(lambda: {one.kind for one in trader.announcements} == {"maintenance", "emergency"})

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, WAIT, S, eventually
+from facts import fact
 from helpers import sent, status
 
 from kraken_sync import AccountNotLive, OrderEnded, OrderNotSent, OrderRejected, SpotWSClient, UnknownSymbol
@@ -55,6 +56,7 @@ def test_what_goes_out(trader: SpotWSClient, exchange: Simulator) -> None:
     assert second["deadline"] > first["deadline"]
 
 
+@fact("deadline")
 def test_a_deadline_by_the_exchanges_clock(
     trader: SpotWSClient, exchange: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +135,7 @@ def test_bad_orders_are_told_before_anything_is_sent(trader: SpotWSClient, excha
     assert sent(exchange) == []
 
 
+@fact("validate")
 def test_a_validated_order_is_not_placed(trader: SpotWSClient, exchange: Simulator) -> None:
     """The result says so plainly, and nothing enters ``client.orders``."""
     order = {name: FAR[name] for name in FAR if name != "symbol"}
@@ -148,6 +151,7 @@ def test_a_validated_order_is_not_placed(trader: SpotWSClient, exchange: Simulat
     assert exchange.orders() == []
 
 
+@fact("iceberg and reduce_only")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -162,6 +166,7 @@ def test_what_belongs_together(trader: SpotWSClient, change: dict, words: str) -
         trader.add_order(**{**FAR, **change})
 
 
+@fact("fok")
 def test_fill_or_kill(trader: SpotWSClient, exchange: Simulator) -> None:
     """All or nothing, at once."""
     price = exchange.top(S, 1)[1][0][0] / 10
@@ -173,6 +178,7 @@ def test_fill_or_kill(trader: SpotWSClient, exchange: Simulator) -> None:
     assert trader.orders.wait_done(killed["order_id"]).status == "canceled"
 
 
+@fact("one kind of id")
 def test_one_kind_of_id_in_a_cancel(trader: SpotWSClient, exchange: Simulator) -> None:
     """The exchange takes one kind, so mixed ones are refused here."""
     with pytest.raises(ValueError, match="only one of them"):
@@ -180,6 +186,24 @@ def test_one_kind_of_id_in_a_cancel(trader: SpotWSClient, exchange: Simulator) -
     message = {"method": "cancel_order", "params": {"order_id": ["O"], "cl_ord_id": ["mine"]}}
     with pytest.raises(OrderRejected, match="mutually exclusive"):
         trader.send_message(message)
+
+
+@fact("unknown fields")
+def test_fields_that_websocket_does_not_have(trader: SpotWSClient, exchange: Simulator) -> None:
+    """What is sent as it is, is refused in the exchange's words."""
+    for name in ("leverage", "shoe_size"):
+        params = {**FAR, "limit_price": 90000, "order_qty": 0.01, name: 2}
+        with pytest.raises(OrderRejected, match=f"Unsupported field: '{name}'"):
+            trader.send_message({"method": "add_order", "params": params})
+    assert exchange.orders() == []
+
+
+@fact("display_qty in an amend")
+def test_an_amended_iceberg(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Sources disagree whether WebSocket takes it: it is sent as given, and the exchange decides."""
+    order = trader.add_order(**{**FAR, "order_type": "iceberg", "order_qty": 1, "display_qty": "0.1"})
+    assert trader.amend_order(order_id=order["order_id"], display_qty="0.2")["amend_id"]
+    assert sent(exchange, "amend_order")[0]["display_qty"] == Decimal("0.2")
 
 
 def test_a_pair_that_is_in_no_table(trader: SpotWSClient, exchange: Simulator) -> None:
@@ -281,6 +305,7 @@ def test_batches_answer_per_order(trader: SpotWSClient, exchange: Simulator) -> 
         trader.batch_add(symbol=S, orders=orders[:1])
 
 
+@fact("system")
 def test_not_sent(trader: SpotWSClient, exchange: Simulator) -> None:
     """No connection: certainly nothing reached the exchange."""
     trader.orders.wait_live()

@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S, eventually
+from facts import fact
 from helpers import status
 
 from kraken_sync import (
@@ -57,6 +58,7 @@ def test_no_key(client: SpotWSClient) -> None:
             act()
 
 
+@fact("stale tokens")
 def test_a_wrong_key_stops_at_once(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
     """One request, one clear error; no hammering."""
     client = new_client(key="unknown", secret=CANARY_SECRET)
@@ -112,6 +114,7 @@ def test_private_subscriptions_survive_with_a_fresh_token(trader: SpotWSClient, 
     assert found[0]["type"] == "gap"
 
 
+@fact("stale tokens")
 def test_a_token_that_dies_is_renewed(trader: SpotWSClient, exchange: Simulator) -> None:
     """In an order call and in a subscription; the order is taken once."""
     exchange.revoke_tokens()
@@ -133,6 +136,7 @@ def test_a_token_that_is_never_accepted(trader: SpotWSClient, exchange: Simulato
         trader.subscribe({"channel": "balances"})
 
 
+@fact("level3 host")
 def test_other_hosts_and_level3(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
     """Nobody who names a simulator means the real exchange for one channel."""
     client = SpotWSClient(CANARY_KEY, CANARY_SECRET, ws_url=exchange.ws_url, rest_url=exchange.rest_url)

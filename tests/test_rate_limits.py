@@ -8,6 +8,7 @@ from typing import Callable
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, S, eventually
+from facts import fact
 
 from kraken_sync import OrderRejected, SpotWSClient
 from kraken_sync.core.orders.rate_limits import TIERS, TradingRate, cost, tier_of
@@ -27,6 +28,7 @@ def test_the_documented_example_of_the_rate_counter() -> None:
     assert rate.count("ETH/USD", 0.0) == 0
 
 
+@fact("counter costs")
 @pytest.mark.parametrize(
     ("method", "age", "points"),
     [
@@ -75,6 +77,7 @@ def test_the_rate_mirror(new_client: Callable[..., SpotWSClient]) -> None:
             assert mirror.wait_for(S) > 0
 
 
+@fact("counter of all orders")
 def test_what_concerns_no_single_order() -> None:
     """cancel_all costs a point for each pair with open orders; the dead man's switch one of no pair."""
     rate = TradingRate("pro")
@@ -86,6 +89,7 @@ def test_what_concerns_no_single_order() -> None:
     assert rate.count("BTC/USD", 1.0) == pytest.approx(8)
 
 
+@fact("counter tiers")
 def test_a_full_counter_of_the_exchange() -> None:
     """Its refusals are more than the mirror knows: the pair's counter is full then, or all of them."""
     rate = TradingRate("starter")
@@ -97,6 +101,7 @@ def test_a_full_counter_of_the_exchange() -> None:
     assert rate.wait("ETH/USD", 60, 100.0) == math.inf  # no wait makes room for as much as that
 
 
+@fact("full counters")
 @pytest.mark.parametrize("error", ["EOrder:Rate limit exceeded", "EOrder:Domain rate limit exceeded"])
 def test_refusals_fill_the_mirror(trader: SpotWSClient, exchange: Simulator, error: str) -> None:
     """The refused order's pair, or the account."""

@@ -13,6 +13,7 @@ from typing import Callable
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, WAIT, S, clock_known, eventually
+from facts import fact
 
 from kraken_sync import ClientClosed, OrderOutcomeUnknown, Outcome, SpotWSClient
 from kraken_sync.simulator import Simulator
@@ -216,6 +217,7 @@ def test_rest_alone(trader: SpotWSClient, exchange: Simulator, end: str) -> None
     assert trader.unresolved == []
 
 
+@fact("REST lags")
 def test_rest_that_lags_behind_says_nothing(trader: SpotWSClient, exchange: Simulator) -> None:
     """An order that has arrived is not said to be lost, however far REST is behind."""
     clock_known(trader)
@@ -231,6 +233,7 @@ def test_rest_that_lags_behind_says_nothing(trader: SpotWSClient, exchange: Simu
     assert found.outcome in (Outcome.FILLED, Outcome.STILL_UNKNOWN)
 
 
+@fact("conditional")
 def test_a_conditional_order_is_found_by_its_userref(trader: SpotWSClient, exchange: Simulator) -> None:
     """The exchange takes no cl_ord_id with it, so the client chooses an order_userref."""
     close = {"order_type": "limit", "limit_price": 95000}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import WAIT, S
+from facts import fact
 
 from kraken_sync import SpotWSClient
 from kraken_sync.cli.display import book_line
@@ -27,6 +28,7 @@ REAL = [
 ]
 
 
+@fact("depth")
 @pytest.mark.parametrize(
     ("name", "messages", "verified"), REAL, ids=[name.split("/")[0] for name, *_ in REAL]
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import Any, List
 
 import pytest
 from conftest import WAIT, S, eventually
+from facts import fact
 from helpers import TRADE, background
 
 from kraken_sync import (
@@ -17,9 +19,13 @@ from kraken_sync import (
     ReplyTimeout,
     RequestRefused,
     SpotWSClient,
+    UnknownChannel,
     WSState,
 )
 from kraken_sync.core.session.requests import FIRST_REQ_ID, InFlight, Request
+from kraken_sync.core.session.session import Session
+from kraken_sync.core.timing import Timing
+from kraken_sync.core.wire.channels import channel_params
 from kraken_sync.simulator import Simulator
 
 
@@ -154,3 +160,47 @@ def test_one_refusal_of_several_does_not_end_the_others() -> None:
     assert not request.done
     flying.replied(request, reply, "")
     assert request.done
+
+
+@fact("req_id")
+def test_a_text_is_no_req_id(client: SpotWSClient, exchange: Simulator) -> None:
+    """It is not sent, and a reply that has one belongs to no request."""
+    with pytest.raises(TypeError, match="req_id must be an int"):
+        client.send_message({"method": "ping", "req_id": "7"})
+    exchange.faults.drop_pongs = True
+    call = background(client.send_message, {"method": "ping", "req_id": 7}, timeout=0.4)
+    eventually(lambda: any(one.get("req_id") == 7 for one in exchange.requests("ping")))
+    exchange.send_text('{"method":"pong","req_id":"7"}')
+    call["thread"].join(WAIT)
+    assert isinstance(call["error"], ReplyTimeout)
+
+
+@fact("status subscribed")
+def test_subscribing_to_status(client: SpotWSClient, exchange: Simulator) -> None:
+    """The exchange sends it unasked; who asks all the same gets it, a refusal, and no harm is done."""
+    with pytest.raises(UnknownChannel, match="sends it on its own"):
+        client.subscribe({"channel": "status"})
+    messages = client.messages
+    client.send_message({"method": "subscribe", "params": {"channel": "status"}, "req_id": 9}, raw=True)
+    found = [messages.get(WAIT) for _ in range(2)]
+    assert [found[0]["channel"], found[1]["error"]] == ["status", "Symbol(s) not found"]
+    assert client.book("BTC/USD").bids
+
+
+@fact("refused subscriptions")
+@pytest.mark.parametrize("error", ["Subscription name invalid", "Currency pair not supported X/Y"])
+def test_a_refusal_that_names_nothing(error: str) -> None:
+    """Neither channel nor symbol: its req_id alone tells which request it is about."""
+    session = Session(Timing())
+    session.opened(0.0)
+    session.receive(b'{"channel":"status","type":"update","data":[{"system":"online"}]}', 0.0)
+    refused, other = (
+        session.subscriptions.subscribe(channel_params({"channel": "ticker", "symbol": symbol}), req_id)
+        for symbol, req_id in (("X/Y", 5), ("BTC/USD", 6))
+    )
+    session.due(0.1, 0.1, None)
+    frame = {"error": error, "method": "subscribe", "req_id": 5, "success": False}
+    session.receive(json.dumps(frame).encode(), 0.2)
+
+    assert refused.refused == {"X/Y": error}
+    assert not other.done

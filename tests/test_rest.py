@@ -24,6 +24,7 @@ import pytest
 import responses
 import trustme
 from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, eventually
+from facts import fact
 from helpers import background
 from raw_server import RawServer, drain, read_request
 
@@ -141,6 +142,8 @@ def test_errors_are_named(errors: List[str], kind: type, words: str) -> None:
     assert len(responses.calls) == 1
 
 
+@fact("REST limits")
+@fact("lockout")
 @responses.activate
 @pytest.mark.parametrize(
     ("error", "least", "most"),
@@ -600,6 +603,7 @@ def answering(answers: Callable[[bytes], bytes]) -> RawServer:
     return RawServer(script)
 
 
+@fact("invalid nonce")
 @pytest.mark.parametrize(
     ("clock", "words"),
     [(0.0, "another program has used this API key"), (3600.0, r"clock is 3\d\d\d s behind the exchange's")],
@@ -625,6 +629,7 @@ def test_nonces_that_stay_refused(clock: float, words: str, endpoint: str, times
     assert patience(caught.value) >= 60
 
 
+@fact("otp")
 @pytest.mark.parametrize("otp", ["1234", lambda: "1234"], ids=["text", "function"])
 def test_a_key_with_two_factors(otp: Any) -> None:
     """Its password is in every signed request, and so in those for tokens; a wrong one is told."""
@@ -700,6 +705,16 @@ def test_history(trader: SpotWSClient) -> None:
         rest.ohlc("BTC/USD", 2)
     with pytest.raises(RestRefused, match="Unknown asset pair"):
         rest.depth("NO/PAIR")
+
+
+@fact("SystemStatus")
+def test_what_rest_announces(client: SpotWSClient, exchange: Simulator) -> None:
+    """The same as over WebSocket."""
+    exchange.announce("approaching_30m", advice="cancel_open_orders")
+    status = client.rest.system_status()
+    assert [one["urgency"] for one in status["upcoming_maintenance"]] == ["approaching_30m"]
+    assert status["emergency"] == []
+    eventually(lambda: client.announcements)
 
 
 def test_whoever_has_time_left_fetches_the_token(trader: SpotWSClient, exchange: Simulator) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S, eventually
+from facts import fact
 from helpers import status
 from raw_server import RawServer, read_request
 
@@ -356,6 +357,8 @@ def test_validated_over_rest(trader: SpotWSClient, exchange: Simulator) -> None:
     assert not trader.orders
 
 
+@fact("leverage")
+@fact("price types of conditional")
 def test_refusals_over_rest(trader: SpotWSClient, exchange: Simulator) -> None:
     """In the exchange's words; a relative closing price and leverage are for REST alone."""
     with pytest.raises(OrderRejected, match="EOrder:Insufficient funds"):

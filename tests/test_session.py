@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import stress_garbled
 from conftest import S, eventually
+from facts import fact
 from helpers import BOOK, TRADE
 
 from kraken_sync import BookState, SpotWSClient, Timing, WSState
@@ -53,6 +54,8 @@ def test_no_book_is_live_beside_a_frame_that_was_not_applied(channel: str, rate:
     assert world.session.counters.mismatched > 20
 
 
+@fact("status again")
+@fact("announcements")
 def test_an_announcement_is_told_once() -> None:
     """``status`` may come every second, with or without it, in whichever words its keys are."""
     session = Session(Timing())

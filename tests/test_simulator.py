@@ -158,7 +158,7 @@ def test_replies(peer: Peer) -> None:
             "Subscription ohlc interval not supported",
         ),
         ({"channel": "ticker", "symbol": "BTC/USD"}, "Symbol field must be an array"),
-        ({"channel": "tickers", "symbol": ["BTC/USD"]}, "Unsupported event"),
+        ({"channel": "tickers", "symbol": ["BTC/USD"]}, "Subscription name invalid"),
         (
             {"channel": "executions"},
             "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com",

@@ -9,6 +9,7 @@ from typing import Any, Dict, List
 
 import pytest
 from conftest import some_slow
+from facts import fact
 
 from kraken_sync.simulator.credentials import Credentials
 from kraken_sync.simulator.exchange import Exchange, Peer
@@ -267,6 +268,7 @@ def test_refusals() -> None:
     check(desk)
 
 
+@fact("tokens")
 def test_tokens_live_as_long_as_they_are_used() -> None:
     """15 minutes to the first use; for ever while a subscription keeps them."""
     desk = Desk()

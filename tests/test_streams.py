@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import queue
+import re
 import socket
 import threading
+from decimal import Decimal
 from typing import Callable
 
 import pytest
 from conftest import WAIT, S
+from facts import fact
 from helpers import TRADE, ack
 from raw_server import RawServer, drain, frame, greet
 
 from kraken_sync import SpotWSClient
+from kraken_sync.cli.display import RollingTable
 from kraken_sync.core.wire.channels import Key
 from kraken_sync.core.wire.messages import gap_frame
 from kraken_sync.io.streams import Stream
@@ -162,3 +166,15 @@ def test_a_further_stream_of_trades_has_their_snapshot(client: SpotWSClient, exc
     assert [second.get(WAIT)["trade_id"] for _ in range(3)] == earlier
     with pytest.raises(queue.Empty):
         client.trades(S).get(0.2)
+
+
+@fact("ticker numbers")
+def test_tickers_with_texts_for_numbers(client: SpotWSClient, exchange: Simulator) -> None:
+    """The exchange may send either; readers get what was sent."""
+    exchange.faults.garble = lambda text: (
+        re.sub(r'"(bid|ask|last)":([0-9.]+)', r'"\1":"\2"', text) if '"ticker"' in text else text
+    )
+    ticker = client.ticker("BTC/USD").get(WAIT)
+    assert {type(ticker[name]) for name in ("bid", "ask", "last")} == {str}
+    assert Decimal(ticker["bid"]) < Decimal(ticker["ask"])
+    assert RollingTable("ticker", ["bid", "ask"]).add(ticker)

@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import pytest
 from conftest import FAST, WAIT, S, eventually
+from facts import fact
 from helpers import TRADE, ack, background, shown_top, true_top
 from raw_server import RawServer, frame, greet
 
@@ -192,6 +193,7 @@ def test_empty_trade_snapshot_is_no_silence(new_client: Callable[..., SpotWSClie
         assert len(requests) == 1
 
 
+@fact("level3 limits")
 @pytest.mark.parametrize(("depth", "at_once"), [(10, 40), (100, 8), (1000, 2)])
 def test_level3_is_subscribed_within_its_points(depth: int, at_once: int) -> None:
     """200 points a second: the deeper, the fewer symbols at once; other channels do not wait for them."""
@@ -211,6 +213,7 @@ def test_level3_is_subscribed_within_its_points(depth: int, at_once: int) -> Non
     assert counts == [[at_once, 2], [at_once, 1], [at_once, 1]]
 
 
+@fact("level3 limits")
 def test_level3_has_a_limit_of_symbols(trader: SpotWSClient, exchange: Simulator) -> None:
     """More than the exchange takes on one connection is refused here; what it takes is paced, and works."""
     pairs = list(exchange.exchange.markets)

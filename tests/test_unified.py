@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, WAIT, S, eventually
+from facts import fact
 from websockets.sync.client import connect
 
 from kraken_sync import SpotOrderBookClient, SpotWSClient
@@ -24,6 +25,7 @@ def by_path(exchange: Simulator) -> Dict[str, Any]:
     return {"ws_url": f"{exchange.ws_url}/v2/public", "auth_ws_url": f"{exchange.ws_url}/v2/private/"}
 
 
+@fact("Unified WebSocket")
 @pytest.mark.parametrize("how", [by_argument, by_path])
 def test_all_of_it(
     new_client: Callable[..., SpotWSClient], exchange: Simulator, how: Callable[..., Dict[str, Any]]

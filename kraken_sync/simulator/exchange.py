@@ -179,6 +179,10 @@ class Exchange:
         if channel in _HOSTS.get(peer.role, ()):
             self._private_subscription(peer, method, params, req_id, now)
             return
+        if channel == "status":  # as Kraken's own SDK has seen it
+            self._send(peer, self._status(None), now)
+            self._fail(peer, method, req_id, "Symbol(s) not found", now)
+            return
         error = self._bad_params(peer, channel, params)
         if error is not None:
             self._fail(peer, method, req_id, error, now)
@@ -204,7 +208,7 @@ class Exchange:
         if channel in PRIVATE_CHANNELS:
             return WRONG_HOST_PRIVATE
         if channel not in PUBLIC_CHANNELS:
-            return "Unsupported event"
+            return "Subscription name invalid"
         if peer.role != PUBLIC:
             return WRONG_HOST_PUBLIC
         if channel != "instrument":

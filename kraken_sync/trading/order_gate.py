@@ -36,6 +36,8 @@ class OrderGate:
     Attributes:
         policy: ``refuse`` (default) raises :class:`OrderNotSent` at once; ``hold`` waits until the gate
             opens, within the call's timeout; ``open`` lets everything pass.
+        heeds_announcements: False to keep the gate open when a maintenance is announced, whatever the
+            exchange advises; the default is True.
     """
 
     _policy = ""
@@ -43,6 +45,7 @@ class OrderGate:
 
     def __init__(self, policy: str = "refuse") -> None:
         self._books = []
+        self.heeds_announcements = True
         self.policy = policy
         """What the gate does while it is shut: ``refuse``, ``hold`` or ``open``. Any other value raises
         ValueError."""
@@ -79,6 +82,11 @@ class OrderGate:
 
     # -- for the sender ----------------------------------------------------------------------
 
+    def apply(self, request: TradingRequest) -> None:
+        """Write into a request what it is to be held back by."""
+        request.gated = self.policy != "open"
+        request.heeds_announcements = self.heeds_announcements
+
     def check_books(self, request: TradingRequest) -> None:
         """Raise GateShut if a required book is not LIVE at this moment."""
         if request.gated and request.method in ADDING:
@@ -98,16 +106,17 @@ class OrderGate:
             why = self._why_shut(request, connection)
             if why is None:
                 return
+            line = connection if request.via != "rest" else None  # REST does not depend on it
+            # The connection was given up for good, so holding the order would be in vain.
+            if line is not None and line.failure is not None:
+                raise OrderNotSent(method, str(line.failure)) from line.failure
             if self.policy == "refuse" or (deadline is not None and time.monotonic() >= deadline):
                 raise OrderNotSent(method, why)
-            if connection is None or request.via == "rest":  # which does not depend on the connection
+            if line is None:
                 time.sleep(LOOK)
                 continue
-            # The connection was given up for good, so holding the order would be in vain.
-            if connection.failure is not None:
-                raise OrderNotSent(method, str(connection.failure)) from connection.failure
             try:
-                connection.wait(lambda session: None, time.monotonic() + LOOK)
+                line.wait(lambda session: None, time.monotonic() + LOOK)
             except KrakenError as error:
                 raise OrderNotSent(method, str(error)) from error
 

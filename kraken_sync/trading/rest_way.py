@@ -66,7 +66,7 @@ class RestWay:
         """
         self._runtime.need_credentials(request.method)
         policy = self._gate.policy
-        request.gated = policy != "open"
+        self._gate.apply(request)
         if request.engine_deadline is not None:
             there = self._runtime.connection(PRIVATE)
             if there is None or there.clock().moment is None:

@@ -180,7 +180,7 @@ class OrderSender:
     def _let_through(self, request: TradingRequest, connection: Connection) -> None:
         """Send the request once the order gate is open."""
         policy = self._gate.policy
-        request.gated = policy != "open"
+        self._gate.apply(request)
         while True:
             if request.gated:
                 self._gate.pass_through(request, connection)
@@ -215,13 +215,16 @@ class OrderSender:
         # Whoever waited may have been woken by the effect (confirmed), by the reply, by the loss of the
         # connection or by the deadline; several may be true. A clear reply decides before anything else.
         refused = request.refusal
-        if request.complete and not (refused or "").startswith(AMBIGUOUS):
+        unclear = any(reply.unclear for reply in request.replies)
+        if request.complete and not unclear and not (refused or "").startswith(AMBIGUOUS):
             return
         if request.confirmed is not None and connection.read(request.confirmed):
             connection.forget(request)
             return
         if refused and request.complete:
             reason = f"the exchange says {refused!r}, which may mean anything"
+        elif unclear:
+            reason = "the reply says neither that it succeeded nor that it failed"
         elif request.lost is not None:
             reason = f"the connection ended before the reply: {request.lost}"
         else:

@@ -129,7 +129,7 @@ class OrderTable(Table):
             for report in reports:
                 self._merge(report, now)
             return
-        # Everything about the time before is read first: merging the reports changes the records.
+        # Everything about the time before is read first, since merging changes the records.
         since, reason = self.since, self.reason
         before = [name for name, record in self.records.items() if record.open]
         known = set(self.records)
@@ -185,9 +185,7 @@ class OrderTable(Table):
         self._remember(record)
 
     def acknowledged(self, order_id: str, fields: ExecutionReport, now: float) -> None:
-        """Enter an order that the exchange has accepted; its reports may come later or may have
-        come before.
-        """
+        """Enter an order that the exchange has accepted; its reports may come later, or came before."""
         record = self.records.get(order_id)
         if record is None:
             record = self.records[order_id] = Record(order_id)
@@ -200,8 +198,7 @@ class OrderTable(Table):
         record._order = None
 
     def look_for_silent(self, now: float, patience: float) -> None:
-        """Have the exchange asked about orders that were acknowledged and not reported for ``patience``
-        seconds.
+        """Have the exchange asked about orders that were acknowledged and not reported for so many seconds.
 
         Such an order may have ended while the connection was down.
         """
@@ -240,7 +237,7 @@ class OrderTable(Table):
         self.silent.pop(order_id, None)
         if entry is None:
             if record is not None and record.open:
-                record.doubt()  # it was acknowledged, or open once, and nobody knows it now
+                record.doubt()  # nobody knows it any more
             return
         if record is None:
             record = self.records[order_id] = Record(order_id)

@@ -41,6 +41,12 @@ class Reply(NamedTuple):
             return error_text(self.envelope.error)
         return "no reason given" if self.envelope.success is False else None
 
+    @property
+    def unclear(self) -> bool:
+        """Whether it says neither that the request succeeded nor that it failed, and has no result."""
+        nothing = bytes(self.envelope.result) in (b"", b"null", b"{}")
+        return not isinstance(self.envelope.success, bool) and self.error is None and nothing
+
 
 class Request:
     """One request, from the call that makes it to its replies.
@@ -137,6 +143,8 @@ class TradingRequest(Request):
         self.placed = placed
         self.confirmed = confirmed
         self.via = via
+        self.heeds_announcements = True
+        """Whether it is held back when the exchange announces a maintenance and advises against orders."""
         self.order_type = "limit"
         """The type of the order that is to be edited, as far as it is known."""
         self.our_time = our_time

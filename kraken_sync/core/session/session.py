@@ -150,7 +150,8 @@ class Session:
         needs_line = request.method in ADDING and request.via != "rest"
         if not self.open:  # and so the exchange's status is not known
             return NO_CONNECTION if needs_line else None
-        closed = why_closed(request.method, request.params, self.exchange.system, self.exchange.announcements)
+        announced = self.exchange.announcements if request.heeds_announcements else ()
+        closed = why_closed(request.method, request.params, self.exchange.system, announced)
         orders = self.account.orders
         if closed is None and needs_line and orders.blind:
             return f"client.orders is {orders.state} ({orders.reason})"
