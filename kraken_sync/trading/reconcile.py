@@ -89,7 +89,9 @@ class Reconciler:
             self._deadline = parse_time(deadline) if isinstance(deadline, str) else float(deadline)
         self._sought = SoughtOrder(name, self._unknown, self._method)
         self._exists = False
-        """Whether REST has ever known it, so that it cannot count as never arrived."""
+        """Whether REST has ever known it, or it was acknowledged: then it has arrived."""
+        self._fetched_anew = False
+        """Whether the executions, which have no hole, were fetched anew: the last reports may be missing."""
         self._why = "nothing was found yet"
         self._rest_not_before = 0.0
         self._rest_pause = 0.5
@@ -154,11 +156,19 @@ class Reconciler:
         if self._exists:
             return None
         watched = self._unknown.request.watched if self._unknown is not None else None
-        if connection is not None and self._all_seen(connection, watched, time.monotonic() + left, until):
+        if connection is not None and self._fetched_anew:
+            if not connection.read(lambda session: account_views.is_live(session, account_views.order_table)):
+                return None
             reason = (
                 "its deadline has passed, and the executions, which have no hole since it was sent, lack it"
             )
             return Reconciled(Outcome.NEVER_ARRIVED, None, reason)
+        if connection is not None and self._all_seen(connection, watched, time.monotonic() + left, until):
+            # A hole shows with the next report only, so a fresh snapshot must lack it, too.
+            self._fetched_anew = True
+            why = "an order is looked for"
+            connection.change(partial(account_views.resync_orders, reason=why, now=time.monotonic()))
+            return None
         lag = self._runtime.timing.rest_lag
         if -left < lag:
             self._why = (
@@ -296,8 +306,10 @@ class Reconciler:
         for entry in result if isinstance(result, list) else [result]:
             if isinstance(entry, dict) and self._name in (entry.get("cl_ord_id"), entry.get("order_userref")):
                 order_id = entry.get("order_id")
-                if isinstance(order_id, str) and order_id not in self._sought.names:
-                    self._sought.names.append(order_id)
+                if isinstance(order_id, str) and order_id:
+                    self._exists = True
+                    if order_id not in self._sought.names:
+                        self._sought.names.append(order_id)
                     return None
                 if order_id is None and "error" in entry:
                     return str(entry["error"])
