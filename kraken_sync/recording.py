@@ -151,7 +151,8 @@ class _Verifier:
         if not isinstance(result, dict) or result.get("channel") not in ("book", "level3"):
             return
         key, depth = Key(result["channel"], result.get("symbol")), result.get("depth")
-        if isinstance(key.symbol, str) and isinstance(depth, int):
+        offered = ORDER_DEPTHS if key.channel == "level3" else DEPTHS
+        if isinstance(key.symbol, str) and type(depth) is int and depth in offered:
             self._depths[key] = depth
             if key in self._books and self._books[key].depth != depth:
                 del self._books[key]
@@ -191,4 +192,4 @@ class _Verifier:
 
 
 def _prices(data: Level3Data) -> Tuple[Set[Any], ...]:
-    return tuple({order.limit_price for order in side} for side in (data.asks, data.bids))
+    return tuple({str(order.limit_price) for order in side} for side in (data.asks, data.bids))

@@ -19,6 +19,7 @@ from kraken_sync import (
     CredentialsMissing,
     ExchangeMismatch,
     SpotWSClient,
+    SubscriptionRefused,
     UnknownSymbol,
 )
 from kraken_sync.core.book.book import Book
@@ -126,6 +127,35 @@ def test_precision_grows() -> None:
     assert (book.price_decimals, book.qty_decimals) == (2, 3)
     assert shown(book.bids) == {10005: [("O2", 1500)], 10000: [("O1", 1500)]}
     book._check()
+
+
+EVENT = (
+    '{"channel":"level3","type":"update",'
+    '"data":[{"symbol":"A/B","checksum":%d,"bids":[%s],"asks":[],"timestamp":""}]}'
+)
+
+
+@pytest.mark.parametrize("kind", ["delete of nothing", "modify of nothing", "delete at another price"])
+@pytest.mark.parametrize("full", [True, False])
+def test_what_contradicts_the_book(kind: str, full: bool) -> None:
+    """Below the levels of the checksum it is the only sign that something was lost."""
+    walk = Level3Walk(5, 100, Digits(1, 8), 150 if full else 40)
+    book = Level3("A/B", 100)
+    book.apply(decode_level3(walk.snapshot().encode()).data[0], snapshot=True)
+    worst, deep = list(book.bids)[-1], list(book.bids)[30]
+    (known, *_), price = book.bids[deep], f"{deep // 10}.{deep % 10}"
+    order = {
+        "delete of nothing": f'{{"event":"delete","order_id":"GONE","limit_price":{price},"order_qty":1.0}}',
+        "modify of nothing": f'{{"event":"modify","order_id":"GONE","limit_price":{price},"order_qty":1.0}}',
+        "delete at another price": f'{{"event":"delete","order_id":"{known}","limit_price":1.5}}',
+    }[kind]
+    beyond = worst - 10
+    cut = f'{{"event":"delete","order_id":"CUT","limit_price":{beyond // 10}.{beyond % 10},"order_qty":1.0}}'
+    data = decode_level3((EVENT % (book.computed, cut)).encode()).data[0]
+    if full:
+        assert book.apply(data, snapshot=False), "its level was cut off before"
+    with pytest.raises(ValueError, match="not in the book|another price"):
+        book.apply(decode_level3((EVENT % (book.computed, order)).encode()).data[0], snapshot=False)
 
 
 def test_snapshot_frame_verifies_itself() -> None:
@@ -299,3 +329,52 @@ def test_errors(trader: SpotWSClient, exchange: Simulator, new_client: Callable[
         new_client(key="K", secret="c2VjcmV0", level3_ws_url=None, auth_ws_url=None).level3_book(S)
     with pytest.raises(CredentialsMissing):
         new_client().level3_book(S)
+
+
+def test_a_mute_book_is_contradicted_by_trades(trader: SpotWSClient, exchange: Simulator) -> None:
+    """They come over the public connection, and put the book of the other one in doubt."""
+    book, _ = trader.level3_book(S, timeout=WAIT), trader.trades(S)
+    exchange.faults.muted.add(("level3", S))
+
+    def doubted() -> bool:
+        exchange.step(20, [S])
+        return book.state is not BookState.LIVE
+
+    eventually(doubted)
+    exchange.faults.muted.clear()
+    eventually(lambda: exchange.step(20, [S]) or book.state is BookState.LIVE)
+
+
+def test_streams_and_books_of_one_symbol(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Frames are verified once anybody wants the snapshot, and nobody gets another depth than asked for."""
+    bare = trader.level3(S, snapshot=False)
+    stream = trader.level3(S)
+    assert len(stream.get(WAIT)["bids"]) >= 10
+    exchange.faults.bad_checksum[f"level3/{S}"] = 1
+    exchange.step(60, [S])
+    eventually(lambda: trader.stats()["level3"]["mismatched"] == 1)
+    bare.unsubscribe()
+    stream.unsubscribe()
+
+    book = trader.level3_book("ETH/USD", 10, timeout=WAIT)
+    deep = trader.level3("ETH/USD", depth=100)
+    first = deep.get(WAIT)
+    assert len({order["limit_price"] for order in first["bids"]}) == 100
+    assert len(book.bids) == 10
+    with pytest.raises(SubscriptionRefused, match="depth=100"):
+        trader.level3("ETH/USD", depth=10)
+
+
+def test_the_checksum_of_a_cut_level2_view(trader: SpotWSClient) -> None:
+    """It is that of the whole state, as in a cut snapshot of the level-2 book."""
+    book, levels = trader.level3_book(S, timeout=WAIT), trader.book(S)
+    assert book.snapshot(1).level2.checksum == levels.snapshot(1).checksum == book.level2.checksum
+    assert len(book.snapshot(1).bids) == 1
+
+
+def test_the_exchange_ends_it(trader: SpotWSClient, exchange: Simulator) -> None:
+    """As any other book."""
+    book = trader.level3_book(S, timeout=WAIT)
+    exchange.end_subscriptions("level3", S)
+    eventually(lambda: book.state is BookState.CLOSED)
+    assert trader.level3_book(S, timeout=WAIT) is not book

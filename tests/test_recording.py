@@ -220,3 +220,16 @@ def test_absurd_numbers_are_mismatches() -> None:
     line = b'{"channel":"book","type":"snapshot","data":[' + data + b"]}"
 
     assert verify([line]).mismatches[0].computed is None
+
+
+def test_messages_that_no_book_can_hold() -> None:
+    """Numbers that are none, and depths that the exchange does not have, are no reason to stop."""
+    order = '{"order_id":"O","limit_price":[1],"order_qty":1.0}'
+    data = f'{{"symbol":"A/B","checksum":1,"bids":[{order}],"asks":[]}}'
+    level3 = f'{{"channel":"level3","type":"snapshot","data":[{data}]}}'
+    ack = '{"method":"subscribe","success":true,"result":{"channel":"book","symbol":"BTC/USD","depth":-1}}'
+    lines = RECORDING.read_bytes().splitlines()
+    report = verify([level3.encode(), ack.encode(), *lines])
+
+    assert [one.channel for one in report.mismatches][:1] == ["level3"]
+    assert report.verified == verify(lines).verified

@@ -87,6 +87,29 @@ def test_what_is_refused(exchange: Simulator) -> None:
         SpotWSClient(endpoint="unified")
 
 
+@pytest.mark.parametrize(
+    ("urls", "level3"),
+    [
+        ({"auth_ws_url": "ws://127.0.0.1:1/v2/private"}, "ws://127.0.0.1:1/v2"),
+        ({"auth_ws_url": "ws://127.0.0.1:1", "endpoint": "uws"}, "ws://127.0.0.1:1/v2"),
+        ({"auth_ws_url": "ws://127.0.0.1:1?a=b"}, "ws://127.0.0.1:1/v2?a=b"),
+    ],
+)
+def test_where_level3_is(urls: Dict[str, Any], level3: str) -> None:
+    """Never on the path of the Unified WebSocket."""
+    client = SpotWSClient(ws_url="ws://127.0.0.1:1", rest_url="http://127.0.0.1:1", **urls)
+    assert client._ks_runtime.endpoints["level3"].url == level3
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("ws_url", "private"), ("auth_ws_url", "public"), ("level3_ws_url", "private")]
+)
+def test_paths_of_another_kind(name: str, path: str) -> None:
+    """A token must not go to the public path."""
+    with pytest.raises(ValueError, match=f"given as {name}"):
+        SpotWSClient(**{name: f"wss://uws.kraken.com/v2/{path}"})
+
+
 def test_the_simulator_wants_it(exchange: Simulator) -> None:
     """In the Unified WebSocket a request without it is refused."""
     with connect(f"{exchange.ws_url}/v2/public") as line:

@@ -40,7 +40,7 @@ class Endpoint:
         self.secure = parts.scheme == "wss"
         self.host = parts.hostname
         self.port = parts.port or (443 if self.secure else 80)
-        self.asset_class = ASSET_CLASS if is_unified(url) else None
+        self.asset_class = ASSET_CLASS if is_unified(parts.path) else None
 
     @property
     def way(self) -> str:

@@ -122,6 +122,8 @@ class Engine:
         connection = self._make(kind)
         self._events.failed.discard(kind)
         connection.start()
+        for each in self.connections.values():  # all of them, since any may be the first
+            connection.listen_to(each)
         # After start(), because callers would wait in vain for a connection without a thread.
         self._visited.append(connection)
         self.connections[kind] = connection

@@ -190,6 +190,7 @@ class MarketData:
             )
         # Two threads may come here at once: the second one gives its holder back and shares the first one's.
         with self._lock:
+            self._books = {name: one for name, one in self._books.items() if not one.over}
             book = self._books.get((key, depth, holder.max_age))
             if book is None or not book.shows(sync):
                 kind = KINDS[key.channel]

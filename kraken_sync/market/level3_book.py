@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from decimal import Decimal
 from typing import Any, Optional, Tuple, Union
 
-from ..core.book.checksum import book_checksum
+from ..core.book.checksum import LEVELS, book_checksum
 from ..core.book.level3 import totals
 from ..core.book.level3_snapshot import (
     Level3Level,
@@ -15,7 +15,7 @@ from ..core.book.level3_snapshot import (
     QueuePosition,
     position_of,
 )
-from ..core.book.snapshot import BookSnapshot, Level
+from ..core.book.snapshot import BookSnapshot, Level, check_levels
 from ..core.copying import refuse_copy
 from ..core.freshness import BookState
 from ..core.orders.order import Order
@@ -125,7 +125,8 @@ class StaleLevel3Book(Level3Reader):
 
 class Level3Book(Level3Reader, LiveBook[Level3Snapshot]):
     """A live book of single orders. Every message of the exchange for it is verified by the exchange's
-    checksum, which covers every order of the ten best levels and its place in the queue.
+    checksum, which covers price and quantity of every order of the ten best levels, in the order in which
+    they trade.
 
     ``client.level3_book()`` returns one. All members may be used from any thread. Each reader returns one
     consistent state, and raises :class:`BookNotLive` while the book is not ``LIVE``.
@@ -173,7 +174,9 @@ class Level3Book(Level3Reader, LiveBook[Level3Snapshot]):
         return f"<Level3Book {self._read(None, live_only=False)!r:.300}".replace("<Level3Snapshot ", "")
 
     def _read(self, levels: Optional[int], *, live_only: bool) -> Level3Snapshot:
-        read = self._reading(levels, live_only=live_only)
+        shown = self.depth if levels is None else min(check_levels(levels), self.depth)
+        # The checksum of the level-2 view is over ten levels, however few are shown.
+        read = self._reading(max(shown, LEVELS), live_only=live_only)
         asks, bids = totals(read.asks), totals(read.bids)
         level2 = BookSnapshot(
             symbol=self.symbol,
@@ -187,10 +190,10 @@ class Level3Book(Level3Reader, LiveBook[Level3Snapshot]):
             generation=read.generation,
             price_decimals=read.price_decimals,
             qty_decimals=read.qty_decimals,
-            _asks=asks,
-            _bids=bids,
+            _asks=asks[:shown],
+            _bids=bids[:shown],
         )
-        return Level3Snapshot(level2=level2, checksum=read.checksum, _asks=read.asks, _bids=read.bids)
+        return Level3Snapshot(level2, read.checksum, _asks=read.asks[:shown], _bids=read.bids[:shown])
 
 
 def _order_id(order: Union[str, Order]) -> str:

@@ -148,6 +148,11 @@ class LiveBook(ABC, Generic[S]):
         """Return whether this is a view of this book, and was not unsubscribed."""
         return self._view.sync is sync and not self._view.ended
 
+    @property
+    def over(self) -> bool:
+        """Whether it was unsubscribed, or has ended otherwise. Does not block."""
+        return self._view.ended or self._view.sync.state is BookState.CLOSED
+
     def _status(self) -> BookStatus:
         view, failure = self._view, self._connection.failure
         return self._connection.read(

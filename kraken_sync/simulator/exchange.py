@@ -281,7 +281,10 @@ class Exchange:
         """End everybody's subscriptions of a channel (and symbol), and tell them."""
         for peer in self.peers:
             for feed in [one for one in peer.feeds if (one.channel, one.symbol) == (channel, symbol)]:
-                self._unsubscribe(peer, feed, None, now)
+                if channel in PRIVATE_CHANNELS:
+                    self.desk.unsubscribe(peer, feed, None, now)
+                else:
+                    self._unsubscribe(peer, feed, None, now)
 
     def _snapshot(self, feed: Feed, now: float) -> str:
         if feed.channel == "instrument" or feed.symbol is None:
@@ -348,6 +351,9 @@ class Exchange:
                 texts.append(market.book_text("update", bids, asks, now, checksum))
             told[Feed("book", symbol, depth)] = tuple(texts)
         for depth, order_view in market.order_views.items():
+            if not self._anybody(Feed("level3", symbol, depth)):
+                order_view.take(now)
+                continue
             told[Feed("level3", symbol, depth)] = tuple(
                 wire.damaged(text) if self.faults.use(self.faults.bad_checksum, f"level3/{symbol}") else text
                 for text in order_view.take(now)

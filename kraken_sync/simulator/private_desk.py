@@ -145,7 +145,7 @@ class PrivateDesk:
             if method == "subscribe":
                 self._subscribe(peer, feed, params, token, req_id, now)
             else:
-                self._unsubscribe(peer, feed, req_id, now)
+                self.unsubscribe(peer, feed, req_id, now)
 
     def _symbols(self, channel: str, params: Params) -> List[Optional[str]]:
         if channel != "level3":
@@ -226,7 +226,8 @@ class PrivateDesk:
             ]
         return self._message(peer, feed.channel, "snapshot", items)
 
-    def _unsubscribe(self, peer: Peer, feed: Feed, req_id: Any, now: float) -> None:
+    def unsubscribe(self, peer: Peer, feed: Feed, req_id: Any, now: float) -> None:
+        """End a subscription, and say so."""
         if feed not in peer.feeds:
             error = "Subscription Not Found"
             text = wire.reply("subscribe", req_id, now, error=error, symbol=feed.symbol)

@@ -2,12 +2,14 @@
 
 Each side is a SortedDict of prices, from the best to the worst, and each price has its queue: a dict of
 orders in the order in which they will trade. Prices and quantities are integers, as in :mod:`.book`. The
-checksum covers every order of the ten best levels in queue order, so it proves the queues as well.
+checksum covers price and quantity of every order of the ten best levels in queue order. It has no ids, and
+does not tell two orders of one price and one quantity apart. What it cannot show may show otherwise: an event
+that contradicts the book, such as a ``delete`` of an order that is not there, is a mismatch at any level.
 
 Where an order stands in its queue follows from the rules of the matching engine: a new order and one whose
 quantity grows go to the end, one that was filled in part or made smaller keeps its place. It is not
-documented that the channel shows every case like this. If the checksum contradicts, the queues of the
-message's orders are tried in the order of their times before the book counts as wrong.
+documented that the channel shows every case like this. If the checksum contradicts, those queues of the
+message's orders that it covers are tried in the order of their times before the book counts as wrong.
 
 Source: https://docs.kraken.com/exchange/guides/websockets/l3-checksum-v2 and
 https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/level3; for the places in the queue,
@@ -52,10 +54,11 @@ class Place(NamedTuple):
 class Side:
     """The queues of one side."""
 
-    __slots__ = ("depth", "levels", "prices", "texts")
+    __slots__ = ("depth", "falling", "levels", "prices", "texts")
 
-    def __init__(self, levels: SortedDict[int, Queue], depth: int) -> None:
-        self.levels = levels
+    def __init__(self, falling: bool, depth: int) -> None:
+        self.falling = falling
+        self.levels: SortedDict[int, Queue] = SortedDict(neg) if falling else SortedDict()
         self.depth = depth
         self.prices: Dict[str, int] = {}
         """The price of each order."""
@@ -77,8 +80,8 @@ class Side:
         self.prices[order_id] = price
         self.texts.pop(price, None)
 
-    def remove(self, order_id: str) -> Optional[int]:
-        """Remove an order, and return its price; None if it is not known."""
+    def remove(self, order_id: str) -> None:
+        """Remove an order, if it is there."""
         price = self.prices.pop(order_id, None)
         if price is not None:
             queue = self.levels[price]
@@ -86,7 +89,13 @@ class Side:
             if not queue:
                 del self.levels[price]
             self.texts.pop(price, None)
-        return price
+
+    def shows(self, price: int) -> bool:
+        """Return whether every order of this price must be known here."""
+        if len(self.levels) < self.depth:
+            return True
+        worst = self.levels.peekitem()[0]
+        return price > worst if self.falling else price < worst
 
     def cut(self) -> None:
         """Remove the levels beyond the depth; the exchange sends nothing for them."""
@@ -108,7 +117,9 @@ class Side:
 
     def sort(self, price: int) -> None:
         """Order a queue by the times of its orders."""
-        self.levels[price] = dict(sorted(self.levels[price].items(), key=lambda item: item[1][1]))
+        # Without the Z, or a time without a fraction would come after one with it.
+        by_time = sorted(self.levels[price].items(), key=lambda item: item[1][1].rstrip("Z"))
+        self.levels[price] = dict(by_time)
         self.texts.pop(price, None)
 
     def top(self, levels: int) -> Orders:
@@ -158,8 +169,8 @@ class Level3:
         self.version = version
         """The number of messages applied."""
         self._decimals = decimals
-        self._ask_side = Side(SortedDict(), depth)
-        self._bid_side = Side(SortedDict(neg), depth)
+        self._ask_side = Side(False, depth)
+        self._bid_side = Side(True, depth)
         self._asks_crc = 0
         self._bids_text = b""
 
@@ -180,8 +191,8 @@ class Level3:
         after an exception the orders are undefined until the next snapshot.
 
         Raises:
-            ValueError: an order of the message has no number where it needs one, or an update has an order
-                without an event.
+            ValueError: an order of the message has no number where it needs one, an update has an order
+                without an event, or an event contradicts the book.
         """
         if snapshot:
             self._clear(data)
@@ -208,9 +219,10 @@ class Level3:
     def _by_time(self, data: Level3Data) -> None:
         """Put the queues of a message's orders into the order of their times."""
         for side, orders in ((self._ask_side, data.asks), (self._bid_side, data.bids)):
-            for price in {side.prices.get(order.order_id) for order in orders}:
-                if price is not None:
-                    side.sort(price)
+            touched = {side.prices.get(order.order_id) for order in orders}
+            for price in touched.intersection(islice(side.levels, LEVELS)):
+                assert price is not None
+                side.sort(price)
         self._read()
 
     def _read(self) -> None:
@@ -233,10 +245,13 @@ class Level3:
         for order in orders:
             event, order_id = order.event, order.order_id
             if event == "delete":
-                side.remove(order_id)  # harmless if its level was cut off before
+                self._check_known(side, order)
+                side.remove(order_id)
                 continue
             if not event and not snapshot:
                 raise ValueError(f"an order of an update has no event: {order}")
+            if event == "modify" and order_id not in side.prices:
+                self._check_known(side, order)
             price, qty = self._numbers(order)
             if not qty:
                 side.remove(order_id)
@@ -250,6 +265,18 @@ class Level3:
                 side.remove(order_id)
             side.put(order_id, price, (qty, order.timestamp, f"{price}{qty}"))
         side.cut()
+
+    def _check_known(self, side: Side, order: WireOrder) -> None:
+        """Raise ValueError if an order is to be changed that is elsewhere, or missing where it must be."""
+        known, text = side.prices.get(order.order_id), order.limit_price
+        if text is None:
+            return  # the exchange is documented to give the price, but need not
+        price, decimals = scaled(text, self.price_decimals)
+        if decimals > self.price_decimals or (known is None and not side.shows(price)):
+            return  # its level was cut off before
+        if price != known:
+            where = "it is not in the book" if known is None else "it has another price"
+            raise ValueError(f"{order.event} of {order.order_id} at {text}, but {where}")
 
     def _numbers(self, order: WireOrder) -> Tuple[int, int]:
         """Return price and quantity of an order as integers."""

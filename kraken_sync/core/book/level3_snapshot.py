@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Iterable, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, NamedTuple, Optional, Tuple
 
 from ..wire.numbers import Number, decimal_of, to_decimal
-from .level3 import Orders, Place, Queued
+from .level3 import Orders, Place, Queued, totals
 from .snapshot import BookSnapshot, Level, describe
 
 
@@ -104,12 +104,12 @@ class Level3Snapshot:
     @property
     def bids(self) -> Tuple[Level3Level, ...]:
         """All bids, best (highest) first."""
-        return tuple(self._levels(self._bids))
+        return self._levels("_bid_levels", self._bids)
 
     @property
     def asks(self) -> Tuple[Level3Level, ...]:
         """All asks, best (lowest) first."""
-        return tuple(self._levels(self._asks))
+        return self._levels("_ask_levels", self._asks)
 
     @property
     def best_bid(self) -> Optional[Level]:
@@ -166,10 +166,16 @@ class Level3Snapshot:
         count = sum(len(orders) for _, orders in (*self._bids, *self._asks))
         return f"<Level3Snapshot {describe(self.level2)} | {count} orders>"
 
-    def _levels(self, levels: Orders) -> Iterator[Level3Level]:
-        for price, orders in levels:
-            total = to_decimal(sum(queued[0] for _, queued in orders), self.level2.qty_decimals)
-            yield Level3Level(self._price(price), total, self._shown(price, orders))
+    def _levels(self, name: str, levels: Orders) -> Tuple[Level3Level, ...]:
+        cache: Dict[str, Any] = self.__dict__  # frozen forbids setattr, not a cache
+        if name not in cache:
+            decimals = self.level2.qty_decimals
+            cache[name] = tuple(
+                Level3Level(self._price(price), to_decimal(total, decimals), self._shown(price, orders))
+                for (price, orders), (_, total) in zip(levels, totals(levels))
+            )
+        found: Tuple[Level3Level, ...] = cache[name]
+        return found
 
     def _price(self, price: int) -> Decimal:
         return to_decimal(price, self.level2.price_decimals)

@@ -37,8 +37,18 @@ APART = 1.0
 """Seconds between two trades that together contradict a subscription: one may have been told late."""
 SHORTEST = 1.0
 """The least number of seconds between two renewals because of ``max_age``."""
-WITNESSES: Mapping[str, str] = {"book": "trade", "ticker": "trade", "ohlc": "trade", "trade": "ohlc"}
+WITNESSES: Mapping[str, str] = {
+    "book": "trade",
+    "level3": "trade",
+    "ticker": "trade",
+    "ohlc": "trade",
+    "trade": "ohlc",
+}
 """Channel -> the channel whose updates prove that the symbol has traded."""
+
+
+Traded = Dict[Tuple[str, Optional[str]], float]
+"""When a channel that tells trades last told one of a symbol."""
 
 
 class MuteWatch:
@@ -48,7 +58,14 @@ class MuteWatch:
         self._registry = registry
         self._counters = counters
         self._timing = timing
-        self._traded: Dict[Tuple[str, Optional[str]], float] = {}
+        self._traded: Traded = {}
+
+    def listen_to(self, other: MuteWatch) -> None:
+        """Share what is heard of trades with another connection: level3 has one without trades.
+
+        Both write and read single items of a dict, each under a lock of its own.
+        """
+        self._traded = other._traded
 
     def heard(self, key: Key, now: float) -> None:
         """Note an update of a channel that tells trades."""

@@ -94,8 +94,8 @@ class Session:
         self._bucket = TokenBucket(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
         self._in_flight = InFlight(self.registry.uses)
         self._malformed: Deque[float] = deque(maxlen=MALFORMED_LIMIT)
-        self._mute = MuteWatch(self.registry, self.counters, timing)
-        self.data = DataFrames(self.registry, self.account, self.counters, self._mute, private, rate)
+        self.mute = MuteWatch(self.registry, self.counters, timing)
+        self.data = DataFrames(self.registry, self.account, self.counters, self.mute, private, rate)
         self.replies = Replies(self.registry, self._in_flight, self.account, self.clock, self.counters, rate)
         self.subscriptions = Subscriptions(
             self.registry,
@@ -231,7 +231,7 @@ class Session:
         be in it, so nothing is judged meanwhile.
         """
         assert self._lock_held()
-        return self._mute.renew(now) if self.open and message_at is None else []
+        return self.mute.renew(now) if self.open and message_at is None else []
 
     def due(self, now: float, byte_at: float, message_at: Optional[float]) -> List[bytes]:
         """Return the frames to send now, which count as sent from here on. Requires holding the lock.

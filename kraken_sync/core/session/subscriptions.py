@@ -8,7 +8,7 @@ from ..book.sync import BookSync
 from ..freshness import BookState
 from ..orders.tables import Account
 from ..wire.channels import LEVEL3_SYMBOLS, ChannelParams, Key
-from .entry import Entry, PendingAck
+from .entry import BOOKS, Entry, PendingAck
 from .registry import Registry
 
 AT_ONCE = float("-inf")  # a time before every other, for Entry.renew()
@@ -63,7 +63,9 @@ class Subscriptions:
         pending = PendingAck(keys)
         for key in keys:
             there = entries.get(key)
-            conflict = self._registry.conflict(key, wanted) if raw and there and not there.internal else None
+            conflict = (
+                self._registry.conflict(key, wanted) if raw and there and self._fixed(there, wanted) else None
+            )
             if conflict is not None:
                 pending.refused[key.symbol] = conflict
         if keys[0].channel == "level3" and len(keys_of_level3(entries) | set(keys)) > LEVEL3_SYMBOLS:
@@ -79,17 +81,30 @@ class Subscriptions:
             entry.raw, entry.internal = entry.raw or raw, entry.internal and not raw
             if self._private and entry.table is None and not entry.live:
                 entry.table = self._account.table(key.channel, entry.params)
-            # The table of symbols needs the snapshot, even if a caller has subscribed without one.
-            if key.channel == "instrument" and wanted.params.get("snapshot"):
+            # Even if another caller has subscribed without one: the table of symbols needs the snapshot, and
+            # without it no book can be verified.
+            if (key.channel == "instrument" or key.channel in BOOKS) and wanted.params.get("snapshot"):
                 self._need_snapshot(entry, pending)
         return pending
+
+    def _fixed(self, entry: Entry, wanted: ChannelParams) -> bool:
+        """Return whether a subscription cannot get other parameters for a caller that wants the frames.
+
+        One that only feeds tables or books can, but a book must not become smaller than its readers want.
+        """
+        if not entry.internal or entry.leaving:
+            return True
+        depth = entry.wanted_params.get("depth", 0) if entry.sync is not None else 0
+        return bool(depth > wanted.params.get("depth", depth))
 
     def _take_over(
         self, entry: Entry, wanted: ChannelParams, pending: PendingAck, req_id: Optional[int]
     ) -> None:
         """Subscribe again, with the caller's parameters, what has only fed a table so far."""
         if entry.sync is not None:
-            return  # a book's frames are the same for every subscriber
+            if entry.wanted_params["depth"] < wanted.params["depth"]:
+                self._deepen(entry, wanted, pending)
+            return  # otherwise a book's frames are the same for every subscriber
         if entry.table is not None:
             entry.table.leave(BookState.RESYNCING, "being subscribed anew", self._proven_at())
             if self._account.table(entry.key.channel, wanted.params) is None:
@@ -139,13 +154,17 @@ class Subscriptions:
             )
         pending = self.subscribe(wanted, raw=False)
         if entry is not None and entry.sync is not None and there["depth"] < depth:
-            if entry.live:
-                pending = PendingAck([key])
-                entry.pending.append(pending)
-            entry.sync.leave(BookState.RESYNCING, f"changing to depth {depth}", self._proven_at())
-            entry.lapse(self._proven_at(), f"changed to depth {depth}")
-            entry.renew(AT_ONCE, wanted.params)
+            self._deepen(entry, wanted, pending)
         return pending
+
+    def _deepen(self, entry: Entry, wanted: ChannelParams, pending: PendingAck) -> None:
+        """Subscribe a book again with a larger depth."""
+        assert entry.sync is not None
+        depth = wanted.params["depth"]
+        self._wait_for_renewal(entry, pending)
+        entry.sync.leave(BookState.RESYNCING, f"changing to depth {depth}", self._proven_at())
+        entry.lapse(self._proven_at(), f"changed to depth {depth}")
+        entry.renew(AT_ONCE, wanted.params)
 
     def subscribe_table(self, wanted: ChannelParams) -> PendingAck:
         """Want one of the account's tables. Requires holding the lock."""

@@ -132,7 +132,7 @@ def decode_book(frame: bytes) -> BookFrame:
 
 def decode_level3(frame: bytes) -> Level3Frame:
     """Decode a level3 frame; its numbers stay exact. Raises MalformedFrame."""
-    try:
+    try:  # as decode_book(), which runs for nearly every frame, without another call
         message = _decode_level3(frame)
         for data in message.data:
             if data.bids is _ABSENT or data.asks is _ABSENT:
@@ -145,7 +145,7 @@ def decode_level3(frame: bytes) -> Level3Frame:
 def _complete(data: Union[BookData, Level3Data], frame: bytes) -> None:
     """Accept a missing side as empty, unless an unknown key beside it may be its garbled name."""
     for item in _decode_texts(frame)["data"]:
-        unknown = set(item) - set(BookData.__struct_fields__)
+        unknown = set(item) - set(data.__struct_fields__)
         if unknown:
             raise MalformedFrame(f"a side of the book is missing, and there is {sorted(unknown)[0]!r:.40}")
     data.bids = [] if data.bids is _ABSENT else data.bids

@@ -8,14 +8,14 @@ no danger.
 from __future__ import annotations
 
 from typing import Dict, Mapping, NamedTuple, Optional
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from ...errors import ExchangeMismatch
 
 PUBLIC, PRIVATE, LEVEL3, REST = "public", "private", "level3", "rest"
 PRODUCTION = ("ws.kraken.com", "ws-auth.kraken.com", "ws-l3.kraken.com", "api.kraken.com", "uws.kraken.com")
 """The hosts of Kraken's production; its sandboxes are other exchanges."""
-LEVEL3_HOST = "ws-l3.kraken.com"
+LEVEL3_HOST, UNIFIED_HOST = "ws-l3.kraken.com", "uws.kraken.com"
 _NAMES = {PUBLIC: "ws_url", PRIVATE: "auth_ws_url", LEVEL3: "level3_ws_url", REST: "rest_url"}
 _WHAT = {PRIVATE: "tokens and orders", LEVEL3: "tokens", REST: "requests, signed ones included,"}
 
@@ -26,25 +26,41 @@ _UNIFIED = {PUBLIC: "/v2/public", PRIVATE: "/v2/private"}
 
 
 def full_url(url: str, kind: str, endpoint: str = "spot") -> str:
-    """Return a WebSocket URL with its path; one that has the whole path already is returned as it is.
+    """Return a WebSocket URL with its path; a path that is whole already stays as it is.
 
     Source: https://docs.kraken.com/exchange/api-reference/unified-websocket for the Unified WebSocket.
 
-    >>> full_url("wss://ws.kraken.com/", "public"), full_url("wss://uws.kraken.com", "private", "uws")
+    Raises:
+        ValueError: the path is that of another kind of connection.
+
+    >>> full_url("wss://ws.kraken.com/", "public"), full_url("wss://uws.kraken.com", "private")
     ('wss://ws.kraken.com/v2', 'wss://uws.kraken.com/v2/private')
-    >>> full_url("wss://uws.kraken.com/v2/public", "public"), full_url("ws://host/auth/v2", "private")
-    ('wss://uws.kraken.com/v2/public', 'ws://host/auth/v2')
+    >>> full_url("ws://host?x=1", "public", "uws"), full_url("ws://host/auth/v2", "private")
+    ('ws://host/v2/public?x=1', 'ws://host/auth/v2')
     """
-    base = url.rstrip("/")
-    if is_unified(base):
-        return base
-    tail = _UNIFIED.get(kind, "/v2") if endpoint == "uws" else "/v2"
-    return (base[: -len("/v2")] if base.endswith("/v2") else base) + tail
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    if is_unified(path):
+        if not path.endswith(_UNIFIED.get(kind, "-")):
+            raise ValueError(f"{url!r} is given as {_NAMES[kind]}, and its path is that of another")
+    else:
+        unified = endpoint == "uws" or parts.hostname == UNIFIED_HOST
+        base = path[: -len("/v2")] if path.endswith("/v2") else path
+        path = base + (_UNIFIED.get(kind, "/v2") if unified else "/v2")
+    return urlunsplit(parts._replace(path=path))
 
 
-def is_unified(url: str) -> bool:
-    """Return whether a URL with its path is one of the Unified WebSocket."""
-    return urlsplit(url).path.endswith(tuple(_UNIFIED.values()))
+def _without_unified(url: str) -> str:
+    """Return a URL without the path of the Unified WebSocket, which has no level3."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    tail = next((one for one in _UNIFIED.values() if path.endswith(one)), "")
+    return urlunsplit(parts._replace(path=path[: len(path) - len(tail)]))
+
+
+def is_unified(path: str) -> bool:
+    """Return whether the path of a URL is one of the Unified WebSocket."""
+    return path.endswith(tuple(_UNIFIED.values()))
 
 
 class Places(NamedTuple):
@@ -77,7 +93,7 @@ def places(given: Mapping[str, Optional[str]], defaults: Mapping[str, str]) -> P
     if auth and not given.get(LEVEL3) and LEVEL3 in defaults:
         host = urlsplit(auth).hostname
         if host == LEVEL3_HOST or host not in PRODUCTION:
-            given = {**given, LEVEL3: auth}
+            given = {**given, LEVEL3: _without_unified(auth)}
     urls: Dict[str, str] = {}
     refused: Dict[str, str] = {}
     there = {kind: given.get(kind) or default for kind, default in defaults.items()}

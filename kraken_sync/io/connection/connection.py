@@ -12,7 +12,7 @@ from __future__ import annotations
 import ssl
 import time
 from functools import partial
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, TypeVar
+from typing import Any, Callable, List, Mapping, Optional, Sequence, TypeVar
 
 from ...core.orders.rate_limits import TradingRate
 from ...core.session.requests import Reply, Request, TradingRequest
@@ -85,6 +85,8 @@ class Connection:
         self.thread, self.give_up, self.retry_now = self._io.thread, self._io.give_up, self._io.retry_now
         """``give_up(error)`` ends this connection for good, ``retry_now()`` ends a pause between attempts."""
         self.drop = self._io.drop
+        self.stats, self.gaps = self._room.stats, self._room.copied_gaps
+        """The counters of :meth:`SpotWSClient.stats`, and the gaps so far, oldest first."""
         self.subscriptions = SubscriptionCalls(self._room, self.wait, self.check_usable, wake_watchdog)
 
     def __repr__(self) -> str:
@@ -222,19 +224,15 @@ class Connection:
         }[step]
         raise ConnectFailed(f"{what} within {time.monotonic() - started:.1f} s. Are you online?", step=step)
 
+    def listen_to(self, other: Connection) -> None:
+        """Take the trades of another connection of the client as witnesses, too."""
+        self._room.listen_to(other._room)
+
     def stop(self, deadline: float) -> None:
         """Close the connection for good. Blocks at most until ``deadline`` (monotonic seconds)."""
         for chore in self._chores:
             chore.stopping(self)
         self._io.stop(deadline)
-
-    def stats(self, now: float) -> Dict[str, Any]:
-        """Return the counters of :meth:`SpotWSClient.stats`."""
-        return self._room.stats(now)
-
-    def gaps(self) -> List[Dict[str, Any]]:
-        """Return the gaps so far, oldest first."""
-        return self._room.copied_gaps()
 
     # -- the watchdog's visit ----------------------------------------------------------------
 

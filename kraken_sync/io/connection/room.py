@@ -107,6 +107,10 @@ class Room:
         seems_permanent = self.trouble is not None and self.trouble.permanent
         return seems_permanent and self.failed_attempt >= self.asked_attempt
 
+    def listen_to(self, other: Room) -> None:
+        """Take the trades of another connection as witnesses; see :mod:`kraken_sync.core.session.mute`."""
+        self.session.mute.listen_to(other.session.mute)
+
     def renew_mute(self, now: float) -> None:
         """Subscribe anew what is mute (monotonic seconds); see :mod:`kraken_sync.core.session.mute`."""
         with self.lock:
