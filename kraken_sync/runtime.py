@@ -224,7 +224,12 @@ class Runtime:
     # -- connections -------------------------------------------------------------------------
 
     def connection(self, kind: str) -> Optional[Connection]:
-        """Return the connection of this kind, or None if there is none. Does not block."""
+        """Return the connection of this kind, or None if there is none. Does not block.
+
+        Raises:
+            ForkedClient: it belongs to the parent process.
+        """
+        self.guard_fork()
         engine = self._engine
         return engine.connections.get(kind) if engine is not None else None
 
@@ -292,6 +297,11 @@ class Runtime:
             if word in states:
                 return WSState[word]
         return WSState.INIT
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client is closed, and not started again."""
+        return self._closed and self._engine is None
 
     @property
     def given_up(self) -> bool:

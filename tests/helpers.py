@@ -8,8 +8,9 @@ import threading
 from decimal import Decimal
 from typing import Any, Callable, Dict, List
 
-from conftest import S
+from conftest import FAR, S, eventually
 
+from kraken_sync import SpotWSClient
 from kraken_sync.simulator import Simulator
 
 BOOK = {"channel": "book", "symbol": [S]}
@@ -91,3 +92,18 @@ def levels(book: Any, exchange: Simulator, count: int) -> bool:
         [(int(level.price * scale[0]), int(level.qty * scale[1])) for level in side]
         for side in (shown.bids, shown.asks)
     ] == [bids, asks]
+
+
+def placed(client: SpotWSClient, exchange: Simulator, count: int, **more: object) -> List[dict]:
+    """Orders from a time when all was well."""
+    orders = [client.add_order(**FAR, **more) for _ in range(count)]
+    for order in orders:
+        client.orders.wait_open(order["order_id"])
+    return orders
+
+
+def lose_the_line(client: SpotWSClient, exchange: Simulator) -> None:
+    """No private connection any more, until ``refuse_connections`` is 0."""
+    exchange.faults.refuse_connections = 10**9
+    exchange.cut()
+    eventually(lambda: not client._ks_runtime.connection("private").open)

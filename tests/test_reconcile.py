@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Callable
+from typing import Any, Callable, Dict, List
 
 import pytest
-from conftest import CANARY_KEY, CANARY_SECRET, FAR, WAIT, S, clock_known, eventually
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S, clock_known, eventually
 from facts import fact
+from raw_server import RawServer, read_request
 
 from kraken_sync import ClientClosed, OrderOutcomeUnknown, Outcome, SpotWSClient
 from kraken_sync.simulator import Simulator
@@ -337,3 +341,134 @@ def test_a_reply_that_names_no_order_is_unknown(
     monkeypatch.undo()
 
     assert trader.reconcile(caught.value).outcome is Outcome.LIVE
+
+
+def test_a_snapshot_that_comes_while_rest_is_asked(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator
+) -> None:
+    """That the executions have become up to date meanwhile does not mean that they lack the order."""
+    trader = new_client(
+        key=CANARY_KEY, secret=CANARY_SECRET, timing=dataclasses.replace(FAST, rest_lag=60.0, ack_timeout=5.0)
+    )
+    trader.orders.wait_live(WAIT)
+    exchange.faults.rest_lag = 60.0
+    exchange.faults.skip_executions = 10
+    exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, timeout=0.5, deadline=0.5)
+    exchange.faults.skip_executions = 0
+    exchange.faults.ack_delay = exchange.faults.rest_delay = 0.6  # both are slow
+    found = trader.reconcile(caught.value, timeout=WAIT)
+    exchange.faults.ack_delay = exchange.faults.rest_delay = 0
+
+    assert found.outcome is Outcome.LIVE
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [{"time_in_force": "ioc"}, {"limit_price": 50000, "post_only": True}, {"order_type": "market"}],
+)
+def test_an_order_that_may_end_at_once(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator, kind: Dict[str, Any]
+) -> None:
+    """It is in no snapshot, so REST is asked, too, as late as that may be behind."""
+    trader = new_client(key=CANARY_KEY, secret=CANARY_SECRET, timing=dataclasses.replace(FAST, rest_lag=60.0))
+    trader.orders.wait_live(WAIT)
+    exchange.faults.rest_lag = 60.0
+    exchange.faults.skip_executions = 10
+    exchange.faults.drop_replies = 1
+    order = {**FAR, **kind}
+    if kind.get("order_type"):
+        del order["limit_price"]
+        exchange.faults.request_delay = 3.0  # it misses its deadline
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**order, timeout=0.5, deadline=0.5)
+    exchange.faults.skip_executions = 0
+    found = trader.reconcile(caught.value, timeout=3)
+
+    assert found.outcome is Outcome.STILL_UNKNOWN
+    assert "may be 60 s behind" in found.reason
+
+
+def test_a_name_that_was_used_before_over_rest(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator
+) -> None:
+    """Without the executions, too, an order that was acknowledged, or is on the other side, is another."""
+    client = new_client(key=CANARY_KEY, secret=CANARY_SECRET, auth_ws_url="ws://127.0.0.1:9", no_public=True)
+    client.add_order(**FAR, order_userref=7, via="rest")
+    there = exchange.client()
+    there.add_order(**{**FAR, "side": "buy", "limit_price": 30000}, order_userref=7)
+    exchange.faults.rest_errors = ["EService:Timeout"]  # it does not arrive, and nobody knows
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        client.add_order(**FAR, order_userref=7, via="rest", deadline=0.5)
+    assert client.reconcile(caught.value, timeout=WAIT).outcome is Outcome.NEVER_ARRIVED
+    there.close()
+
+
+def test_a_change_over_rest_that_may_be_behind(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator
+) -> None:
+    """That REST has an order unchanged decides only when it cannot be behind any more."""
+    there = exchange.client()
+    order = there.add_order(**FAR, order_userref=7)
+    client = new_client(
+        key=CANARY_KEY,
+        secret=CANARY_SECRET,
+        auth_ws_url="ws://127.0.0.1:9",
+        no_public=True,
+        timing=dataclasses.replace(FAST, rest_lag=60.0),
+    )
+    exchange.call(lambda: setattr(exchange.exchange.trading.account.orders[order["order_id"]], "moment", 0))
+    exchange.faults.rest_lag = 30.0
+    exchange.faults.rest_answers = [(504, b"{}")]
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        client.edit_order(order_id=order["order_id"], symbol=S, order_qty="0.02", deadline=0.5, via="rest")
+    found = client.reconcile(caught.value, timeout=3)
+
+    assert found.outcome is Outcome.STILL_UNKNOWN
+    assert "REST may be behind" in found.reason
+    there.close()
+
+
+def test_a_line_that_cannot_be_had_is_asked_for_once(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator
+) -> None:
+    """Neither connections nor the clock are asked for with each attempt."""
+    asked: List[bytes] = []
+
+    def refuse(sock: socket.socket) -> None:
+        asked.append(read_request(sock))
+        sock.sendall(b"HTTP/1.1 503 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with RawServer(refuse) as server:
+        client = new_client(key=CANARY_KEY, secret=CANARY_SECRET, auth_ws_url=server.url, no_public=True)
+        exchange.faults.rest_errors = ["EService:Timeout"]
+        with pytest.raises(OrderOutcomeUnknown) as caught:
+            client.add_order(**FAR, via="rest", deadline=0.5)
+        found = client.reconcile(caught.value, timeout=WAIT)
+        client.close()
+
+    assert found.outcome is Outcome.NEVER_ARRIVED
+    assert "REST does not know it" in found.reason
+    assert len(asked) <= 20  # the attempts of one connection in two seconds, by the retries of the tests
+
+
+def test_a_key_without_websocket(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
+    """Its orders are found over REST alone."""
+    secret = base64.b64encode(b"x" * 64).decode()
+    exchange.add_key("RESTONLY", secret, ["query_orders", "modify_orders"])
+    client = new_client(key="RESTONLY", secret=secret, no_public=True)
+    exchange.faults.rest_answers = [(504, b"{}")]
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        client.add_order(**FAR, via="rest")
+    assert client.reconcile(caught.value, timeout=WAIT).outcome is Outcome.LIVE
+
+
+@pytest.mark.parametrize("deadline", [5, "soon", float("nan"), -1])
+def test_a_deadline_that_is_no_moment(trader: SpotWSClient, deadline: Any) -> None:
+    """A number of seconds from now would be a moment in 1970, and any order would be lost."""
+    with pytest.raises(ValueError, match="give the moment"):
+        trader.reconcile("mine", deadline=deadline)
+    for name in (0, ""):
+        with pytest.raises(ValueError, match="no order has"):
+            trader.reconcile(name)

@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any, Dict, List, Mapping, Optional, Set, Tuple, cast
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple, cast
 from urllib.parse import urlsplit
 
 from ..core.wire.secret import Secret
@@ -41,8 +41,10 @@ _local = threading.local()
 class HttpCall:
     """One request under way, which another thread can end."""
 
-    def __init__(self, deadline: Optional[float]) -> None:
+    def __init__(self, deadline: Optional[float], check: Callable[[], None] = lambda: None) -> None:
         self.deadline = deadline
+        self.check = check
+        """Called immediately before the request is sent; raises if it may not be sent any more."""
         self.connection: Any = None
         self.why = ""
         self.sent = False
@@ -243,15 +245,17 @@ def _translated(
     host, where = urlsplit(url).hostname, urlsplit(url).netloc
     if proxy is not None:
         where += f" through the proxy {proxy}"
-    unsent = "" if call.sent else "; nothing was sent"
     if call.closed:
         return ClientClosed(f"{what}: the client was closed meanwhile")
-    if call.sent and not call.why and not isinstance(error, requests.exceptions.Timeout):
+    late = bool(call.why) or isinstance(error, requests.exceptions.Timeout)
+    if call.sent and late:  # whatever a cut in the middle looks like to TLS
+        return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}")
+    if call.sent:
         return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {_cause(error)}")
     if isinstance(error, requests.exceptions.SSLError):
         words = _cause(error)
         return ConnectFailed(
-            f"{host}: TLS failed: {words}{unsent}", step="tls", permanent="certificate" in words
+            f"{host}: TLS failed: {words}; nothing was sent", step="tls", permanent="certificate" in words
         )
     if isinstance(error, requests.exceptions.ProxyError):
         words = _cause(error)
@@ -273,9 +277,9 @@ def _translated(
         return ConnectFailed(f"cannot connect to {where}: {_cause(error)}. Are you online?", step="connect")
     if isinstance(error, requests.exceptions.InvalidHeader):
         return CredentialsInvalid("the API key has characters that no API key has; copy it again")
-    if call.why or isinstance(error, requests.exceptions.Timeout):
-        return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}{unsent}")
-    return ConnectFailed(f"cannot connect to {where}: {_cause(error)}{unsent}", step="connect")
+    if late:
+        return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}; nothing was sent")
+    return ConnectFailed(f"cannot connect to {where}: {_cause(error)}; nothing was sent", step="connect")
 
 
 def _cause(error: BaseException) -> str:

@@ -72,6 +72,9 @@ class Faults:
         """``batch_cancel`` is answered in the form recorded in 2024: ``orders_cancelled``, no result."""
         self.rest_errors: List[str] = []
         """The next private REST requests are answered with these errors, one each."""
+        self.rest_answers: List[Tuple[int, bytes]] = []
+        """The next private REST requests (without those for tokens) are carried out, but answered with these
+        statuses and bodies instead, one each."""
         self.rest_delay = 0.0
         """Seconds before a private REST answer leaves."""
 
@@ -125,5 +128,6 @@ _NAMES = (
     "refuse_tokens",
     "old_batch_cancel",
     "rest_errors",
+    "rest_answers",
     "rest_delay",
 )

@@ -154,7 +154,7 @@ class PrivateRest:
         trading, now = self._exchange.trading, self._clock()
         name, own = str(params.get("txid") or ""), params.get("cl_ord_id")
         targets: List[Params] = [{"cl_ord_id": own}] if own else [{"order_id": name}]
-        if name.isdigit():
+        if name.lstrip("-").isdigit():
             targets = trading.cancel_targets({"order_userref": [int(name)]})
         try:
             for target in targets:

@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Union
 from urllib.parse import parse_qsl, urlsplit
 
 from .exchange import Exchange
+from .faults import Faults
 from .instruments import INSTRUMENTS, Instrument, asset_digits, assets
 from .tape import INTERVALS
 from .wire import number, timestamp
@@ -221,7 +222,7 @@ class RestServer:
     """Serves REST in a thread of its own.
 
     ``ask`` runs a function where the exchange lives and returns its result. ``private`` answers a signed
-    request from its path, headers and body; ``delay`` tells how long its answers take.
+    request from its path, headers and body; ``faults`` tell how long its answers take.
     """
 
     def __init__(
@@ -231,7 +232,7 @@ class RestServer:
         api: RestApi,
         private: Callable[[str, Mapping[str, str], bytes], Union[Dict[str, Any], bytes]],
         ask: Callable[[Callable[[], Any]], Any],
-        delay: Callable[[], float],
+        faults: Faults,
     ) -> None:
         opened: Set[socket.socket] = set()
         self._open = opened
@@ -254,8 +255,12 @@ class RestServer:
                     )
                     return
                 answer = ask(lambda: private(path, headers, body))
-                time.sleep(delay())
-                self._reply(answer)
+                time.sleep(faults.rest_delay)
+                if faults.rest_answers and not path.endswith("GetWebSocketsToken"):
+                    status, text = faults.rest_answers.pop(0)
+                    self._reply(text, status)
+                else:
+                    self._reply(answer)
 
             def setup(self) -> None:
                 super().setup()
@@ -265,7 +270,7 @@ class RestServer:
                 opened.discard(self.request)
                 super().finish()
 
-            def _reply(self, answer: Union[Dict[str, Any], bytes]) -> None:
+            def _reply(self, answer: Union[Dict[str, Any], bytes], status: int = 200) -> None:
                 raw = isinstance(answer, bytes)
                 data = (
                     answer
@@ -277,7 +282,7 @@ class RestServer:
                     ("Content-Length", str(len(data))),
                 ]
                 try:
-                    self.send_response(200)
+                    self.send_response(status)
                     for name, value in head:
                         self.send_header(name, value)
                     self.end_headers()

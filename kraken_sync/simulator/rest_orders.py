@@ -67,9 +67,14 @@ class RestOrders:
         for rest, name in (("txid", "order_id"), ("cl_ord_id", "cl_ord_id"), ("deadline", "deadline")):
             if params.get(rest):
                 changes[name] = params[rest]
-        for name in ("order_qty", "display_qty", "limit_price", "trigger_price"):
+        for name in ("order_qty", "display_qty"):
             if params.get(name) is not None:
                 changes[name] = _number(params[name])
+        for name in ("limit_price", "trigger_price"):
+            if params.get(name) is not None:
+                changes[name], price_type = _relative(params[name])
+                if price_type != "static":
+                    changes[f"{name}_type"] = price_type
         if _flag(params, "post_only"):
             changes["post_only"] = True
         return {"amend_id": self._gone(self._exchange.trading.amend, changes)["amend_id"]}

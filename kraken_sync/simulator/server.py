@@ -170,9 +170,7 @@ class Simulator:
             raise
         api, private = RestApi(self.exchange), PrivateRest(self.exchange).answer
         try:
-            self._rest = RestServer(
-                self._host, self._rest_port, api, private, self.call, lambda: self.faults.rest_delay
-            )
+            self._rest = RestServer(self._host, self._rest_port, api, private, self.call, self.faults)
         except OSError:
             self.stop()
             raise

@@ -71,8 +71,9 @@ class Cancels:
             return self._from_rest(alone, names, userrefs, single)
         given, replies = tuple(names), len(names)
         for userref in userrefs:
-            # Without a connection there is nothing to wait for: REST finds them.
-            found = self._with_userref(connection, userref, deadline) if connection.open else []
+            # Over REST there is nothing to wait for: the exchange finds them.
+            waits = connection.open and via != "rest"
+            found = self._with_userref(connection, userref, deadline) if waits else []
             # One reply per canceled order, and how many orders have the userref only the exchange knows: this
             # is a guess from the executions, which therefore decide in the end (confirmed, below).
             replies += max(1, len(found))
@@ -85,10 +86,10 @@ class Cancels:
             replies,
             via=via,
             confirmed=gone if userrefs and names else None,
-            done=gone,
+            done=gone if names else None,  # of no orders at all it would be true
         )
         # After a lost reply the executions know more than the reply to a repetition.
-        if request is None or (lost is not None and connection.read(gone)):
+        if request is None or (lost is not None and names and connection.read(gone)):
             return self._as_seen(connection, names, single)
         # That nothing open has this id is no refusal after a repetition: the first attempt may have done it.
         if lost is not None and (request.refusal or "").startswith(NOT_OPEN):
@@ -256,16 +257,20 @@ class Cancels:
         expected = lost is not None and request is not None and (request.refusal or "").startswith(NOT_OPEN)
         if request is not None and request.replies and not expected:
             self._sender.result(request, params)
-        if request is not None and request.by_rest:
-            return self._batch_from_rest(request, params, names)
+        if request is not None and request.by_rest and not expected:
+            answered = self._batch_from_rest(request, params, names)
+            if not connection.open or all(entry["status"] != UNKNOWN for entry in answered):
+                return answered
         # The reply has a count only, so what became of each order is read from the executions. Waiting for
         # an order that they do not know would last until the deadline.
         self._have_executions(sooner(deadline, SEEN_WITHIN))
         known = [name for name, status in zip(names, self._statuses(connection, names)) if status is not None]
-        if connection.read(lambda session: account_views.is_live(session, account_views.order_table)):
+        live = connection.read(lambda session: account_views.is_live(session, account_views.order_table))
+        if live:
             self._wait_gone(connection, known, deadline)
-        statuses = self._statuses(connection, names)
-        return [{kind: name, "status": status_word(status)} for (kind, name), status in zip(names, statuses)]
+        # Of a table that is not up to date, only that an order has ended is still true.
+        told = [status if live or status in CLOSED else None for status in self._statuses(connection, names)]
+        return [{kind: name, "status": status_word(status)} for (kind, name), status in zip(names, told)]
 
     def _batch_from_rest(
         self, request: TradingRequest, params: Mapping[str, Any], names: Sequence[Named]

@@ -86,8 +86,16 @@ class TradingDesk:
         if pair:
             order_type = known.order_type if known is not None else "limit"
             self._check_numbers(pair, [{"order_type": order_type, **params}], deadline)
-        request = self._sender.send(self._sender.request("amend_order", params, deadline, via=via))
-        return self._sender.result(request, params)
+        request = self._sender.request("amend_order", params, deadline, via=via)
+        if known is not None:
+            request.order_type = known.order_type
+        elif via == "rest" and any(
+            name in params and f"{name}_type" not in params for name in ("limit_price", "trigger_price")
+        ):  # which mean something else for trailing orders
+            name = named_order(params)
+            assert name is not None
+            request.order_type = self._sender.order_type("amend_order", name, deadline)
+        return self._sender.result(self._sender.send(request), params)
 
     def edit_order(self, given: Params, timeout: Optional[float], via: Optional[str]) -> Json:
         """Cancel and replace an order; see :meth:`SpotWSClient.edit_order`."""
@@ -98,8 +106,12 @@ class TradingDesk:
                 "the exchange does not edit orders that have a cl_ord_id. Use amend_order, or place the "
                 "order with an order_userref, so that it gets no cl_ord_id"
             )
-        usual = "stop-loss-limit" if "triggers" in params else "limit"
-        order_type = known.order_type if known is not None else usual
+        order_type = "stop-loss-limit" if "triggers" in params else "limit"
+        if known is not None:
+            order_type = known.order_type
+        elif via == "rest" and ("limit_price" in params or "triggers" in params):
+            # REST has two prices without names, of which the type tells the meaning.
+            order_type = self._sender.order_type("edit_order", params["order_id"], deadline)
         self._check_numbers(params["symbol"], [{"order_type": order_type, **params}], deadline)
         return self._place("edit_order", params, deadline, via, order_type)
 

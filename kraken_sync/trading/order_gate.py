@@ -5,11 +5,11 @@ no orders.
 from __future__ import annotations
 
 import time
-from typing import Any, List, Optional
+from typing import Any, Callable, List, Optional
 
 from ..core.orders.params import ADDING
 from ..core.session.requests import TradingRequest
-from ..errors import KrakenError, OrderNotSent
+from ..errors import ClientClosed, KrakenError, OrderNotSent
 from ..io.connection.connection import Connection
 from ..market.live_book import LiveBook
 
@@ -95,11 +95,25 @@ class OrderGate:
                 if state != "LIVE":
                     raise GateShut(request.method, f"the book {book.symbol} is {state}")
 
-    def pass_through(self, request: TradingRequest, connection: Optional[Connection]) -> None:
+    def check(self, request: TradingRequest, connection: Optional[Connection]) -> None:
+        """Raise GateShut if the request may not be sent at this moment."""
+        why = self._why_shut(request, connection) if request.gated else None
+        if why is not None:
+            raise GateShut(request.method, why)
+
+    def pass_through(
+        self,
+        request: TradingRequest,
+        connection: Optional[Connection],
+        closed: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Block until the request may be sent, or raise, according to the policy.
+
+        ``closed`` tells whether the client is closed; a connection tells it by itself.
 
         Raises:
             OrderNotSent: it may not be sent, or not before its deadline.
+            ClientClosed: the client was closed meanwhile.
         """
         method, deadline = request.method, request.deadline
         while True:
@@ -113,6 +127,8 @@ class OrderGate:
             if self.policy == "refuse" or (deadline is not None and time.monotonic() >= deadline):
                 raise OrderNotSent(method, why)
             if line is None:
+                if closed():
+                    raise ClientClosed
                 time.sleep(LOOK)
                 continue
             try:

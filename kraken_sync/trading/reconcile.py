@@ -45,7 +45,7 @@ from ..io.waiting import deadline_of
 from ..runtime import Runtime
 from .outcomes import Outcome, Reconciled
 from .sender import OrderSender
-from .sought import ADDS, SoughtOrder
+from .sought import ADDS, SoughtOrder, moment_of, name_of
 from .unresolved import Name, Unknown
 
 MARGIN = 1.0
@@ -86,12 +86,16 @@ class Reconciler:
         self._method = error.method if error is not None else "add_order"
         self._deadline = error.deadline if error is not None else None
         if deadline is not None:
-            self._deadline = parse_time(deadline) if isinstance(deadline, str) else float(deadline)
+            self._deadline = moment_of(deadline)
         self._sought = SoughtOrder(name, self._unknown, self._method)
         self._exists = False
         """Whether REST has ever known it, or it was acknowledged: then it has arrived."""
-        self._fetched_anew = False
-        """Whether the executions, which have no hole, were fetched anew: the last reports may be missing."""
+        self._seen_until: Optional[int] = None
+        """How many snapshots of the executions, which have no hole, there were before they were fetched anew:
+        the last reports may be missing."""
+        self._asked_for_line = False
+        self._rest_time: Optional[float] = None
+        """The exchange's time by REST, less the monotonic time, if it was asked."""
         self._why = "nothing was found yet"
         self._rest_not_before = 0.0
         self._rest_pause = 0.5
@@ -144,11 +148,15 @@ class Reconciler:
                 self._why = f"the exchange could not be asked: {error}"
             return None
         if found is not None:
-            return self._judged(found, connection, passed, how_far)
+            lagged = -left >= self._runtime.timing.rest_lag
+            return self._judged(found, connection, passed and (lagged or not asked_rest), how_far)
         if rejected is not None:
             return Reconciled(Outcome.NEVER_ARRIVED, None, f"the exchange rejected it: {rejected}")
         if self._deadline is None:
-            self._why = "there is no such order so far, and no deadline after which there cannot be one"
+            self._why = (
+                "there is no such order so far, and no deadline is known after which there cannot be one: "
+                "pass deadline="
+            )
             return None
         if not passed:
             self._why = f"there is no such order so far; {how_far}"
@@ -156,18 +164,25 @@ class Reconciler:
         if self._exists:
             return None
         watched = self._unknown.request.watched if self._unknown is not None else None
-        if connection is not None and self._fetched_anew:
-            if not connection.read(lambda session: account_views.is_live(session, account_views.order_table)):
+        if connection is not None and self._seen_until is not None:
+            lacks = partial(
+                account_views.lacks_order, meant=self._sought.is_record, generation=self._seen_until
+            )
+            if not connection.read(lacks):
                 return None
             reason = (
                 "its deadline has passed, and the executions, which have no hole since it was sent, lack it"
             )
             return Reconciled(Outcome.NEVER_ARRIVED, None, reason)
-        if connection is not None and self._all_seen(connection, watched, time.monotonic() + left, until):
+        if (
+            connection is not None
+            and not self._sought.may_end_at_once
+            and self._all_seen(connection, watched, time.monotonic() + left, until)
+        ):
             # A hole shows with the next report only, so a fresh snapshot must lack it, too.
-            self._fetched_anew = True
             why = "an order is looked for"
-            connection.change(partial(account_views.resync_orders, reason=why, now=time.monotonic()))
+            anew = partial(account_views.resync_orders, reason=why, now=time.monotonic())
+            self._seen_until = connection.change(anew)
             return None
         lag = self._runtime.timing.rest_lag
         if -left < lag:
@@ -178,7 +193,10 @@ class Reconciler:
             if not self._last_question:
                 self._last_question, self._rest_not_before = True, 0.0
         else:
-            reason = f"its deadline has passed {-left:.0f} s ago, and neither executions nor REST know it"
+            words = (
+                "neither executions nor REST know it" if connection is not None else "REST does not know it"
+            )
+            reason = f"its deadline has passed {-left:.0f} s ago, and {words}"
             return Reconciled(Outcome.NEVER_ARRIVED, None, reason)
         return None
 
@@ -188,11 +206,14 @@ class Reconciler:
         """
         connection = self._runtime.connection(PRIVATE)
         if connection is None or not (connection.worked or connection.failure):
+            if self._asked_for_line:
+                return None  # each further attempt would open connections in vain
+            self._asked_for_line = True
             try:
                 connection = self._runtime.private(
                     "reconcile()", max(0.0, self._line_until - time.monotonic())
                 )
-            except (ConnectFailed, ConnectionLost, ReplyTimeout):
+            except (ConnectFailed, ConnectionLost, ReplyTimeout, PermissionRefused, ExchangeMismatch):
                 return None
         connection.keep_orders()
         if connection.open:
@@ -223,15 +244,21 @@ class Reconciler:
         """Return the seconds until the engine certainly cannot take the request any more (negative after
         that), and the same in words.
         """
-        clock = self._sender.server_time(connection, until, MUCH_DOUBT)
+        if connection is not None or self._rest_time is None:
+            clock = self._sender.server_time(connection, until, MUCH_DOUBT)
+            if clock.moment is None:
+                raise ConnectionLost("the exchange's time is not known")
+            moment, doubt = clock.moment, clock.doubt
+            if connection is None:
+                self._rest_time = moment - time.monotonic()
+        else:  # asking REST once is enough
+            moment, doubt = self._rest_time + time.monotonic(), 0.0
         if self._deadline is None:
             return inf, "it has no deadline"
-        if clock.moment is None:
-            raise ConnectionLost("the exchange's time is not known")
         # Every doubt counts against "passed": the worst answer would be "never arrived" of an order that is
         # then filled.
-        left = self._deadline + MARGIN + clock.doubt - clock.moment
-        return left, f"its deadline is {left:.1f} s ahead"
+        left = self._deadline + MARGIN + doubt - moment
+        return left, f"its deadline is {left:.1f} s ahead" if left > 0 else "REST may be behind"
 
     def _judged(
         self, found: Reconciled, connection: Optional[Connection], passed: bool, how_far: str
@@ -367,21 +394,3 @@ class Reconciler:
             if order.status in CLOSED:
                 return Reconciled(Outcome.CANCELED, order, f"{where} have it {order.status}")
         return None
-
-
-def name_of(order: Union[Name, OrderOutcomeUnknown]) -> Name:
-    """Return the name by which an order is looked for.
-
-    Raises:
-        TypeError: it is neither an OrderOutcomeUnknown nor an id.
-        ValueError: the error is about several orders, or about none in particular.
-    """
-    if not isinstance(order, OrderOutcomeUnknown):
-        if isinstance(order, bool) or not isinstance(order, (str, int)):
-            raise TypeError(f"reconcile() takes an OrderOutcomeUnknown or an id, not {order!r:.80}")
-        return order
-    if len(order.names) > 1:
-        raise ValueError(f"{order.method} was about several orders: reconcile each of error.names")
-    if not order.names:
-        raise ValueError(f"{order.method} is about no single order: call it again, that does no harm")
-    return order.names[0]

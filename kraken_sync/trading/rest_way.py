@@ -8,10 +8,11 @@ sent twice, except requests whose repetition has no further effect.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from functools import partial
 from typing import Any, Callable, Mapping, Optional
 
-from ..core.orders.rest_calls import rest_calls, ws_result
+from ..core.orders.rest_calls import NothingCanceled, UnclearAnswer, rest_calls, ws_result
 from ..core.session import account_views
 from ..core.session.requests import Reply, TradingRequest
 from ..core.wire.error_texts import ABOUT_THE_ORDER, NOT_OPEN
@@ -27,6 +28,7 @@ from ..errors import (
     ReplyTimeout,
     RequestRefused,
 )
+from ..io.connection.connection import Connection
 from ..io.logs import log
 from ..io.waiting import sooner
 from ..runtime import Runtime
@@ -37,6 +39,8 @@ REPEATABLE = ("cancel_order", "cancel_all", "cancel_all_orders_after", "batch_ca
 PATIENCE = 5.0
 """Seconds for one request over REST, unless the caller wants this way; the connection may be back after
 that."""
+REMEMBERED = 10_000
+"""The largest number of orders whose type is remembered."""
 
 
 class RestWay:
@@ -58,22 +62,40 @@ class RestWay:
         self._rest = runtime.rest
         self._gate = gate
         self._outcome_unknown = outcome_unknown
+        self._types: OrderedDict[str, str] = OrderedDict()
+        """The types of the orders that were placed this way, by ``order_id`` and ``cl_ord_id``."""
+
+    def order_type(self, name: str, deadline: Optional[float]) -> str:
+        """Return the type of an order that the executions do not know. Blocks for a REST request.
+
+        Raises:
+            ValueError: REST does not tell it.
+        """
+        found = self._types.get(name)
+        if found is not None:
+            return found
+        try:
+            entries = self._rest.query_orders([name], sooner(deadline, PATIENCE))
+            return str(entries[name]["descr"]["ordertype"])
+        except (KrakenError, LookupError, TypeError) as error:
+            raise ValueError(
+                f"the order's type is not known here, and REST does not tell it ({error})"
+            ) from error
 
     def send(self, request: TradingRequest) -> None:
         """Send a request over REST because its caller wants that, once the order gate is open.
 
         Raises as :meth:`go`.
         """
-        self._runtime.need_credentials(request.method)
+        self._runtime.guard_fork()
+        if self._runtime.closed:
+            raise ClientClosed
         policy = self._gate.policy
         self._gate.apply(request)
-        if request.engine_deadline is not None:
-            there = self._runtime.connection(PRIVATE)
-            if there is None or there.clock().moment is None:
-                request.their_time = self.time(request.deadline)
         while True:
             if request.gated:
-                self._gate.pass_through(request, self._runtime.connection(PRIVATE))
+                there = self._runtime.connection(PRIVATE)
+                self._gate.pass_through(request, there, lambda: self._runtime.closed)
             try:
                 self.go(request)
                 return
@@ -91,8 +113,13 @@ class RestWay:
             OrderNotSent: nothing of it reached the exchange.
             OrderOutcomeUnknown: some of it may have reached the exchange, and there was no clear answer.
         """
+        self._runtime.guard_fork()
+        self._runtime.need_credentials(request.method)
         connection = self._runtime.connection(PRIVATE)
+        if request.engine_deadline is not None and (connection is None or connection.clock().moment is None):
+            request.our_time, request.their_time = time.time(), self.time(request.deadline)
         if connection is None:
+            request.before = frozenset(self._types)
             request.take_deadline()
         else:  # both ways share the exchange's counters
             going = partial(account_views.going_elsewhere, request=request, now=time.monotonic())
@@ -100,10 +127,12 @@ class RestWay:
             if held is not None:
                 raise GateShut(request.method, held)
         try:
-            self._answer(request)
+            self._answer(request, connection)
         except OrderOutcomeUnknown as error:
             raise self._outcome_unknown(request, error.reason) from error
-        except KrakenError:
+        except UnclearAnswer as unclear:
+            raise self._outcome_unknown(request, str(unclear)) from None
+        except (KrakenError, ValueError, TypeError):
             raise  # nothing was sent
         except BaseException as error:  # a Ctrl-C: the log keeps the order's id
             log.warning("%s", self._outcome_unknown(request, str(error) or type(error).__name__))
@@ -112,7 +141,7 @@ class RestWay:
             answered = partial(account_views.answered_elsewhere, request=request, now=time.monotonic())
             connection.change(answered)
 
-    def _answer(self, request: TradingRequest) -> None:
+    def _answer(self, request: TradingRequest, connection: Optional[Connection]) -> None:
         """Send the request, and enter the replies into it."""
         wanted = request.via == "rest"
         calls = list(rest_calls(request.method, request.params, request.order_type))
@@ -129,10 +158,18 @@ class RestWay:
                     call.params,
                     deadline=request.deadline if wanted else sooner(request.deadline, PATIENCE),
                     do_json=call.do_json,
+                    # The gate may have shut while other requests were being answered.
+                    check=partial(self._gate.check, request, connection),
                 )
+                request.sent = request.by_rest = True
+                answer = ws_result(request.method, request.params, result)
             except OrderOutcomeUnknown:
-                request.sent = True
+                request.sent = request.by_rest = True
                 raise
+            except GateShut:
+                raise
+            except NothingCanceled as nothing:
+                self._reply(request, {"success": False, "error": str(nothing)})
             except KrakenError as error:
                 text = error.error if isinstance(error, RequestRefused) else ""
                 # If the caller wants this way, its refusal is the answer. Otherwise what is wrong with REST
@@ -150,10 +187,19 @@ class RestWay:
                     why = str(error) if wanted else f"there is no connection, and REST says: {error}"
                     raise OrderNotSent(request.method, why) from error
             else:
-                answer = ws_result(request.method, request.params, result)
                 self._reply(request, {"success": True, "result": answer})
+                self._remember(request, answer)
         log.info("%s went by REST", request.method)
         request.by_rest = True
+
+    def _remember(self, request: TradingRequest, answer: Any) -> None:
+        """Note the orders that a request has placed."""
+        for order, entry in zip(request.placed, answer if isinstance(answer, list) else [answer]):
+            for name in (entry.get("order_id"), order.get("cl_ord_id")):
+                if isinstance(name, str) and name:
+                    self._types[name] = order.get("order_type", request.order_type)
+        while len(self._types) > REMEMBERED:
+            self._types.popitem(last=False)
 
     def time(self, deadline: Optional[float]) -> Optional[float]:
         """Return the exchange's time (seconds since the epoch, cut off); None if REST does not tell it."""

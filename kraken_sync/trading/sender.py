@@ -177,6 +177,17 @@ class OrderSender:
         """Send a request over REST; see :meth:`RestWay.go`."""
         self._rest_way.go(request)
 
+    def order_type(self, method: str, name: str, deadline: Optional[float]) -> str:
+        """Return the type of an order that the executions do not know. Blocks for a REST request.
+
+        Raises:
+            OrderNotSent: REST does not tell it.
+        """
+        try:
+            return self._rest_way.order_type(name, deadline)
+        except ValueError as error:
+            raise OrderNotSent(method, str(error)) from error
+
     def _let_through(self, request: TradingRequest, connection: Connection) -> None:
         """Send the request once the order gate is open."""
         policy = self._gate.policy

@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from math import inf
+from typing import Any, Dict, List, Mapping, Optional, Union
 
+from ..core.orders.params import TRIGGERED_TYPES
 from ..core.orders.record import Record
 from ..core.session.account_views import Known
 from ..core.wire.times import parse_time
-from ..errors import KrakenError
+from ..errors import KrakenError, OrderOutcomeUnknown
 from ..io.rest import Rest
 from .unresolved import Name, Unknown
 
 EARLIER = 2.0
 """An order that was created more than this many seconds before the request was sent is another order."""
 ADDS = ("add_order", "batch_add")
+EARLIEST = 1e9
+"""Seconds since the epoch; anything smaller is no moment at which this library was used."""
+
+
+def moment_of(deadline: Union[str, float]) -> float:
+    """Return a deadline in seconds since the epoch.
+
+    Raises:
+        ValueError: it is no moment; a small number is the time from now that ``add_order`` takes.
+    """
+    moment = parse_time(deadline) if isinstance(deadline, str) else float(deadline)
+    if moment is None or not EARLIEST <= moment < inf:
+        raise ValueError(
+            f"deadline={deadline!r:.80}: give the moment (RFC 3339, or seconds since the epoch) after which "
+            "the engine cannot take the order any more, such as time.time() + 5"
+        )
+    return moment
+
+
+def name_of(order: Union[Name, OrderOutcomeUnknown]) -> Name:
+    """Return the name by which an order is looked for.
+
+    Raises:
+        TypeError: it is neither an OrderOutcomeUnknown nor an id.
+        ValueError: the error is about several orders, or about none in particular.
+    """
+    if not isinstance(order, OrderOutcomeUnknown):
+        if isinstance(order, bool) or not isinstance(order, (str, int)):
+            raise TypeError(f"reconcile() takes an OrderOutcomeUnknown or an id, not {order!r:.80}")
+        if not order:
+            raise ValueError(f"reconcile() takes the id of an order, and no order has {order!r}")
+        return order
+    if len(order.names) > 1:
+        raise ValueError(f"{order.method} was about several orders: reconcile each of error.names")
+    if not order.names:
+        raise ValueError(f"{order.method} is about no single order: call it again, that does no harm")
+    return order.names[0]
 
 
 class SoughtOrder:
@@ -31,6 +70,18 @@ class SoughtOrder:
         """The name, and what else it is found to be called."""
         self._unknown = unknown
         self._adds = method in ADDS
+        self._asked = _asked(name, unknown) if unknown is not None and self._adds else {}
+        """What was asked for, if an order was to be placed."""
+
+    @property
+    def may_end_at_once(self) -> bool:
+        """Whether it may be canceled in the moment in which it arrives, so that it is in no list of open
+        orders and has no fills.
+        """
+        order = self._asked
+        waits = order.get("order_type") == "limit" or order.get("order_type") in TRIGGERED_TYPES
+        at_once = order.get("time_in_force") in ("ioc", "fok") or order.get("post_only")
+        return bool(order) and (not waits or bool(at_once))
 
     def is_record(self, record: Record) -> bool:
         """Return whether a record of the executions has one of the names."""
@@ -47,7 +98,8 @@ class SoughtOrder:
         order_id = known.order.order_id
         if self._unknown is not None and not known.created and order_id not in self.names:
             return False
-        return not self._another(order_id, parse_time(known.created))
+        order = known.order
+        return not self._another(order_id, parse_time(known.created), order.side, order.symbol)
 
     def earlier(self, created: Optional[float]) -> bool:
         """Return whether an order that was created at this time existed before the request was sent."""
@@ -79,19 +131,36 @@ class SoughtOrder:
         """Return whether REST's entry is about the order; REST may ignore a filter that it does not know."""
         if not isinstance(entry, dict):
             return False
-        opened = entry.get("opentm")
-        if self._another(order_id, float(opened) if isinstance(opened, (int, float)) else None):
+        opened, described = entry.get("opentm"), entry.get("descr")
+        side = described.get("type") if isinstance(described, dict) else None
+        if self._another(order_id, float(opened) if isinstance(opened, (int, float)) else None, side):
             return False
         if isinstance(self.name, int):
             return bool(entry.get("userref") == self.name)
         return _plain(str(entry.get("cl_ord_id") or "")) == _plain(str(self.name))
 
-    def _another(self, order_id: str, created: Optional[float]) -> bool:
-        """Return whether an order with the name existed before the lost one was sent."""
+    def _another(
+        self, order_id: str, created: Optional[float], side: Optional[str], symbol: Optional[str] = None
+    ) -> bool:
+        """Return whether an order with the name is not the one that was asked for: it existed before that was
+        sent, or differs in what cannot be amended.
+        """
         unknown = self._unknown
         if unknown is None or not self._adds or order_id in self.names:
             return False
-        return order_id in unknown.request.before or self.earlier(created)
+        asked = self._asked
+        differs = (side and asked.get("side") != side) or (symbol and asked.get("symbol") != symbol)
+        return bool(asked and differs) or order_id in unknown.request.before or self.earlier(created)
+
+
+def _asked(name: Name, unknown: Unknown) -> Mapping[str, Any]:
+    """Return the parameters of the order with this name among those that a request was to place."""
+    params = unknown.request.params
+    orders = params.get("orders")
+    for order in orders if isinstance(orders, (list, tuple)) else [params]:
+        if name in (order.get("cl_ord_id"), order.get("order_userref")):
+            return {"symbol": params.get("symbol"), **order}
+    return {}
 
 
 def _known_only(rest: Rest, ids: List[str], deadline: Optional[float]) -> Dict[str, Any]:

@@ -196,6 +196,23 @@ def _check_way(order: Params, method: str, by_rest: bool) -> None:
         raise ValueError("REST takes no sender_sub_id")
     if by_rest and method == "edit_order" and "reduce_only" in given:
         raise ValueError("REST takes no reduce_only in an edit")
+    closing = order.get("conditional")
+    for one in (order, closing if isinstance(closing, Mapping) else {}) if by_rest else ():
+        _check_distances(one)
+
+
+def _check_distances(order: Params) -> None:
+    """Check the price types of an order for REST, where prices of trailing orders have no other meaning."""
+    if str(order.get("order_type")).startswith("trailing"):
+        triggers = order.get("triggers")
+        types = [
+            order.get("limit_price_type"),
+            triggers.get("price_type") if isinstance(triggers, dict) else None,
+        ]
+        if "static" in types:
+            raise ValueError(
+                "over REST the prices of a trailing order are distances: give price types pct or quote"
+            )
 
 
 def _checked(what: str, known: Mapping[str, Any], params: Params) -> Dict[str, Any]:

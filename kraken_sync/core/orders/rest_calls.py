@@ -14,6 +14,7 @@ import re
 from decimal import Decimal
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 
+from ..wire.error_texts import NOT_OPEN
 from ..wire.numbers import decimal_of
 from ..wire.times import parse_time
 from .params import LIMIT_TYPES, TRIGGERED_TYPES
@@ -37,6 +38,14 @@ _FLAGS = {"post_only": "post", "no_mpp": "nompp"}
 _FEES = {"base": "fcib", "quote": "fciq"}
 
 
+class NothingCanceled(Exception):
+    """A cancel was answered with a count of 0; the text says so as WebSocket does."""
+
+
+class UnclearAnswer(Exception):
+    """A success that lacks what it must have, so that it does not tell what happened."""
+
+
 class RestCall(NamedTuple):
     """One private REST request: the last part of its path, and its parameters."""
 
@@ -48,12 +57,13 @@ class RestCall(NamedTuple):
 def rest_calls(method: str, params: Params, order_type: str = "limit") -> Iterator[Optional[RestCall]]:
     """Return the calls of a trading request, one for each expected answer.
 
-    None stands for a call that cannot be made, because what is given has not the form of an order id.
+    None stands for a call that cannot be made, because what is given has not the form of an order id: REST
+    would take it for a userref, which may be another order's.
 
     Args:
         method: the exchange's name of the method.
         params: the checked parameters.
-        order_type: the type of the order that is to be edited, as far as it is known.
+        order_type: the type of the order that is to be amended or edited, as far as it is known.
 
     >>> [call.params for call in rest_calls("cancel_order", {"cl_ord_id": ["a", "b"]})]
     [{'cl_ord_id': 'a'}, {'cl_ord_id': 'b'}]
@@ -65,8 +75,16 @@ def rest_calls(method: str, params: Params, order_type: str = "limit") -> Iterat
     elif method == "cancel_all_orders_after":
         yield RestCall("CancelAllOrdersAfter", dict(params))
     elif method == "batch_cancel":
-        orders = {"orders": params.get("orders"), "cl_ord_ids": params.get("cl_ord_id")}
-        yield RestCall("CancelOrderBatch", orders, do_json=True)
+        ids = [name for name in params.get("orders", ()) if _ORDER_ID.fullmatch(name)]
+        own = list(params.get("cl_ord_id", ()))
+        if len(ids) + len(own) == 1:  # which is no batch
+            yield RestCall("CancelOrder", {"txid": ids[0]} if ids else {"cl_ord_id": own[0]})
+        elif ids or own:
+            yield RestCall(
+                "CancelOrderBatch", {"orders": ids or None, "cl_ord_ids": own or None}, do_json=True
+            )
+        else:
+            yield None
     elif method == "add_order":
         order = _order(params)
         closing = order.pop("close", {})
@@ -77,15 +95,22 @@ def rest_calls(method: str, params: Params, order_type: str = "limit") -> Iterat
         orders = {**_pair(params), "orders": [_order(one) for one in params["orders"]], **batch}
         yield RestCall("AddOrderBatch", orders, do_json=True)
     elif method == "amend_order":
-        yield RestCall("AmendOrder", _amend(params))
+        yield RestCall("AmendOrder", _amend(params, order_type))
+    elif not _ORDER_ID.fullmatch(params["order_id"]):
+        yield None
     else:
         edit = _order({"order_type": order_type, **params})
-        del edit["ordertype"]
+        for name in ("ordertype", "reduce_only"):  # which can only be False here
+            edit.pop(name, None)
         yield RestCall("EditOrder", {**_pair(params), "txid": params["order_id"], **edit})
 
 
 def ws_result(method: str, params: Params, result: Any) -> Any:
     """Return a REST answer's ``result`` as WebSocket would have given it.
+
+    Raises:
+        NothingCanceled: a cancel found nothing to cancel.
+        UnclearAnswer: what the answer must have is missing.
 
     >>> ws_result("add_order", {}, {"txid": ["OU22CG-KLAF2-FWUDD7"], "descr": {}})
     {'order_id': 'OU22CG-KLAF2-FWUDD7'}
@@ -102,11 +127,20 @@ def ws_result(method: str, params: Params, result: Any) -> Any:
             {"error": str(one["error"])} if one.get("error") else {"order_id": _txid(one)} for one in entries
         ]
     if method == "amend_order":
+        _need(found, "amend_id")
         ids = {name: params[name] for name in ("order_id", "cl_ord_id") if name in params}
-        return {"amend_id": found.get("amend_id"), **ids}
+        return {"amend_id": found["amend_id"], **ids}
     if method == "edit_order":
         return {"order_id": _txid(found), "original_order_id": params.get("order_id")}
+    _need(found, "currentTime" if method == "cancel_all_orders_after" else "count")
+    if method == "cancel_order" and found["count"] == 0 and not found.get("pending"):
+        raise NothingCanceled(f"{NOT_OPEN[0]} (nothing was canceled)")
     return dict(found)
+
+
+def _need(found: Params, name: str) -> None:
+    if found.get(name) in (None, ""):
+        raise UnclearAnswer(f"the answer has no {name}: {dict(found)!r:.200}")
 
 
 def _txid(answer: Params) -> str:
@@ -117,7 +151,6 @@ def _txid(answer: Params) -> str:
 
 def _cancels(params: Params) -> Iterator[Optional[RestCall]]:
     for name in params.get("order_id", ()):
-        # REST's txid takes a userref as well, which may be another order's.
         yield RestCall("CancelOrder", {"txid": name}) if _ORDER_ID.fullmatch(name) else None
     for name in params.get("cl_ord_id", ()):
         yield RestCall("CancelOrder", {"cl_ord_id": name})
@@ -144,8 +177,9 @@ def _order(order: Params) -> Dict[str, Any]:
     if "stp_type" in order:
         found["stptype"] = order["stp_type"].replace("_", "-")
     triggers = order.get("triggers", {})
-    if "reference" in triggers:
-        found["trigger"] = triggers["reference"]
+    reference = triggers.get("reference", order.get("trigger"))
+    if reference is not None:
+        found["trigger"] = reference
     found.update(
         _prices(
             order["order_type"],
@@ -206,13 +240,15 @@ def _text(value: Any) -> str:
     return format(decimal_of("price", value), "f")
 
 
-def _amend(params: Params) -> Dict[str, Any]:
+def _amend(params: Params, order_type: str) -> Dict[str, Any]:
     names = ("cl_ord_id", "order_qty", "display_qty", "post_only", "deadline")
     found = {name: params[name] for name in names if name in params}
     found.update(_pair(params))
     if "order_id" in params:
         found["txid"] = params["order_id"]
+    # Without a type, prices of trailing orders are a distance; REST takes what has no sign for a price.
+    usual = "quote" if order_type.startswith("trailing") else None
     for name in ("limit_price", "trigger_price"):
         if name in params:
-            found[name] = _price(params[name], params.get(f"{name}_type"))
+            found[name] = _price(params[name], params.get(f"{name}_type", usual))
     return found

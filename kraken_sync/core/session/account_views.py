@@ -204,9 +204,20 @@ def known_orders(session: Session, meant: Callable[[Record], bool]) -> Optional[
     ]
 
 
-def resync_orders(session: Session, reason: str, now: float) -> None:
-    """Fetch the open orders anew, because they seem to lack something."""
+def resync_orders(session: Session, reason: str, now: float) -> int:
+    """Fetch the open orders anew, because they seem to lack something; return how many snapshots there were
+    before.
+    """
     session.data.resync(EXECUTIONS, reason, now)
+    return session.account.orders.generation
+
+
+def lacks_order(session: Session, meant: Callable[[Record], bool], generation: int) -> bool:
+    """Return whether the table is up to date by a snapshot after that ``generation``, and has no order for
+    which ``meant`` is true. As :func:`known_orders`.
+    """
+    orders = session.account.orders
+    return orders.live and orders.generation > generation and not any(map(meant, orders.records.values()))
 
 
 def settle_orders(

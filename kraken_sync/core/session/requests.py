@@ -156,7 +156,7 @@ class TradingRequest(Request):
         """Whether its repetition has no further effect, so that it may go by REST; and whether it is such a
         repetition, which goes the other way than the first one."""
         self.by_rest = False
-        """Whether its replies came over REST."""
+        """Whether it was sent over REST."""
         self.watched: Optional[Tuple[object, int, int]] = None
         """The table of orders and its snapshot that were up to date when it was sent, or None."""
         self.settled: Set[Union[str, int]] = set()

@@ -7,6 +7,7 @@ of ``severity category:text``, also with HTTP status 200.
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 from urllib.parse import urlencode, urlsplit
@@ -25,6 +26,7 @@ from .printable import printable
 from .secret import HiddenBytes, Secret
 
 Params = Mapping[str, Any]
+_EXCHANGE_ERROR = re.compile(r"E[A-Za-z]+:")
 CLOCK_DOUBT = 5.0
 """A clock that differs by more seconds than this is wrong; REST's own time has whole seconds."""
 
@@ -174,7 +176,7 @@ def result_of(uri: str, status: int, text: bytes, changes: bool = False) -> Any:
     if errors is None:
         # The text is repeated only if it is a web page (of a proxy, for example): it may contain a token.
         words = text[:120].decode("utf-8", "replace").strip() if text.lstrip().startswith(b"<") else ""
-        if changes and (status >= 500 or words):
+        if changes and (_late(status) or words):
             raise ConnectionLost(
                 f"{uri} was sent, and its outcome is unknown: HTTP {status} "
                 f"of a server before the exchange {words}"
@@ -192,9 +194,18 @@ def result_of(uri: str, status: int, text: bytes, changes: bool = False) -> Any:
     failures = [one for one in errors if not one.startswith("W")]
     if not failures and status < 400:
         return envelope.get("result")
+    if changes and _late(status) and not any(map(_EXCHANGE_ERROR.match, failures)):
+        # Servers in between write JSON, too, when the exchange's answer did not reach them in time.
+        words = f" {failures[0]!r:.120}" if failures else ""
+        raise ConnectionLost(f"{uri} was sent, and its outcome is unknown: HTTP {status}{words}")
     if changes and any(one.startswith(refusals.AMBIGUOUS) for one in failures):
         raise ConnectionLost(f"{uri} was sent, and its outcome is unknown: the exchange says {failures[0]!r}")
     raise _refused(uri, failures or [f"HTTP {status}"], status)
+
+
+def _late(status: int) -> bool:
+    """Return whether a server with this HTTP status may have passed the request on before it gave up."""
+    return status >= 500 or status == 408
 
 
 def _refused(uri: str, errors: List[str], status: int) -> KrakenError:
