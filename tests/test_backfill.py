@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import queue
 import random
+import time
 from decimal import Decimal
 from typing import Any, Callable, Dict, List
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, WAIT, S, eventually
 
-from kraken_sync import ClientClosed, SpotWSClient, StreamOverflow
+from kraken_sync import ClientClosed, ExchangeMismatch, SpotWSClient, StreamOverflow
 from kraken_sync.core.backfill import TradeTape, rest_trades
-from kraken_sync.core.wire.times import time_text
+from kraken_sync.core.wire.times import parse_time, time_text
 from kraken_sync.market import backfill
 from kraken_sync.simulator import Simulator
 
@@ -23,13 +24,47 @@ def trade(number: int) -> Dict[str, Any]:
     return {"trade_id": number, "timestamp": time_text(BEGAN + number, 6)}
 
 
-@pytest.mark.parametrize("seed", range(40))
+def told(tape: TradeTape, act: Callable[[], Any]) -> List[int]:
+    """The ids of what a reader gets by this; gap frames are strings."""
+    before = len(GOT[tape])
+    act()
+    return [one if isinstance(one, str) else one["trade_id"] for one in GOT[tape][before:]]
+
+
+GOT: Dict[TradeTape, List[Any]] = {}
+
+
+def new_tape() -> TradeTape:
+    got: List[Any] = []
+    tape = TradeTape(S, got.append)
+    GOT[tape] = got
+    return tape
+
+
+@pytest.mark.parametrize("seed", range(60))
 def test_random_walk(seed: int) -> None:
-    """Trades, gaps and answers of a REST that lags, in any order: nothing twice, and nothing missing."""
-    rng, tape, got, now = random.Random(seed), TradeTape(S), [], 0.0
+    """Trades, gaps, interrupts and answers of a REST that lags, in any order: nothing twice, and nothing
+    missing; a gap frame stands where trades were missing."""
+    rng, tape, now = random.Random(seed), new_tape(), 0.0
+    got = GOT[tape]
     exchange, shown, lag = 0, 0, rng.randrange(6)
     step = 1 if seed % 2 else 3  # ids need not be without holes of their own
-    connected = True
+    connected, missing = True, []
+
+    def asked(known: int) -> None:
+        rows = [trade(number * step) for number in range(1, known + 1)]
+        rows = [one for one in rows if (parse_time(one["timestamp"]) or 0) * 1e9 > tape.since]
+        size = rng.choice((2, 5, 1000))
+        page = None
+        if len(rows) > size:
+            page = int((parse_time(rows[size - 1]["timestamp"]) or 0) * 1e9)
+        tape.answered(rows[:size], now, page)
+
+    def gap() -> None:
+        mark = f"gap {len(missing)}"
+        missing.append((mark, shown * step, exchange * step))
+        tape.missed(BEGAN + shown * step, now, mark)
+
     for _ in range(300):
         now += 1.0
         what = rng.random()
@@ -37,43 +72,96 @@ def test_random_walk(seed: int) -> None:
             exchange += 1
             if connected:
                 shown = exchange
-                got += tape.came(trade(exchange * step), now)
+                tape.came(trade(exchange * step), now)
         elif what < 0.7:
             connected = not connected
             if connected:
-                tape.missed(time_text(BEGAN + shown * step, 6) if shown else None, now)
+                gap()
                 if rng.random() < 0.5:  # the exchange's snapshot, with trades that came before
                     for number in range(max(1, exchange - 3), exchange + 1):
-                        got += tape.came(trade(number * step), now)
+                        tape.came(trade(number * step), now)
+                    shown = exchange
         elif tape.not_before <= now:
-            known = [trade(number * step) for number in range(1, exchange + 1 - lag)]
-            since = [one for one in known if one["timestamp"] > time_text(tape.since, 6)]
-            got += tape.answered(since[: rng.choice((2, 1000))], now)
+            asked(exchange - lag)
     if not connected:
-        tape.missed(time_text(BEGAN + shown * step, 6) if shown else None, now)
+        gap()
     for _ in range(400):  # all is well at last
         exchange, now = exchange + 1, now + 1.0
-        got += tape.came(trade(exchange * step), now)
+        tape.came(trade(exchange * step), now)
         if tape.not_before <= now:
-            known = [trade(number * step) for number in range(1, exchange + 1)]
-            got += tape.answered([one for one in known if one["timestamp"] > time_text(tape.since, 6)], now)
+            asked(exchange)
 
-    ids = [one["trade_id"] for one in got]
+    ids = [one["trade_id"] for one in got if not isinstance(one, str)]
     assert ids == sorted(set(ids))
     assert ids == list(range(ids[0], exchange * step + 1, step))
+    assert ids[0] == step or missing[0][1] == 0
     assert not tape.open
+    for mark, before, after in missing:
+        at = got.index(mark)
+        assert all(isinstance(one, str) or one["trade_id"] <= after for one in got[:at])
+        assert all(isinstance(one, str) or one["trade_id"] > before for one in got[at:])
 
 
 def test_what_rest_never_has_is_given_up() -> None:
-    """After a while, and not before; what was held back comes then."""
-    tape = TradeTape(S)
-    assert tape.came(trade(1), 0.0) == [trade(1)]
+    """A while after the first trade that is held back; each hole has its own while."""
+    tape = new_tape()
+    assert told(tape, lambda: tape.came(trade(1), 0.0)) == [1]
     tape.missed(None, 1.0)
-    assert tape.came(trade(5), 2.0) == []
-    assert tape.answered([trade(1)], 3.0) == []
-    assert tape.given_up(30.0, 60.0) is None
-    assert tape.given_up(61.0, 60.0) == [trade(5)]
-    assert tape.came(trade(6), 62.0) == [trade(6)]
+    assert told(tape, lambda: tape.came(trade(5), 100.0)) == []
+    assert tape.wakes(60.0) == 160.0
+    tape.answered([trade(1)], 101.0)
+    tape.missed(None, 150.0, "second")
+    assert told(tape, lambda: tape.came(trade(10), 155.0)) == []
+    assert told(tape, lambda: tape.give_up("lost")) == ["lost", 5, "second"]
+    assert tape.wakes(60.0) == 215.0
+    assert told(tape, tape.give_up) == [10]
+    assert told(tape, lambda: tape.came(trade(11), 162.0)) == [11]
+
+
+def test_when_rest_is_asked() -> None:
+    """At once, then less and less often, whatever comes; for a minute after a gap without a trade."""
+    tape, asked = new_tape(), []
+    tape.came(trade(1), 0.0)
+    tape.missed(None, 0.0)
+    for tenth in range(2000):
+        now = tenth / 10
+        if tape.not_before <= now:
+            asked.append(now)
+            tape.answered([trade(1)], now)
+    assert asked[:4] == [0.0, 0.5, 1.5, 3.5]
+    assert 60 <= asked[-1] < 70
+    tape.came(trade(5), 200.0)
+    assert tape.not_before == 200.0
+    tape.again(200.0, patience=900.0)
+    for number in range(6, 50):
+        tape.came(trade(number), 201.0)
+    tape.missed(None, 202.0)
+    assert tape.not_before == 1100.0
+
+
+def test_before_any_trade_was_read() -> None:
+    """REST's trades from before the stream began are not told, and none that waits is lost."""
+    tape = new_tape()
+    tape.missed(BEGAN + 10, 0.0)
+    tape.came(trade(12), 0.0)
+    tape.came(trade(13), 0.0)
+    rows = [trade(9), trade(10), trade(11), trade(14)]  # REST lacks some of what has come
+    assert told(tape, lambda: tape.answered(rows, 1.0)) == [10, 11, 12, 13, 14]
+    assert not tape.open
+
+
+def test_many_trades_in_one_second() -> None:
+    """The pages of REST are followed by its own position."""
+    tape, rows = new_tape(), [{**trade(1), "trade_id": number} for number in range(1, 5001)]
+    tape.came(rows[0], 0.0)
+    tape.missed(None, 0.0)
+    tape.came({**trade(1), "trade_id": 5001}, 0.0)
+    position = 0
+    while tape.open:
+        position += 1000
+        tape.answered(rows[position - 1000 : position], float(position), position)
+        assert not tape.open or tape.since == position
+    assert [one["trade_id"] for one in GOT[tape]] == list(range(1, 5002))
 
 
 @pytest.mark.parametrize(
@@ -87,9 +175,9 @@ def test_what_rest_never_has_is_given_up() -> None:
     ],
 )
 def test_rows_that_are_none(row: Any) -> None:
-    """They are left out, and so count as missing."""
+    """They and what comes after them count as missing."""
     good = ["1.5", "0.5", BEGAN, "s", "m", "", 3]
-    assert [one["trade_id"] for one in rest_trades(S, [row, good])] == [3]
+    assert [one["trade_id"] for one in rest_trades(S, [good, row, good])] == [3]
 
 
 def drain(stream: Any, exchange: Simulator, wanted: int) -> List[Dict[str, Any]]:
@@ -149,7 +237,7 @@ def test_a_slow_reader(new_client: Callable[..., SpotWSClient], exchange: Simula
     with pytest.raises(StreamOverflow):
         drain(strict, exchange, 1)
 
-    assert [one["trade_id"] for one in drain(stream, exchange, len(wanted))][-20:] == wanted[-20:]
+    assert [one["trade_id"] for one in drain(stream, exchange, len(wanted))] == wanted
 
 
 def test_rest_is_down(client: SpotWSClient, exchange: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,3 +281,109 @@ def test_the_end(new_client: Callable[..., SpotWSClient], exchange: Simulator) -
     )
     with pytest.raises(ClientClosed):
         stream.get(0)
+
+
+def cut(client: SpotWSClient, exchange: Simulator, missed: int) -> None:
+    """An outage in which that many events happen."""
+    had = client.stats()["reconnects"]
+    exchange.faults.refuse_connections = 2
+    exchange.cut()
+    exchange.step(missed, [S])
+    eventually(lambda: client.stats()["reconnects"] > had and client.active_public_subscriptions)
+
+
+def test_a_reader_that_polls(client: SpotWSClient, exchange: Simulator) -> None:
+    """REST may take longer than a read waits; its answer is there for a later one."""
+    stream, before = client.trades(S, backfill=True), ids(exchange)[-1]
+    exchange.step(80, [S])
+    got = [stream.get(WAIT)]
+    exchange.faults.public_rest_delay = 0.3
+    cut(client, exchange, 120)
+    exchange.step(80, [S])
+
+    def caught_up() -> bool:
+        try:
+            while True:
+                got.append(stream.get(0.01))
+        except queue.Empty:
+            return bool(got[-1]["trade_id"] == ids(exchange)[-1])
+
+    eventually(caught_up)
+    assert [one["trade_id"] for one in got] == [one for one in ids(exchange) if one > before]
+
+
+def test_an_interrupted_reader(client: SpotWSClient, exchange: Simulator) -> None:
+    """What a Ctrl-C takes from the queue is filled in from REST."""
+    stream, before = client.trades(S, backfill=True), ids(exchange)[-1]
+    exchange.step(80, [S])
+    got = [stream.get(WAIT)]
+    cut(client, exchange, 120)
+    exchange.step(80, [S])
+    tape = stream._tapes[S]
+    tell, left = tape._tell, [5]
+
+    def interrupted(trade: Any) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        tell(trade)
+
+    tape._tell = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            got.append(stream.get(WAIT))
+    wanted = [one for one in ids(exchange) if one > before]
+    exchange.step(80, [S])
+    got += drain(stream, exchange, 1)
+    assert [one["trade_id"] for one in got][: len(wanted)] == wanted
+
+
+def test_rest_hangs(client: SpotWSClient, exchange: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trades are not held back for longer because there are several symbols to ask for."""
+    monkeypatch.setattr(backfill, "PATIENCE", 0.5)
+    symbols = [S, "ETH/USD", "SOL/USD"]
+    stream = client.trades(symbols, backfill=True)
+    exchange.step(300, symbols)
+    with pytest.raises(queue.Empty):
+        while True:
+            stream.get(0.3)
+    exchange.faults.public_rest_delay = 30.0
+    cut(client, exchange, 0)
+    exchange.step(300, symbols)
+    started, traded = time.monotonic(), set()
+    with pytest.raises(queue.Empty):
+        while True:
+            traded.add(stream.get(2.0)["symbol"])
+    assert time.monotonic() - started < 6
+    assert len(traded) > 1
+    assert {gap["symbol"] for gap in stream.gaps if gap["reason"].startswith("REST")} == traded
+
+
+def test_what_has_no_backfill(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
+    """Said at the call, not at the first gap."""
+    client = new_client()
+    for call in (client.ohlc, client.ticker):
+        with pytest.raises(ValueError, match="has no backfill"):
+            call(S, backfill=True)
+    with pytest.raises(TypeError, match="True or False"):
+        client.trades(S, backfill="no")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="conflate"):
+        client.trades(S, backfill=True, policy="conflate")
+    elsewhere = SpotWSClient(ws_url=exchange.ws_url)
+    with elsewhere, pytest.raises(ExchangeMismatch):
+        elsewhere.trades(S, backfill=True)
+
+
+def test_back_off(client: SpotWSClient, exchange: Simulator) -> None:
+    """A lockout is heeded, however many trades come."""
+    stream = client.trades(S, backfill=True)
+    exchange.step(80, [S])
+    assert stream.get(WAIT)
+    exchange.faults.public_rest_errors = ["EGeneral:Temporary lockout"] * 100
+    cut(client, exchange, 20)
+    for _ in range(10):
+        exchange.step(40, [S])
+        with pytest.raises(queue.Empty):
+            while True:
+                stream.get(0.1)
+    assert len(exchange.faults.public_rest_errors) == 99

@@ -110,7 +110,7 @@ class Rest:
         method = method.upper()
         if not uri.startswith("/"):
             uri = f"/{uri}"
-        self._check(f"REST {uri}")
+        self.check(uri)
         body = dict(params or {})
         if extra_params is not None:
             body.update(json.loads(extra_params) if isinstance(extra_params, str) else extra_params)
@@ -142,6 +142,26 @@ class Rest:
             if not request.is_order or not call.sent:
                 raise
             raise order_unknown(request, str(error), our_time) from error
+
+    def later(self, uri: str, params: Params, deadline: float, done: Callable[[Any], None]) -> None:
+        """Send a public request without waiting: ``done`` gets the result or the KrakenError, on the thread
+        that has carried it out. Raises if it may not be sent.
+        """
+        self.check(uri)
+        request, call = RestRequest("GET", uri, params), HttpCall(deadline)
+
+        def work() -> None:
+            try:
+                result = self._carry_out(request, call, False, False)
+            except KrakenError as error:
+                result = error
+            done(result)
+
+        self._threads.submit(Job(work))
+
+    def check(self, uri: str) -> None:
+        """Raise ExchangeMismatch if a request may not be sent: it would go to another exchange."""
+        self._check(f"REST {uri}")
 
     def _carry_out(self, request: RestRequest, call: HttpCall, auth: bool, return_raw: bool) -> Any:
         """Send the request, and once more if the first attempt certainly changed nothing."""

@@ -29,15 +29,18 @@ KEPT_GAPS = 1000
 Decode = Callable[[bytes], Any]
 
 
-class _Lost:
+class Lost:
     """The mark in the queue where frames were dropped; a gap frame is made of it when it is read."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, first: Optional[bytes]) -> None:
         self.count = 0
         self.since = self.until = now
+        self.first = first
+        """The first of the frames, unless they were conflated."""
 
 
-Entry = Union[bytes, Dict[str, Any], Key, _Lost]
+Entry = Any
+"""Frames are bytes, or the key of the latest frame; :class:`Lost`; anything else is read as it is."""
 
 
 class Stream:
@@ -142,6 +145,13 @@ class Stream:
                 self._entries.append(gap)
                 self._ready.notify_all()
 
+    def put_mark(self, mark: Any) -> None:
+        """Add something that is read as it is, at its place in the stream. Any thread."""
+        with self._ready:
+            if not self._ended:
+                self._entries.append(mark)
+                self._ready.notify()
+
     def end(self, error: Optional[KrakenError] = None, key: Optional[Key] = None) -> None:
         """End the stream, or the part of it that is for ``key``; it ends with its last key.
 
@@ -168,8 +178,8 @@ class Stream:
                 self.dropped += 1
                 self._frames -= 1
                 mark = passed[-1] if passed else None
-                if not isinstance(mark, _Lost):
-                    mark = _Lost(now)
+                if not isinstance(mark, Lost):
+                    mark = Lost(now, entry if isinstance(entry, bytes) else None)
                     passed.append(mark)
                 mark.count += 1
                 mark.until = now
@@ -228,7 +238,7 @@ class Stream:
         except ClientClosed:
             raise StopIteration from None
 
-    def _take(self, deadline: Optional[float]) -> Union[bytes, Dict[str, Any]]:
+    def _take(self, deadline: Optional[float]) -> Any:
         with self._ready:
             self._readers += 1
             try:
@@ -242,7 +252,7 @@ class Stream:
 
     # Errors are returned, and raised without the lock: Python 3.10 may leave a lock taken if a Ctrl-C meets
     # an exception on its way out of a "with".
-    def _next_entry(self) -> Union[bytes, Dict[str, Any], Exception]:
+    def _next_entry(self) -> Any:
         if not self._entries:
             if self._error is not None:
                 return fresh_copy(self._error)
@@ -250,13 +260,13 @@ class Stream:
         entry = self._entries.popleft()
         if not self._entries:
             self._warned = False  # the reader has caught up; falling behind again is logged again
-        if isinstance(entry, _Lost):
+        if isinstance(entry, Lost):
             return self._overflow(entry)
-        if not isinstance(entry, dict):
+        if isinstance(entry, (bytes, Key)):
             self._frames -= 1
         return self._latest.pop(entry) if isinstance(entry, Key) else entry
 
-    def _overflow(self, lost: _Lost) -> Union[Dict[str, Any], Exception]:
+    def _overflow(self, lost: Lost) -> Union[Dict[str, Any], Exception]:
         gap = self._told("slow reader", lost.since, lost.until, lost.count)
         if self.policy == RAISE:
             return StreamOverflow(f"{self.name}: {lost.count} messages were lost", dropped=lost.count)

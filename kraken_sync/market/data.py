@@ -18,7 +18,6 @@ from ..io.streams import DROP_OLDEST, RAISE
 from ..io.waiting import deadline_of, time_left
 from ..runtime import Runtime
 from .backfill import BackfilledTrades
-from .history import History
 from .level3_book import Level3Book
 from .live_book import LiveBook
 from .order_book import OrderBook
@@ -85,8 +84,13 @@ class MarketData:
     ) -> ItemStream:
         """Return a stream of single items; see :meth:`SpotWSClient.ticker`. Blocks up to ``timeout``."""
         deadline = deadline_of(timeout)
+        if not isinstance(backfill, bool):
+            raise TypeError(f"backfill must be True or False, not {backfill!r:.80}")
         if backfill:
-            extra = {"gaps": gaps, "history": History(self._runtime.rest.request)}
+            if wanted.channel.name != "trade":
+                raise ValueError(f"{wanted.channel.name} has no backfill; client.trades() has")
+            self._runtime.rest.check("/0/public/Trades")
+            extra = {"gaps": gaps, "rest": self._runtime.rest}
             stream = self.subscribe(wanted, None, deadline, maxlen, policy, BackfilledTrades, **extra)
         else:
             stream = self.subscribe(wanted, None, deadline, maxlen, policy, ItemStream, gaps=gaps)

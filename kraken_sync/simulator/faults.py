@@ -77,6 +77,10 @@ class Faults:
         statuses and bodies instead, one each."""
         self.rest_delay = 0.0
         """Seconds before a private REST answer leaves."""
+        self.public_rest_errors: List[str] = []
+        """The next public REST requests are answered with these errors, one each."""
+        self.public_rest_delay = 0.0
+        """Seconds before a public REST answer leaves."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in _NAMES:
@@ -130,4 +134,6 @@ _NAMES = (
     "rest_errors",
     "rest_answers",
     "rest_delay",
+    "public_rest_errors",
+    "public_rest_delay",
 )

@@ -243,16 +243,14 @@ class RestServer:
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
-                self._reply(ask(lambda: api.answer(parts.path, dict(parse_qsl(parts.query)))))
+                self._reply_public(parts.path, parts.query)
 
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 body, path = self.rfile.read(length), urlsplit(self.path).path
                 headers = {name: self.headers[name] for name in self.headers}
                 if not path.startswith("/0/private/"):
-                    self._reply(
-                        ask(lambda: api.answer(path, dict(parse_qsl(body.decode("utf-8", "replace")))))
-                    )
+                    self._reply_public(path, body.decode("utf-8", "replace"))
                     return
                 answer = ask(lambda: private(path, headers, body))
                 time.sleep(faults.rest_delay)
@@ -261,6 +259,14 @@ class RestServer:
                     self._reply(text, status)
                 else:
                     self._reply(answer)
+
+            def _reply_public(self, path: str, params: str) -> None:
+                if faults.public_rest_errors:
+                    answer: Dict[str, Any] = {"error": [faults.public_rest_errors.pop(0)]}
+                else:
+                    answer = ask(lambda: api.answer(path, dict(parse_qsl(params))))
+                time.sleep(faults.public_rest_delay)
+                self._reply(answer)
 
             def setup(self) -> None:
                 super().setup()

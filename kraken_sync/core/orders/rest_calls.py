@@ -223,17 +223,18 @@ def _price(value: Any, price_type: Optional[str]) -> Any:
     return f"{decimal_of('price', value):+f}{'%' if price_type == 'pct' else ''}"
 
 
-def _pair(params: Params) -> Dict[str, Any]:
+def pair_params(symbol: str) -> Dict[str, Any]:
     """Return the parameters that name a pair; REST must be told if it is a tokenized stock.
 
-    >>> _pair({"symbol": "AAPLx/USD"})
+    >>> pair_params("AAPLx/USD")
     {'pair': 'AAPLx/USD', 'asset_class': 'tokenized_asset'}
     """
-    if "symbol" not in params:
-        return {}
-    symbol = params["symbol"]
     tokenized = symbol.partition("/")[0].endswith("x")  # as "AAPLx"; all other names are in capitals
     return {"pair": symbol, **({"asset_class": "tokenized_asset"} if tokenized else {})}
+
+
+def _pair(params: Params) -> Dict[str, Any]:
+    return pair_params(params["symbol"]) if "symbol" in params else {}
 
 
 def _text(value: Any) -> str:
