@@ -6,7 +6,7 @@ import queue
 import random
 import time
 from decimal import Decimal
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, WAIT, S, eventually
@@ -283,12 +283,12 @@ def test_the_end(new_client: Callable[..., SpotWSClient], exchange: Simulator) -
         stream.get(0)
 
 
-def cut(client: SpotWSClient, exchange: Simulator, missed: int) -> None:
+def cut(client: SpotWSClient, exchange: Simulator, missed: int, symbols: Sequence[str] = (S,)) -> None:
     """An outage in which that many events happen."""
     had = client.stats()["reconnects"]
     exchange.faults.refuse_connections = 2
     exchange.cut()
-    exchange.step(missed, [S])
+    exchange.step(missed, list(symbols))
     eventually(lambda: client.stats()["reconnects"] > had and client.active_public_subscriptions)
 
 
@@ -348,7 +348,7 @@ def test_rest_hangs(client: SpotWSClient, exchange: Simulator, monkeypatch: pyte
         while True:
             stream.get(0.3)
     exchange.faults.public_rest_delay = 30.0
-    cut(client, exchange, 0)
+    cut(client, exchange, 300, symbols)
     exchange.step(300, symbols)
     started, traded = time.monotonic(), set()
     with pytest.raises(queue.Empty):
