@@ -681,12 +681,15 @@ class SpotWSClient:
             snapshot: whether the stream begins with the last 50 trades. For a symbol that is subscribed
                 already, it begins with the snapshot that the earlier subscription received, if any.
             backfill: True to fill gaps with the trades that REST has of them, at their place, in order, each
-                once, and with ``"backfilled": True``. Reading the stream asks REST then, within the reader's
-                timeout, and holds back the trades after the gap until those before them are there; what REST
-                does not have after a minute is a gap in ``stream.gaps``.
+                once, and with ``"backfilled": True``. REST is asked in the background while the stream is
+                read. The trades after a gap are held back until those before them are there, a minute at
+                most; what REST does not have then is a gap of its own in ``stream.gaps``, with the reason
+                "REST does not have all trades". The gap that was filled stays there, too.
             gaps, options: see :meth:`ticker`.
 
         Raises:
+            ValueError: ``backfill`` with ``policy="conflate"``.
+            ExchangeMismatch: ``backfill``, and the client has no ``rest_url`` of the exchange that it uses.
             The errors of :meth:`subscribe`.
         """
         options["backfill"] = backfill
@@ -799,8 +802,9 @@ class SpotWSClient:
             gaps, options: see :meth:`ticker`.
 
         Raises:
-            ValueError: another value of ``depth``, or other hosts were given to the constructor, but not
-                ``level3_ws_url``.
+            ValueError: another value of ``depth``.
+            ExchangeMismatch: other hosts were given to the constructor, but neither ``level3_ws_url`` nor
+                ``auth_ws_url``, which is used in its place.
             The errors of :meth:`subscribe`, among them those of a private channel.
         """
         return self._ks_items("level3", symbol, {"depth": depth, "snapshot": snapshot}, gaps, options)
@@ -878,8 +882,9 @@ class SpotWSClient:
         Raises:
             The errors of :meth:`book`.
             CredentialsMissing, CredentialsInvalid, PermissionRefused: the client has no API key, a wrong one,
-                or one without the permission "Access WebSockets API".
-            ExchangeMismatch: other hosts were given to the constructor, but not ``level3_ws_url``.
+                or one without the permission "WebSocket interface - On".
+            ExchangeMismatch: other hosts were given to the constructor, but neither ``level3_ws_url`` nor
+                ``auth_ws_url``, which is used in its place.
         """
         book: Level3Book = self._ks_market.book("level3", pair, depth, max_age, timeout)
         return book
@@ -1432,7 +1437,8 @@ class SpotWSClient:
 
         Each connection logs each once as WARNING. When one is near and the exchange advises to place no new
         orders, the order gate is shut, and an armed dead man's switch tells its owner. The ``status``
-        messages themselves are in :attr:`messages` and in callbacks. Does not block. May be read from any
+        messages themselves are in :attr:`messages` and in callbacks. Empty while the client is not
+        connected: nothing is known then. Does not block. May be read from any
         thread. A subclass may have an attribute of this name.
         """
         told: List[Announcement] = []

@@ -365,6 +365,8 @@ def test_what_has_no_backfill(new_client: Callable[..., SpotWSClient], exchange:
     for call in (client.ohlc, client.ticker):
         with pytest.raises(ValueError, match="has no backfill"):
             call(S, backfill=True)
+    with pytest.raises(ValueError, match="client.trades"):
+        client.subscribe({"channel": "trade", "symbol": S, "backfill": True})
     with pytest.raises(TypeError, match="True or False"):
         client.trades(S, backfill="no")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="conflate"):

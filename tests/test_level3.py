@@ -244,6 +244,8 @@ def test_readers(trader: SpotWSClient, exchange: Simulator) -> None:
     for wrong in (None, 5):
         with pytest.raises(TypeError):
             book.queue_position(wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            book.snapshot().queue_position(wrong)  # type: ignore[arg-type]
 
 
 def test_frame(trader: SpotWSClient) -> None:
@@ -265,6 +267,7 @@ def test_the_queue_ahead_of_an_own_order(trader: SpotWSClient, exchange: Simulat
     )
     book.wait_until(lambda state: state.queue_position(third), WAIT)
     position = book.queue_position(trader.orders[second])
+    assert book.snapshot().queue_position(trader.orders[second]) == position
 
     assert position is not None
     assert position.qty_ahead == best.qty + Decimal("0.5")

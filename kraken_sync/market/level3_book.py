@@ -9,16 +9,17 @@ from typing import Any, Optional, Tuple, Union
 from ..core.book.checksum import LEVELS, book_checksum
 from ..core.book.level3 import totals
 from ..core.book.level3_snapshot import (
+    HasOrderId,
     Level3Level,
     Level3Order,
     Level3Snapshot,
     QueuePosition,
+    order_id_of,
     position_of,
 )
 from ..core.book.snapshot import BookSnapshot, Level, check_levels
 from ..core.copying import refuse_copy
 from ..core.freshness import BookState
-from ..core.orders.order import Order
 from ..core.session import book_views
 from ..core.wire.numbers import Number, decimal_of
 from ..io.walltime import wall_datetime
@@ -78,7 +79,7 @@ class Level3Reader(ABC):
         decimal_of("price", price)  # a mistake is named whatever the state of the book
         return self.snapshot().orders_at(price)
 
-    def queue_position(self, order: Union[str, Order]) -> Optional[QueuePosition]:
+    def queue_position(self, order: Union[str, HasOrderId]) -> Optional[QueuePosition]:
         """Return where an order stands in the queue of its price; None if it is not among the visible ones.
 
         Args:
@@ -87,7 +88,7 @@ class Level3Reader(ABC):
         Raises:
             TypeError: it is neither.
         """
-        return self.snapshot().queue_position(_order_id(order))
+        return self.snapshot().queue_position(order)
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame; see :meth:`Level3Snapshot.to_frame`."""
@@ -147,7 +148,7 @@ class Level3Book(Level3Reader, LiveBook[Level3Snapshot]):
         """
         return self._read(levels, live_only=True)
 
-    def queue_position(self, order: Union[str, Order]) -> Optional[QueuePosition]:
+    def queue_position(self, order: Union[str, HasOrderId]) -> Optional[QueuePosition]:
         """Return where an order stands in the queue of its price; None if it is not among the visible ones.
 
         Does not block, and copies no more than the orders ahead.
@@ -159,7 +160,7 @@ class Level3Book(Level3Reader, LiveBook[Level3Snapshot]):
             BookNotLive: the book is not verified at this moment.
             TypeError: ``order`` is neither.
         """
-        read = self._ask(book_views.place, _order_id(order))
+        read = self._ask(book_views.place, order_id_of(order))
         self._check_live(read.status)
         if read.place is None or read.place.level >= self.depth:
             return None
@@ -194,10 +195,3 @@ class Level3Book(Level3Reader, LiveBook[Level3Snapshot]):
             _bids=bids[:shown],
         )
         return Level3Snapshot(level2, read.checksum, _asks=read.asks[:shown], _bids=read.bids[:shown])
-
-
-def _order_id(order: Union[str, Order]) -> str:
-    name = order.order_id if isinstance(order, Order) else order
-    if not isinstance(name, str):
-        raise TypeError(f"order must be an order_id or an order of client.orders, not {order!r:.80}")
-    return name

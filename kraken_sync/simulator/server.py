@@ -85,6 +85,12 @@ class _Line:
             await self.socket.send(text)
 
 
+ANY = ("", "unspecified")
+URGENCIES = ("announced", "reminder_24h", "approaching_30m", "imminent_5m", "final_warning_30s", *ANY)
+SERVICES = ("spot_ws", "spot_rest", "spot_fix", "spot_trading", "all", *ANY)
+ADVICE = ("continue", "reduce_activity", "cancel_open_orders", "stop_new_orders", "disconnect_and_wait", *ANY)
+
+
 class Simulator:
     """A local Kraken. Use it as a context manager, or ``start()`` and ``stop()`` it.
 
@@ -314,8 +320,19 @@ class Simulator:
         kind: str = "maintenance",
     ) -> None:
         """Announce a ``maintenance`` that is ahead, or an ``emergency``, to everybody; see
-        :class:`kraken_sync.Announcement`.
+        :class:`kraken_sync.Announcement` for the words.
+
+        Raises:
+            ValueError: the exchange has no such word.
         """
+        for given, known in (
+            (urgency, URGENCIES),
+            (advice, ADVICE),
+            (kind, ("maintenance", "emergency")),
+            *((service, SERVICES) for service in services if not service.startswith("futures_")),
+        ):
+            if given not in known:
+                raise ValueError(f"{given!r} is none of {', '.join(known)}")
         told = {"urgency": urgency, "services": list(services), "recommended_action": advice}
         self.call(lambda: self.exchange.announce(time.time(), kind, told))
 

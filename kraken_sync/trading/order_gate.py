@@ -50,6 +50,12 @@ class OrderGate:
         """What the gate does while it is shut: ``refuse``, ``hold`` or ``open``. Any other value raises
         ValueError."""
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # A typing error in the name of a switch must not leave the gate as it was.
+        if name not in ("policy", "heeds_announcements", "_policy", "_books"):
+            raise AttributeError(f"the order gate has no {name!r}; it has policy and heeds_announcements")
+        super().__setattr__(name, value)
+
     @property
     def policy(self) -> str:
         return self._policy

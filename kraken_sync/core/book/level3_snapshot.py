@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Dict, Iterable, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple, Union
 
 from ..wire.numbers import Number, decimal_of, to_decimal
 from .level3 import Orders, Place, Queued, totals
@@ -30,6 +30,21 @@ class Level3Level(NamedTuple):
     price: Decimal
     qty: Decimal
     orders: Tuple[Level3Order, ...]
+
+
+class HasOrderId(Protocol):
+    """An order: one of :attr:`SpotWSClient.orders`, or one of a level-3 book."""
+
+    @property
+    def order_id(self) -> str: ...
+
+
+def order_id_of(order: Union[str, HasOrderId]) -> str:
+    """Return the ``order_id`` of what a caller has given as an order. Raises TypeError."""
+    name = order if isinstance(order, str) else getattr(order, "order_id", None)
+    if not isinstance(name, str):
+        raise TypeError(f"order must be an order_id or an order of client.orders, not {order!r:.80}")
+    return name
 
 
 class QueuePosition(NamedTuple):
@@ -133,8 +148,16 @@ class Level3Snapshot:
                 return self._shown(level, orders)
         return ()
 
-    def queue_position(self, order_id: str) -> Optional[QueuePosition]:
-        """Return where an order stands; None if it is not among the visible orders."""
+    def queue_position(self, order: Union[str, HasOrderId]) -> Optional[QueuePosition]:
+        """Return where an order stands; None if it is not among the visible orders.
+
+        Args:
+            order: an ``order_id``, or an order of :attr:`SpotWSClient.orders`.
+
+        Raises:
+            TypeError: it is neither.
+        """
+        order_id = order_id_of(order)
         for side, levels in (("buy", self._bids), ("sell", self._asks)):
             for number, (price, orders) in enumerate(levels):
                 for place, (name, _) in enumerate(orders):

@@ -207,7 +207,9 @@ def why_closed(
         return None
     stopping = next((one for one in announced if one.stops_orders), None)
     if stopping is not None:
-        return f"the exchange announces: {stopping}"
+        return (
+            f"the exchange announces: {stopping} (client.order_gate.heeds_announcements = False ignores it)"
+        )
     if system == "cancel_only":
         return "the exchange is in cancel_only mode"
     if system == "post_only" and not _post_only(method, params):

@@ -245,6 +245,8 @@ def _check_value(channel: Channel, key: str, value: Any) -> None:
     if key not in channel.params:
         close = nearest(str(key), channel.params, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
+        if nearest(str(key), ("backfill",), 1):
+            hint = " client.trades(symbol, backfill=True) has it."
         raise ValueError(
             f"{channel.name} has no parameter {key!r}.{hint} "
             f"It takes: {', '.join(sorted(channel.params)) or 'none'}."
