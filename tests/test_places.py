@@ -49,8 +49,8 @@ def calls(client: SpotWSClient) -> Mapping[str, Callable[[], Any]]:
         "executions": lambda: client.subscribe({"channel": "executions"}, timeout=0.4),
         "level3": lambda: client.level3(S, timeout=0.4),
         "cancel": lambda: client.cancel_all(timeout=0.4),
-        "order by rest": lambda: client.add_order(**FAR, via="rest", timeout=0.4),
-        "cancel by rest": lambda: client.cancel_all(via="rest", timeout=0.4),
+        "order by rest": lambda: client.add_order(**FAR, via="rest", timeout=2),
+        "cancel by rest": lambda: client.cancel_all(via="rest", timeout=2),
     }
 
 
@@ -85,7 +85,7 @@ def test_every_combination(
     needs.update({name: {"rest_url"} for name in by_rest})
     level3 = "level3_ws_url" in given or "auth_ws_url" in given
     needs["level3"] = {"rest_url"} if level3 else {"rest_url", "level3_ws_url"}
-    public = {"executions", "order", "cancel", "level3"}
+    public = {"executions", "order", "cancel", "level3", "order by rest"}
     try:
         for name, call in calls(client).items():
             if name == "level3" and needs[name] <= given and "level3_ws_url" not in given:

@@ -21,6 +21,7 @@ from .peers import LEVEL3, PRIVATE, PUBLIC, Feed, Peer
 from .private_desk import PRIVATE_CHANNELS, TRADING_METHODS, PrivateDesk
 from .tape import INTERVALS
 from .trading import Trading
+from .values import Values
 
 PUBLIC_CHANNELS = ("ticker", "book", "trade", "ohlc", "instrument")
 WRONG_HOST_PRIVATE = "Private data and trading are unavailable on this endpoint. Try ws-auth.kraken.com"
@@ -40,7 +41,10 @@ class Exchange:
     ) -> None:
         self.faults = faults
         self.system = "online"
-        self.markets: Dict[str, Market] = {pair.symbol: Market(pair, seed, now) for pair in INSTRUMENTS}
+        values = Values(INSTRUMENTS, random.Random(f"{seed}/values"))
+        self.markets: Dict[str, Market] = {
+            pair.symbol: Market(pair, values, seed, now) for pair in INSTRUMENTS
+        }
         self.peers: List[Peer] = []
         self.requests: List[Dict[str, Any]] = []
         """Every request ever received, as parsed, for tests to look at."""

@@ -11,6 +11,7 @@ from .instruments import Instrument
 from .level3 import OrderView
 from .matching import BUY, Change, Fill, MatchingBook, Order
 from .tape import Tape, Trade
+from .values import Values
 
 Level = Tuple[int, int]
 Part = Tuple[List[Level], List[Level], int]
@@ -64,7 +65,7 @@ class View:
 class Market:
     """A pair that lives. The owner serialises."""
 
-    def __init__(self, pair: Instrument, seed: int, now: float) -> None:
+    def __init__(self, pair: Instrument, values: Values, seed: int, now: float) -> None:
         self.pair = pair
         self.status = "online"
         self.views: Dict[int, View] = {}
@@ -78,7 +79,7 @@ class Market:
         rng = random.Random(f"{seed}/{pair.symbol}")
         self.book = MatchingBook(self._changed, self._traded)
         self.book.moment = now
-        self._flow = Flow(pair, self.book, rng)
+        self._flow = Flow(pair, self.book, rng, values)
         self.tape = Tape(pair, rng, now)
         self._best = self.best()
 
