@@ -53,6 +53,8 @@ class Faults:
         """Seconds by which replies to trading requests come late."""
         self.request_delay = 0.0
         """Seconds that requests on private connections wait before they reach the engine."""
+        self.rejections: List[str] = []
+        """The next trading requests are refused in these words, one each, and not carried out."""
         self.internal_errors = 0
         """How many of the next trading requests are carried out, but answered with an internal error."""
         self.gone_text = "EOrder:Invalid order"
@@ -123,6 +125,7 @@ _NAMES = (
     "drop_replies",
     "reply_delay",
     "request_delay",
+    "rejections",
     "internal_errors",
     "gone_text",
     "rest_lag",

@@ -26,13 +26,18 @@ class Flow:
         self._book = book
         self._rng = rng
         self._values = values
+        self._base = float(pair.price)
         self._half = max(0.6, pair.step * 0.2)
         self._fill_book()
 
     @property
     def fair(self) -> float:
         """What the pair is worth, in ticks."""
-        return self._pair.price * self._values.ratio(self._pair)
+        return self._base * self._values.ratio(self._pair)
+
+    def follow(self, price: float) -> None:
+        """Let the pair be worth this, in ticks; other pairs stay where they are."""
+        self._base = price / self._values.ratio(self._pair)
 
     def event(self) -> None:
         """Let something happen."""

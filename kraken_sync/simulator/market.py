@@ -94,6 +94,14 @@ class Market:
         self.book.moment = now
         self._flow.event()
 
+    def follow(self, price: float) -> None:
+        """From now on makers stay around this price, in ticks."""
+        self._flow.follow(price)
+
+    def printed(self, fill: Fill) -> None:
+        """A trade has happened that changed nothing in the book."""
+        self._traded(fill)
+
     def _traded(self, fill: Fill) -> None:
         trade = self.tape.add(fill, self.book.moment, self.taker_kind)
         self.trades.append(trade)

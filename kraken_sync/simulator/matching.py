@@ -171,11 +171,11 @@ class MatchingBook:
         return other.queue(price)[0]
 
     def fill(self, taker: str, maker: Order, qty: int) -> Fill:
-        """Trade up to ``qty`` with ``maker``, the first in its queue."""
+        """Trade up to ``qty`` with ``maker``, which is the first in its queue if the market is fair."""
         side, taken = self.sides[maker.side], min(qty, maker.left)
         maker.left -= taken
         if not maker.left:
-            side.queue(maker.price).popleft()
+            side.queue(maker.price).remove(maker)
         self._on_change(side.change(maker.price, -taken), maker, MODIFY if maker.left else DELETE)
         fill = Fill(taker, maker.price, taken, maker)
         self._on_fill(fill)

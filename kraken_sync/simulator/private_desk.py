@@ -76,6 +76,8 @@ class PrivateDesk:
             if params.get("token") is None:
                 raise Refusal("Token(s) not found")
             require(self._token(params, now).key, *TRADING_METHODS[method])
+            if self._faults.rejections:
+                raise Refusal(self._faults.rejections.pop(0))
             if method == "cancel_order":
                 targets = self.trading.cancel_targets(params)
                 return [self._cancel(target, req_id, now) for target in targets]

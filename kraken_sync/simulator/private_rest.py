@@ -79,6 +79,8 @@ class PrivateRest:
             if endpoint is None:
                 raise Refusal("EGeneral:Unknown method")
             require(key, *endpoint[0])
+            if "modify_orders" in endpoint[0] and self._exchange.faults.rejections:
+                raise Refusal(self._exchange.faults.rejections.pop(0))
             result = endpoint[1](key, params)
             if "modify_orders" in endpoint[0] and self._exchange.faults.use_up("internal_errors"):
                 raise Refusal("EGeneral:Internal error")  # it was carried out all the same

@@ -1,33 +1,16 @@
-"""The simulated exchange on real sockets.
+"""The simulated exchange as its users see it.
 
-One thread runs an event loop with the WebSocket server and the market; everything that touches the
-exchange runs there. The public methods of :class:`Simulator` may be called from any thread.
+Everything that touches the exchange runs in the thread of :mod:`.sockets`. The public methods of
+:class:`Simulator` may be called from any thread.
 """
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import logging
 import ssl
-import threading
 import time
+from contextlib import contextmanager
 from decimal import Decimal
-from http import HTTPStatus
-from typing import (
-    Any,
-    Callable,
-    Coroutine,
-    Dict,
-    Iterable,
-    List,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-    TypeVar,
-    Union,
-)
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, TypeVar, Union
 
 from ..client import SpotWSClient
 from .account import AccountOrder
@@ -35,54 +18,14 @@ from .credentials import PERMISSIONS, Credentials
 from .exchange import Exchange
 from .faults import Faults
 from .matching import text_id
-from .peers import LEVEL3, PRIVATE, PUBLIC, Peer
+from .peers import LEVEL3, PRIVATE, PUBLIC
 from .private_rest import PrivateRest
 from .rest import RestApi, RestServer
+from .script import Number, fill, print_trade, set_price
+from .sockets import Line, Sockets
 
-try:
-    from websockets.asyncio.server import Server, ServerConnection, serve
-    from websockets.exceptions import ConnectionClosed
-except ImportError as error:  # pragma: no cover
-    raise ImportError('the simulator needs websockets: pip install "kraken-sync[simulator]"') from error
-
-log = logging.getLogger("kraken_sync.simulator")
-
-PATHS = {
-    "/v2": PUBLIC,
-    "/auth/v2": PRIVATE,
-    "/l3/v2": LEVEL3,
-    "/v2/public": PUBLIC,
-    "/v2/private": PRIVATE,
-    "/auth/v2/private": PRIVATE,
-}
-"""The Spot WebSocket by paths in place of hosts, and the Unified WebSocket."""
-SLICE = 0.05
-"""Seconds of market that go into one message."""
 SYSTEMS = ("online", "maintenance", "cancel_only", "post_only")
-MAX_WAITING = 200_000
 T = TypeVar("T")
-
-
-class _Line:
-    """One connection's way out: texts wait here for the sender."""
-
-    def __init__(self, socket: ServerConnection) -> None:
-        self.socket = socket
-        self.waiting: asyncio.Queue[Tuple[str, float]] = asyncio.Queue()
-        self.peer: Optional[Peer] = None
-
-    def send(self, text: str, delay: float) -> None:
-        """Queue a text; ``delay`` seconds pass before it (and all that follows) leaves."""
-        if self.waiting.qsize() < MAX_WAITING:
-            self.waiting.put_nowait((text, delay))
-
-    async def run(self) -> None:
-        """Send what is queued, for ever."""
-        while True:
-            text, delay = await self.waiting.get()
-            if delay:
-                await asyncio.sleep(delay)
-            await self.socket.send(text)
 
 
 ANY = ("", "unspecified")
@@ -137,43 +80,25 @@ class Simulator:
         self.seed = seed
         self.rate = rate
         self.faults = Faults()
-        self.errors: List[Exception] = []
-        """Faults of the simulator itself; there should be none."""
-        self.connections = 0
-        """How many WebSocket connections were ever accepted."""
         self._host = host
-        self._port = port
         self._rest_port = port + 1 if port else 0
-        self._idle_timeout = idle_timeout
-        self._heartbeat_interval = heartbeat_interval
         self._ssl = ssl_context
-        self._lines: Dict[ServerConnection, _Line] = {}
-        self._tasks: Set[asyncio.Task[None]] = set()
-        self._loop: Optional[asyncio.AbstractEventLoop] = None
-        self._stopping: Optional[asyncio.Event] = None
-        self._thread: Optional[threading.Thread] = None
         self._rest: Optional[RestServer] = None
         self.key, self.secret = key or self.key, secret or self.secret
         credentials = Credentials(seed, prefix=token_prefix)
         credentials.add(self.key, self.secret)
         self.exchange = Exchange(seed, time.time(), self.faults, credentials, tier)
+        self._sockets = Sockets(
+            self.exchange, host, port, ssl_context, lambda: self.rate, idle_timeout, heartbeat_interval
+        )
 
     # -- life --------------------------------------------------------------------------------
 
     def start(self) -> Simulator:
         """Start serving; raises OSError if the port is taken. Starting again uses the same ports."""
-        if self._thread is not None:
+        if self._sockets.running:
             return self
-        ready: concurrent.futures.Future[int] = concurrent.futures.Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._main(ready)), name="simulator", daemon=True
-        )
-        self._thread.start()
-        try:
-            self._port = ready.result(10)
-        except BaseException:
-            self._thread = self._loop = None
-            raise
+        self._sockets.start()
         api, private = RestApi(self.exchange), PrivateRest(self.exchange).answer
         try:
             self._rest = RestServer(self._host, self._rest_port, api, private, self.call, self.faults)
@@ -188,11 +113,17 @@ class Simulator:
         if self._rest is not None:
             self._rest.stop()
             self._rest = None
-        loop, stopping = self._loop, self._stopping
-        if loop is not None and stopping is not None and self._thread is not None:
-            loop.call_soon_threadsafe(stopping.set)
-            self._thread.join(5)
-            self._thread = self._loop = None
+        self._sockets.stop()
+
+    @property
+    def errors(self) -> List[Exception]:
+        """Faults of the simulator itself; there should be none."""
+        return self._sockets.errors
+
+    @property
+    def connections(self) -> int:
+        """How many WebSocket connections were ever accepted."""
+        return self._sockets.connections
 
     def __enter__(self) -> Simulator:
         return self.start()
@@ -201,14 +132,14 @@ class Simulator:
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<Simulator {self.ws_url if self._thread is not None else 'not running'} seed={self.seed}>"
+        return f"<Simulator {self.ws_url if self._sockets.running else 'not running'} seed={self.seed}>"
 
     # -- addresses ---------------------------------------------------------------------------
 
     @property
     def ws_url(self) -> str:
         """Public market data."""
-        return f"{'wss' if self._ssl else 'ws'}://{self._host}:{self._port}"
+        return f"{'wss' if self._ssl else 'ws'}://{self._host}:{self._sockets.port}"
 
     @property
     def auth_ws_url(self) -> str:
@@ -245,14 +176,7 @@ class Simulator:
 
     def call(self, function: Callable[[], T]) -> T:
         """Run ``function`` where the exchange lives, and return its result."""
-        loop = self._loop
-        if loop is None or threading.current_thread() is self._thread:
-            return function()
-
-        async def run() -> T:
-            return function()
-
-        return asyncio.run_coroutine_threadsafe(run(), loop).result(10)
+        return self._sockets.call(function)
 
     def step(self, events: int = 1, symbols: Iterable[str] = ()) -> None:
         """Let so many things happen (in these markets) and publish them as one message per book."""
@@ -306,6 +230,73 @@ class Simulator:
 
         self.call(run)
 
+    # -- what tests make happen --------------------------------------------------------------
+
+    def set_price(self, symbol: str, bid: Number, ask: Number) -> None:
+        """Move a market: its best prices are these now, and its makers stay around them.
+
+        Orders of the account that the price has run over are filled, at their own prices.
+        """
+        self.call(lambda: set_price(self.exchange, symbol, bid, ask, time.time()))
+
+    def trade(self, symbol: str, side: str, price: Number, qty: Number) -> None:
+        """Print a trade of two strangers; ``side`` is the taker's.
+
+        It is the last price, which triggers look at, and part of candles and tickers. The book stays as it
+        is, and no order of the account takes part; for that see :meth:`fill`.
+        """
+        self.call(lambda: print_trade(self.exchange, symbol, side, price, qty, time.time()))
+
+    def fill(self, order: Any, qty: Optional[Number] = None) -> None:
+        """Fill an order that rests in the book, or ``qty`` of it, at its price, whatever stands before it.
+
+        Args:
+            order: an ``order_id`` or ``cl_ord_id``, what ``add_order()`` returned, or an order of
+                ``client.orders``.
+            qty: in base currency; None for all that is left.
+
+        Raises:
+            ValueError: there is no such order, or it cannot be filled.
+        """
+        self.call(lambda: fill(self.exchange, order, qty, time.time()))
+
+    def reject_next(self, error: str, count: int = 1) -> None:
+        """Refuse the next trading requests, over WebSocket or REST, in these words, such as
+        ``EOrder:Insufficient funds``; nothing of them is carried out.
+        """
+        self.call(lambda: self.faults.rejections.extend([error] * count))
+
+    @contextmanager
+    def offline(self, *kinds: str) -> Iterator[None]:
+        """In this block there are no connections of these kinds (``public``, ``private``, ``level3``), or
+        none at all; those that exist are cut.
+        """
+        unknown = set(kinds) - {PUBLIC, PRIVATE, LEVEL3}
+        if unknown:
+            raise ValueError(f"connections are public, private or level3, not {', '.join(sorted(unknown))}")
+        roles = set(kinds) or {PUBLIC, PRIVATE, LEVEL3}
+        sockets, before = self._sockets, set(self._sockets.offline)
+
+        def cut(line: Line) -> None:
+            if line.peer is not None and line.peer.role in roles:
+                line.socket.transport.abort()
+
+        sockets.offline = before | roles
+        sockets.each(cut)
+        try:
+            yield
+        finally:
+            sockets.offline = before
+
+    @contextmanager
+    def maintenance(self, system: str = "maintenance") -> Iterator[None]:
+        """In this block the exchange has this status (``maintenance``, ``cancel_only`` or ``post_only``)."""
+        self.set_system(system)
+        try:
+            yield
+        finally:
+            self.set_system("online")
+
     def set_system(self, system: str) -> None:
         """``online``, ``maintenance``, ``cancel_only`` or ``post_only``, told to everybody."""
         if system not in SYSTEMS:
@@ -350,11 +341,11 @@ class Simulator:
 
     def send_text(self, text: str) -> None:
         """Send this text to every connection, whatever it is."""
-        self._each(lambda line: line.send(text, 0.0))
+        self._sockets.each(lambda line: line.send(text, 0.0))
 
     def send_bytes(self, data: bytes) -> None:
         """Write these bytes to every connection, outside of any framing."""
-        self._each(lambda line: line.socket.transport.write(data))
+        self._sockets.each(lambda line: line.socket.transport.write(data))
 
     def half_frame(self) -> None:
         """Begin a frame on every connection and never finish it; what follows is its payload."""
@@ -363,120 +354,16 @@ class Simulator:
 
     def cut(self) -> None:
         """Cut every connection without a close frame."""
-        self._each(lambda line: line.socket.transport.abort())
+        self._sockets.each(lambda line: line.socket.transport.abort())
 
     def close_all(self, code: int = 1001, reason: str = "", role: str = "") -> None:
         """Close every connection, or the ``public`` or ``private`` ones only, with this code and reason."""
 
-        def close(line: _Line) -> None:
+        def close(line: Line) -> None:
             if not role or (line.peer is not None and line.peer.role == role):
-                self._background(line.socket.close(code, reason))
+                self._sockets.background(line.socket.close(code, reason))
 
-        self._each(close)
-
-    def _each(self, act: Callable[[_Line], None]) -> None:
-        def run() -> None:
-            for line in list(self._lines.values()):
-                act(line)
-
-        self.call(run)
-
-    def _background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` in the event loop, and hold it until it is done."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    # -- event loop --------------------------------------------------------------------------
-
-    async def _main(self, ready: concurrent.futures.Future[int]) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            server = await serve(
-                self._serve,
-                self._host,
-                self._port,
-                ssl=self._ssl,
-                process_request=self._admit,
-                compression=None,
-                ping_interval=None,
-                close_timeout=0.5,
-                max_size=2**20,
-            )
-        except Exception as error:
-            ready.set_exception(error)
-            return
-        port: int = next(iter(server.sockets)).getsockname()[1]
-        market = asyncio.ensure_future(self._live())
-        ready.set_result(port)
-        await self._stopping.wait()
-        market.cancel()
-        await self._shut(server)
-
-    async def _shut(self, server: Server) -> None:
-        for line in list(self._lines.values()):
-            line.socket.transport.abort()
-        server.close()
-        await server.wait_closed()
-
-    def _admit(self, connection: ServerConnection, request: Any) -> Any:
-        if self.faults.refuse_connections > 0:
-            self.faults.refuse_connections -= 1
-            return connection.respond(HTTPStatus(self.faults.refuse_status), "refused\n")
-        if request.path not in PATHS:
-            return connection.respond(HTTPStatus.NOT_FOUND, "not found\n")
-        return None
-
-    async def _serve(self, socket: ServerConnection) -> None:
-        self.connections += 1
-        line = self._lines[socket] = _Line(socket)
-        assert socket.request is not None
-        path = socket.request.path
-        peer = line.peer = self.exchange.connect(PATHS[path], line.send, time.time())
-        role, peer.unified = peer.role, path.endswith(("/v2/public", "/v2/private"))
-        sender = asyncio.ensure_future(line.run())
-        try:
-            if self.faults.connection_error is not None:
-                await asyncio.sleep(SLICE)  # let the error out first
-                await socket.close(1013, "")
-            async for text in socket:
-                if self.faults.request_delay and role != PUBLIC:
-                    await asyncio.sleep(self.faults.request_delay)  # it arrives even if its sender has gone
-                self._guarded(self.exchange.receive, peer, str(text), time.time())
-        except ConnectionClosed:
-            pass
-        finally:
-            sender.cancel()
-            self.exchange.disconnect(peer)
-            del self._lines[socket]
-
-    def _go_on(self, events: int, now: float) -> None:
-        self.exchange.happen(events, now)
-        self.exchange.publish(now)
-
-    def _guarded(self, act: Callable[..., None], *arguments: Any) -> None:
-        """A fault of the simulator itself must not end it, and must not be missed."""
-        try:
-            act(*arguments)
-        except Exception as error:
-            self.errors.append(error)
-            log.exception("a fault of the simulator")
-
-    async def _live(self) -> None:
-        """The market goes on, heartbeats go out, idle connections are closed."""
-        owed, last = 0.0, time.monotonic()
-        while True:
-            await asyncio.sleep(SLICE)
-            moment, now = time.monotonic(), time.time()
-            owed = min(owed + (moment - last) * self.rate, self.rate)
-            last = moment
-            events, owed = int(owed), owed - int(owed)
-            self._guarded(self._go_on, events, now)
-            self.exchange.heartbeat(now, self._heartbeat_interval)
-            idle = self.exchange.idle(now, self._idle_timeout)
-            for socket, line in list(self._lines.items()):
-                if line.peer in idle:
-                    self._background(socket.close(1000, "idle"))
+        self._sockets.each(close)
 
 
 def _ledger_order(order: AccountOrder) -> Dict[str, Any]:
