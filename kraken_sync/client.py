@@ -395,6 +395,24 @@ class SpotWSClient:
         """
         self._ks_runtime.start(timeout)
 
+    def wait_ready(self, *, private: bool = False, timeout: Optional[float] = 10.0) -> None:
+        """Block until everything that was asked for is there: every connection up, every subscription
+        acknowledged, every book LIVE, every table up to date.
+
+        Starts the client if needed. It says so of the moment at which it returns; what comes later is told
+        by the books, the streams and :meth:`events`. May be called from any thread.
+
+        Args:
+            private: True to wait for the private connection and :attr:`orders` as well, whether or not
+                anything has needed them so far.
+            timeout: seconds to wait for all of it together; None for ever.
+
+        Raises:
+            ReplyTimeout: something is missing; the text names it.
+            The errors of :meth:`start`, and CredentialsMissing with ``private``.
+        """
+        self._ks_runtime.wait_ready(private, timeout)
+
     def close(self, timeout: Optional[float] = 2.0) -> None:
         """Close all connections and stop all background threads.
 

@@ -16,11 +16,12 @@ import weakref
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from .core.orders.rate_limits import TradingRate
+from .core.session.readiness import why_not_ready
 from .core.timing import Timing
 from .core.wire.credentials import from_environment
 from .core.wire.places import PRIVATE, PUBLIC, REST
 from .core.wire.secret import Secret
-from .errors import ClientClosed, ConnectFailed, CredentialsMissing, ForkedClient
+from .errors import ClientClosed, ConnectFailed, CredentialsMissing, ForkedClient, ReplyTimeout
 from .io.connection.connection import Connection
 from .io.dial import Endpoint
 from .io.engine import Engine
@@ -30,7 +31,7 @@ from .io.logs import log
 from .io.rest import Rest, missing
 from .io.streams import Decode, Stream
 from .io.unclosed import EXIT_TIMEOUT, LOG_TIMEOUT, abandon, engines
-from .io.waiting import deadline_of
+from .io.waiting import deadline_of, time_left
 
 LONGEST = 86400.0
 """Seconds for which ``close(None)`` waits for the threads."""
@@ -284,6 +285,21 @@ class Runtime:
         if engine is None:
             raise ClientClosed
         return engine
+
+    def wait_ready(self, private: bool, timeout: Optional[float]) -> None:
+        """Block until everything that is wished is there; see :meth:`SpotWSClient.wait_ready`."""
+        deadline = deadline_of(timeout)
+        self.start(timeout)
+        if private:
+            self.private("wait_ready(private=True)", time_left(deadline)).keep_orders()
+        while True:
+            for connection in self.connections:
+                if not connection.wait(lambda session: why_not_ready(session) is None, deadline):
+                    why = connection.read(why_not_ready) or "something was missing until now"
+                    raise ReplyTimeout(f"the client is not ready: {why}")
+            # While one connection was waited for, another may have lost something.
+            if all(connection.read(why_not_ready) is None for connection in self.connections):
+                return
 
     # -- what it is doing --------------------------------------------------------------------
 

@@ -1,0 +1,27 @@
+"""Whether a connection has everything that is wished of it."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from ..freshness import BookState
+from .session import Session
+
+
+def why_not_ready(session: Session) -> Optional[str]:
+    """Return what is missing: the connection, a subscription, a verified book or a live table; None if
+    nothing is. Requires holding the session's lock.
+    """
+    if not session.open:
+        return "there is no connection"
+    for entry in session.registry.entries.values():
+        if entry.leaving:
+            continue
+        name = f"{entry.key.channel} {entry.key.symbol or ''}".strip()
+        if not entry.live:
+            return f"{name} is not subscribed"
+        if entry.sync is not None and entry.sync.state is not BookState.LIVE:
+            return f"{name} is {entry.sync.state}"
+        if entry.table is not None and not entry.table.live:
+            return f"{name} is {entry.table.state}"
+    return None

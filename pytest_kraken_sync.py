@@ -1,0 +1,77 @@
+"""The pytest plugin of kraken_sync: a simulated exchange, and a client of it, for the tests of your programs.
+
+See docs/testing.rst. It stands outside of the package because pytest loads it in every run: nothing of
+kraken_sync is imported until a test asks for one of the fixtures.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, List
+
+import pytest
+
+_EXCHANGE: Any = pytest.StashKey()
+_SHOWN = 20
+"""The number of orders and of requests that the report of a failed test has."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line(
+        "markers",
+        "kraken(seed=1, rate=0, tier=None, ...): arguments of the Simulator that is this test's "
+        "kraken_exchange",
+    )
+
+
+@pytest.fixture
+def kraken_exchange(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A running :class:`kraken_sync.testing.Simulator`, of this test alone.
+
+    Its market moves only when the test says so, unless the marker ``kraken(rate=...)`` says otherwise.
+    """
+    from kraken_sync.testing import Simulator
+
+    marker = request.node.get_closest_marker("kraken")
+    options = {"rate": 0, "tier": None, "heartbeat_interval": 0.25, **(marker.kwargs if marker else {})}
+    with Simulator(**options) as exchange:
+        request.node.stash[_EXCHANGE] = exchange
+        yield exchange
+        if exchange.errors:
+            raise exchange.errors[0]
+
+
+@pytest.fixture
+def kraken_client(kraken_exchange: Any) -> Iterator[Any]:
+    """A started client of :func:`kraken_exchange`, with its API key, that reconnects fast."""
+    from kraken_sync.testing import FAST
+
+    with kraken_exchange.client(timing=FAST) as client:
+        yield client
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
+    """Add what the exchange has seen to the report of a failed test."""
+    outcome = yield
+    exchange = item.stash.get(_EXCHANGE, None)
+    report = outcome.get_result()
+    if exchange is not None and call.when == "call" and report.failed:
+        report.sections.append(("kraken_exchange", "\n".join(_seen(exchange))))
+
+
+def _seen(exchange: Any) -> List[str]:
+    lines = [f"balances: {', '.join(f'{name} {amount}' for name, amount in exchange.balances().items())}"]
+    orders = exchange.orders()
+    lines += [f"{len(orders)} orders, the last of them:"]
+    lines += [
+        "  {order_id} {cl_ord_id} {side} {qty} {symbol} {order_type} at {limit_price}: {status}, "
+        "{filled} filled {reason}".format(**order).rstrip()
+        for order in orders[-_SHOWN:]
+    ]
+    requests = exchange.requests()
+    lines += [f"{len(requests)} requests over WebSocket, the last of them:"]
+    for request in requests[-_SHOWN:]:
+        params = {name: value for name, value in (request.get("params") or {}).items() if name != "token"}
+        lines.append(f"  {request.get('method')} {params}")
+    return lines
