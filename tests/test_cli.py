@@ -67,6 +67,7 @@ def test_demo() -> None:
     assert summary["messages"] > summary["verified"]
     assert (summary["mismatched"], summary["reconnects"]) == (0, 0)
     assert summary["seconds"] >= 3
+    assert 0 < float(summary["spreads"]["BTC/USD"]) < 20
     assert any(line.get("channel") == "trade" for line in lines(out))
 
 

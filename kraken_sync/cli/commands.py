@@ -247,6 +247,7 @@ def demo(seconds: Optional[float], seed: int, as_json: bool, verbose: bool) -> N
     started = time.monotonic()
     feed: Optional[_Feed] = None
     interrupted = False
+    books: List[OrderBook] = []
     options = {"as_json": as_json, "count": None, "seconds": seconds}
     with ExitStack() as stack:
         simulator = stack.enter_context(_simulator_class()(seed, rate=400.0))
@@ -259,16 +260,20 @@ def demo(seconds: Optional[float], seed: int, as_json: bool, verbose: bool) -> N
         except KeyboardInterrupt:
             interrupted = True
         stats = client.stats()
+        last = {book.symbol: book.stale.spread for book in books}
+        spreads = {symbol: str(spread) for symbol, spread in last.items() if spread is not None}
     summary = {
         "seconds": round(time.monotonic() - started, 3),
         **{name: stats[name] for name in ("messages", "book_messages", "verified", "mismatched")},
         "reconnects": stats["reconnects"],
         "gaps": stats["gaps"],
+        "spreads": spreads,
     }
     if feed is not None and feed.table:
         click.echo(
             f"{summary['verified']} book messages in {summary['seconds']} s over a real socket, each "
-            f"verified by its checksum; {summary['mismatched']} mismatched."
+            f"verified by its checksum; {summary['mismatched']} mismatched. "
+            f"Spreads: {', '.join(f'{symbol} {spread}' for symbol, spread in list(spreads.items())[:3])}."
         )
     else:
         display.print_json(summary)
