@@ -16,27 +16,10 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List
 
 import pytest
 
-from kraken_sync import SpotWSClient, Timing
+from kraken_sync import SpotWSClient, testing
 from kraken_sync.simulator import Simulator
 
-FAST = Timing(
-    connect_timeout=5.0,
-    ping_interval=0.5,
-    pong_timeout=4.0,
-    stale_after=1.5,
-    silence_ping=1.0,
-    silence_abort=2.5,
-    ack_timeout=0.5,
-    first_data_timeout=0.5,
-    tick=0.02,
-    good_after=5.0,
-    first_retry=0.05,
-    retry_base=0.02,
-    retry_cap=0.2,
-    maintenance_retry=0.1,
-    permanent_retry=0.1,
-    rest_lag=1.0,
-)
+FAST = dataclasses.replace(testing.FAST, ack_timeout=0.5, first_data_timeout=0.5, good_after=5.0)
 """Short limits, which a busy machine with two cores still keeps."""
 PINGING = dataclasses.replace(FAST, pong_timeout=1.4)
 """For tests that wait for a ping to stay unanswered."""
