@@ -311,6 +311,31 @@ def test_holding_ends_with_the_client(new_client: Callable[..., SpotWSClient], e
     assert exchange.orders() == []
 
 
+def test_the_gate_shuts_between_two_cancels(trader: SpotWSClient, exchange: Simulator) -> None:
+    """What was canceled before is not said to be unsent."""
+    first, second = placed(trader, exchange, 2)
+    exchange.faults.rest_delay = 0.5
+    names = [first["order_id"], second["order_id"]]
+    call = background(trader.cancel_order, order_id=names, via="rest")
+    eventually(lambda: trader.orders[first["order_id"]].status == "canceled")
+    exchange.set_system("maintenance")
+    eventually(lambda: trader.stats()["private"]["system"] == "maintenance")
+    call["thread"].join(WAIT)
+    assert [sorted(entry) for entry in call["value"]] == [["order_id"], ["error", "order_id"]]
+    assert "maintenance" in call["value"][1]["error"]
+    exchange.set_system("online")
+
+
+def test_a_short_deadline_without_a_connection(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator
+) -> None:
+    """REST tells the time in whole seconds, which must not use up the deadline."""
+    client = alone(new_client)
+    assert client.add_order(**LIMIT, via="rest")["order_id"]
+    eventually(lambda: 0.7 < time.time() % 1 < 0.8)
+    assert client.add_order(**LIMIT, via="rest", deadline=0.6)["order_id"]
+
+
 def alone(new_client: Callable[..., SpotWSClient], **more: Any) -> SpotWSClient:
     """A client whose private side cannot be reached over WebSocket."""
     return new_client(

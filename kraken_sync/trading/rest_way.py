@@ -117,7 +117,9 @@ class RestWay:
         self._runtime.need_credentials(request.method)
         connection = self._runtime.connection(PRIVATE)
         if request.engine_deadline is not None and (connection is None or connection.clock().moment is None):
-            request.our_time, request.their_time = time.time(), self.time(request.deadline)
+            told, request.our_time = self.time(request.deadline), time.time()
+            # It has whole seconds; within them this machine's clock is the best guess.
+            request.their_time = None if told is None else min(max(told, request.our_time), told + 1.0)
         if connection is None:
             request.before = frozenset(self._types)
             request.take_deadline()
@@ -166,8 +168,11 @@ class RestWay:
             except OrderOutcomeUnknown:
                 request.sent = request.by_rest = True
                 raise
-            except GateShut:
-                raise
+            except GateShut as shut:
+                if not number:
+                    raise
+                failure = str(shut)
+                self._reply(request, {"success": False, "error": failure})
             except NothingCanceled as nothing:
                 self._reply(request, {"success": False, "error": str(nothing)})
             except KrakenError as error:
