@@ -405,6 +405,27 @@ def test_a_name_that_was_used_before_over_rest(
     there.close()
 
 
+@pytest.mark.parametrize("lag", [0.0, 60.0])
+def test_a_name_that_was_used_before(
+    new_client: Callable[..., SpotWSClient], exchange: Simulator, lag: float
+) -> None:
+    """The earlier order is live, and is no reason to say that nothing is known of the lost one."""
+    trader = new_client(
+        key=CANARY_KEY, secret=CANARY_SECRET, timing=dataclasses.replace(FAST, rest_lag=lag or 1.0)
+    )
+    before = trader.add_order(**FAR, order_userref=7)
+    trader.orders.wait_open(before["order_id"])
+    exchange.faults.rest_lag = lag
+    exchange.faults.request_delay = 2.0  # it misses its deadline
+    exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.add_order(**FAR, order_userref=7, timeout=0.4, deadline=0.5)
+    exchange.faults.request_delay = 0.0
+    found = trader.reconcile(caught.value, timeout=WAIT)
+
+    assert (found.outcome, found.order) == (Outcome.NEVER_ARRIVED, None)
+
+
 def test_a_change_over_rest_that_may_be_behind(
     new_client: Callable[..., SpotWSClient], exchange: Simulator
 ) -> None:

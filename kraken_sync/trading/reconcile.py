@@ -166,7 +166,7 @@ class Reconciler:
         watched = self._unknown.request.watched if self._unknown is not None else None
         if connection is not None and self._seen_until is not None:
             lacks = partial(
-                account_views.lacks_order, meant=self._sought.is_record, generation=self._seen_until
+                account_views.lacks_order, meant=self._sought.could_be, generation=self._seen_until
             )
             if not connection.read(lacks):
                 return None

@@ -90,6 +90,13 @@ class SoughtOrder:
         named = record.order_id in self.names or _plain(str(fields.get("cl_ord_id") or "")) in plain
         return named or fields.get("order_userref") == self.name
 
+    def could_be(self, record: Record) -> bool:
+        """Return whether a record has one of the names, and is not certainly another order."""
+        fields = record.fields
+        return self.is_record(record) and not self._another(
+            record.order_id, parse_time(record.created), fields.get("side"), fields.get("symbol")
+        )
+
     def is_evidence(self, known: Known) -> bool:
         """Return whether an order with the name is certainly the sought one, and was reported."""
         # An acknowledged order without a report may have ended in a gap: its pending_new is no evidence.
