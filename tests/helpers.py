@@ -106,4 +106,6 @@ def lose_the_line(client: SpotWSClient, exchange: Simulator) -> None:
     """No private connection any more, until ``refuse_connections`` is 0."""
     exchange.faults.refuse_connections = 10**9
     exchange.cut()
-    eventually(lambda: not client._ks_runtime.connection("private").open)
+    private = client._ks_runtime.connection("private")
+    # Refused once, so that the token for the next connection has been fetched and is in no request's way.
+    eventually(lambda: not private.open and "503" in str(private._room.trouble))
