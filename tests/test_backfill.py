@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
-from conftest import CANARY_KEY, CANARY_SECRET, WAIT, S, eventually
+from conftest import CANARY_KEY, CANARY_SECRET, WAIT, S, eventually, some_slow
 
 from kraken_sync import ClientClosed, ExchangeMismatch, SpotWSClient, StreamOverflow
 from kraken_sync.core.backfill import TradeTape, rest_trades
@@ -41,7 +41,7 @@ def new_tape() -> TradeTape:
     return tape
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", some_slow(60, range(20)))
 def test_random_walk(seed: int) -> None:
     """Trades, gaps, interrupts and answers of a REST that lags, in any order: nothing twice, and nothing
     missing; a gap frame stands where trades were missing."""
@@ -200,7 +200,7 @@ def ids(exchange: Simulator) -> List[int]:
     return exchange.call(lambda: [one.trade_id for one in tape.trades])
 
 
-@pytest.mark.parametrize("lag", [0.0, 0.8])
+@pytest.mark.parametrize("lag", [pytest.param(0.0, marks=pytest.mark.slow), 0.8])
 def test_cuts(new_client: Callable[..., SpotWSClient], exchange: Simulator, lag: float) -> None:
     """Trades that happened while the line was down are there, marked, in their place, and none twice."""
     client = new_client(parse_float=Decimal)

@@ -73,9 +73,7 @@ def correlation(first: List[float], second: List[float]) -> float:
     )
 
 
-@pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 10))]
-)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 def test_a_market_stays_a_market(seed: int) -> None:
     """After 100,000 events: narrow spreads, no hole, both sides trade, there are bursts, pairs agree."""
     found = run(seed)

@@ -366,7 +366,11 @@ def test_a_snapshot_that_comes_while_rest_is_asked(
 
 @pytest.mark.parametrize(
     "kind",
-    [{"time_in_force": "ioc"}, {"limit_price": 50000, "post_only": True}, {"order_type": "market"}],
+    [
+        {"time_in_force": "ioc"},
+        pytest.param({"limit_price": 50000, "post_only": True}, marks=pytest.mark.slow),
+        pytest.param({"order_type": "market"}, marks=pytest.mark.slow),
+    ],
 )
 def test_an_order_that_may_end_at_once(
     new_client: Callable[..., SpotWSClient], exchange: Simulator, kind: Dict[str, Any]
@@ -405,7 +409,7 @@ def test_a_name_that_was_used_before_over_rest(
     there.close()
 
 
-@pytest.mark.parametrize("lag", [0.0, 60.0])
+@pytest.mark.parametrize("lag", [pytest.param(0.0, marks=pytest.mark.slow), 60.0])
 def test_a_name_that_was_used_before(
     new_client: Callable[..., SpotWSClient], exchange: Simulator, lag: float
 ) -> None:
