@@ -177,7 +177,10 @@ def exchange_texts(depth: int, steps: int) -> List[List[str]]:
     for step in range(steps):
         exchange.happen(6, 1767607200.0 + step, [S])
         texts = [market.book_text("update", *part[:2], 0.0, part[2]) for part in levels.take()]
-        told += [list(one) for one in zip(orders.take(0.0), texts, strict=True)] if texts else []
+        if texts:
+            single = orders.take(0.0)
+            assert len(single) == len(texts)
+            told += [list(one) for one in zip(single, texts)]
     return told
 
 
