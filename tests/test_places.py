@@ -8,7 +8,7 @@ import socket
 from typing import Any, Callable, Dict, List, Mapping
 
 import pytest
-from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, S
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S
 
 from kraken_sync import ExchangeMismatch, KrakenError, SpotOrderBookClient, SpotWSClient
 from kraken_sync.core.wire.places import places
@@ -40,17 +40,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> List[str]:
     return hosts
 
 
-def calls(client: SpotWSClient) -> Mapping[str, Callable[[], Any]]:
+def calls(client: SpotWSClient) -> Mapping[str, Callable[[float], Any]]:
+    """Each with its timeout."""
     return {
-        "rest": lambda: client.rest.time(timeout=0.4),
-        "request": lambda: client.request("POST", "/0/private/Balance", timeout=0.4),
-        "token": lambda: client.get_ws_token(timeout=0.4),
-        "order": lambda: client.add_order(**FAR, timeout=0.4),
-        "executions": lambda: client.subscribe({"channel": "executions"}, timeout=0.4),
-        "level3": lambda: client.level3(S, timeout=0.4),
-        "cancel": lambda: client.cancel_all(timeout=0.4),
-        "order by rest": lambda: client.add_order(**FAR, via="rest", timeout=2),
-        "cancel by rest": lambda: client.cancel_all(via="rest", timeout=2),
+        "rest": lambda left: client.rest.time(timeout=left),
+        "request": lambda left: client.request("POST", "/0/private/Balance", timeout=left),
+        "token": lambda left: client.get_ws_token(timeout=left),
+        "order": lambda left: client.add_order(**FAR, timeout=left),
+        "executions": lambda left: client.subscribe({"channel": "executions"}, timeout=left),
+        "level3": lambda left: client.level3(S, timeout=left),
+        "cancel": lambda left: client.cancel_all(timeout=left),
+        "order by rest": lambda left: client.add_order(**FAR, via="rest", timeout=left),
+        "cancel by rest": lambda left: client.cancel_all(via="rest", timeout=left),
     }
 
 
@@ -90,15 +91,15 @@ def test_every_combination(
         for name, call in calls(client).items():
             if name == "level3" and needs[name] <= given and "level3_ws_url" not in given:
                 with contextlib.suppress(KrakenError):
-                    call()  # the simulator, as Kraken, does not serve it beside orders any more
+                    call(0.4)  # the simulator, as Kraken, does not serve it beside orders any more
             elif needs[name] <= given and ("ws_url" in given or name not in public):
-                call()
+                call(WAIT)
             elif needs[name] <= given:
                 with contextlib.suppress(KrakenError):
-                    call()  # the public side cannot be reached here
+                    call(0.4)  # the public side cannot be reached here
             else:
                 with pytest.raises(ExchangeMismatch, match="would go to Kraken itself"):
-                    call()
+                    call(0.4)
     finally:
         client.close()
 
