@@ -53,7 +53,7 @@ class Run:
             self.true.add(found)
             return found
 
-        view.checksum = noted  # type: ignore[method-assign]
+        view.checksum = noted
 
     def read(self, book: Level3Book) -> None:
         """Read states and places until the run is over."""

@@ -368,7 +368,7 @@ def test_what_has_no_backfill(new_client: Callable[..., SpotWSClient], exchange:
     with pytest.raises(ValueError, match="client.trades"):
         client.subscribe({"channel": "trade", "symbol": S, "backfill": True})
     with pytest.raises(TypeError, match="True or False"):
-        client.trades(S, backfill="no")  # type: ignore[arg-type]
+        client.trades(S, backfill="no")
     with pytest.raises(ValueError, match="conflate"):
         client.trades(S, backfill=True, policy="conflate")
     elsewhere = SpotWSClient(ws_url=exchange.ws_url)

@@ -246,9 +246,9 @@ def test_readers(trader: SpotWSClient, exchange: Simulator) -> None:
     assert book.queue_position("O-UNKNOWN") is None
     for wrong in (None, 5):
         with pytest.raises(TypeError):
-            book.queue_position(wrong)  # type: ignore[arg-type]
+            book.queue_position(wrong)
         with pytest.raises(TypeError):
-            book.snapshot().queue_position(wrong)  # type: ignore[arg-type]
+            book.snapshot().queue_position(wrong)
 
 
 def test_frame(trader: SpotWSClient) -> None:
@@ -329,7 +329,7 @@ def test_errors(trader: SpotWSClient, exchange: Simulator, new_client: Callable[
     with pytest.raises(UnknownSymbol, match="BTC/USD"):
         trader.level3_book("BTC/UDS", timeout=WAIT)
     with pytest.raises(TypeError):
-        trader.level3_book([S])  # type: ignore[arg-type]
+        trader.level3_book([S])
     with pytest.raises(ExchangeMismatch, match="level3_ws_url"):
         new_client(key="K", secret="c2VjcmV0", level3_ws_url=None, auth_ws_url=None).level3_book(S)
     with pytest.raises(CredentialsMissing):

@@ -74,7 +74,7 @@ def test_the_gate_follows_the_advice_of_an_announcement(
         with pytest.raises(OrderNotSent, match=f"announces: maintenance .*{advice}"):
             trader.add_order(**FAR)
         with pytest.raises(AttributeError, match="heeds_announcements"):
-            trader.order_gate.heed_announcements = False  # type: ignore[attr-defined]
+            trader.order_gate.heed_announcements = False
         with pytest.raises(ValueError, match="imminent_5m"):
             exchange.announce("imminent_5min")
         trader.order_gate.heeds_announcements = False
