@@ -1456,8 +1456,8 @@ class SpotWSClient:
         Each connection logs each once as WARNING. When one is near and the exchange advises to place no new
         orders, the order gate is shut, and an armed dead man's switch tells its owner. The ``status``
         messages themselves are in :attr:`messages` and in callbacks. Empty while the client is not
-        connected: nothing is known then. Does not block. May be read from any
-        thread. A subclass may have an attribute of this name.
+        connected: nothing is known then. Does not block. May be read from any thread. A subclass may have an
+        attribute of this name.
         """
         told: List[Announcement] = []
         for connection in self._ks_runtime.connections:  # each is told of all of them
@@ -1479,9 +1479,9 @@ class SpotWSClient:
           of its message.
 
         Iterate over it, or call ``get(timeout)``, with the timeout in seconds (None for ever). It ends when
-        the client is closed, and with the error when all connections are given up; that of a client which is
-        closed already has ended. Each call returns a stream
-        of its own, which may be read from any thread. Does not start the client and does not block.
+        the client is closed, and with the error when all connections are given up. On a closed client it has
+        ended at once. Each call returns a stream of its own, which may be read from any thread. Does not
+        start the client and does not block.
 
         Raises:
             ForkedClient: the client was started in the parent process.

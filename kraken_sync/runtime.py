@@ -292,13 +292,17 @@ class Runtime:
         self.start(timeout)
         if private:
             self.private("wait_ready(private=True)", time_left(deadline)).keep_orders()
+
+        def missing(session: Any) -> Optional[str]:
+            return why_not_ready(session, time.monotonic())
+
         while True:
             for connection in self.connections:
-                if not connection.wait(lambda session: why_not_ready(session) is None, deadline):
-                    why = connection.read(why_not_ready) or "something was missing until now"
+                if not connection.wait(lambda session: missing(session) is None, deadline):
+                    why = connection.read(missing) or "something was missing until now"
                     raise ReplyTimeout(f"the client is not ready: {why}")
             # While one connection was waited for, another may have lost something.
-            if all(connection.read(why_not_ready) is None for connection in self.connections):
+            if all(connection.read(missing) is None for connection in self.connections):
                 return
 
     # -- what it is doing --------------------------------------------------------------------

@@ -279,9 +279,11 @@ def test_the_gate_shuts_while_others_are_answered(trader: SpotWSClient, exchange
     """Requests of one key are sent one after the other; the gate is asked again when its turn has come."""
     trader.orders.wait_live(WAIT)
     exchange.faults.rest_delay = 1.5
+    rest = trader._ks_runtime.rest
     slow = background(trader.request, "POST", "/0/private/Balance")
-    eventually(lambda: exchange.faults.rest_delay)
+    eventually(lambda: rest._http._calls)  # it is its turn
     order = background(trader.add_order, **LIMIT, via="rest")
+    eventually(lambda: rest._threads._alive > 1)  # the order has passed the gate, and waits for its turn
     exchange.set_system("cancel_only")
     eventually(lambda: trader.stats()["private"]["system"] == "cancel_only")
     exchange.faults.rest_delay = 0
@@ -290,6 +292,7 @@ def test_the_gate_shuts_while_others_are_answered(trader: SpotWSClient, exchange
 
     assert isinstance(order["error"], OrderNotSent)
     assert exchange.orders() == []
+    assert trader.trading_rate.count(S) == 0  # what was not sent costs nothing
 
 
 def test_holding_ends_with_the_client(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:

@@ -123,6 +123,12 @@ def test_ready(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> 
     waiting["thread"].join(WAIT)
     assert waiting["value"] is None
     assert str(book.state) == "LIVE"
+    exchange.faults.mute = True
+    eventually(lambda: str(book.state) == "STALE")  # by time alone: nothing tells so
+    with pytest.raises(ReplyTimeout, match="book BTC/USD is STALE"):
+        client.wait_ready(timeout=0.1)
+    exchange.faults.mute = False
+    client.wait_ready(timeout=WAIT)
     with exchange.offline("private"):
         eventually(lambda: not client._ks_runtime.connection("private").open)
         with pytest.raises(ConnectFailed):

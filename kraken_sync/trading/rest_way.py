@@ -123,7 +123,7 @@ class RestWay:
         if connection is None:
             request.before = frozenset(self._types)
             request.take_deadline()
-        else:  # both ways share the exchange's counters
+        else:
             going = partial(account_views.going_elsewhere, request=request, now=time.monotonic())
             held = connection.change(going)
             if held is not None:
@@ -160,8 +160,7 @@ class RestWay:
                     call.params,
                     deadline=request.deadline if wanted else sooner(request.deadline, PATIENCE),
                     do_json=call.do_json,
-                    # The gate may have shut while other requests were being answered.
-                    check=partial(self._gate.check, request, connection),
+                    check=partial(self._leaves, request, connection, first=not number),
                 )
                 request.sent = request.by_rest = True
                 answer = ws_result(request.method, request.params, result)
@@ -196,6 +195,14 @@ class RestWay:
                 self._remember(request, answer)
         log.info("%s went by REST", request.method)
         request.by_rest = True
+
+    def _leaves(self, request: TradingRequest, connection: Optional[Connection], first: bool) -> None:
+        """Look at the gate once more right before the bytes leave: it may have shut while other requests were
+        answered. Runs on a REST thread.
+        """
+        self._gate.check(request, connection)
+        if connection is not None and first:  # both ways share the exchange's counters
+            connection.change(partial(account_views.charge, request=request, now=time.monotonic()))
 
     def _remember(self, request: TradingRequest, answer: Any) -> None:
         """Note the orders that a request has placed."""

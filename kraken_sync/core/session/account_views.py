@@ -134,15 +134,19 @@ def all_ended(session: Session, names: Sequence[Named]) -> bool:
 
 
 def going_elsewhere(session: Session, request: TradingRequest, now: float) -> Optional[str]:
-    """Prepare a request that goes another way than over the session's connection, and charge the rate
-    counters for it; or return why it may not be sent now.
+    """Prepare a request that goes another way than over the session's connection, or return why it may not be
+    sent now.
     """
     try:
         session.prepare(request, now)
     except RequestHeld as held:  # returned, so that no expected error leaves the lock
         return str(held)
-    session.charge(request, now)
     return None
+
+
+def charge(session: Session, request: TradingRequest, now: float) -> None:
+    """Charge the rate counters for a request that leaves another way than over the session's connection."""
+    session.charge(request, now)
 
 
 def answered_elsewhere(session: Session, request: TradingRequest, now: float) -> None:

@@ -146,7 +146,7 @@ class TradingRequest(Request):
         self.heeds_announcements = True
         """Whether it is held back when the exchange announces a maintenance and advises against orders."""
         self.order_type = "limit"
-        """The type of the order that is to be edited, as far as it is known."""
+        """The type of the order that is to be amended or edited, as far as it is known."""
         self.our_time = our_time
         self.their_time: Optional[float] = None
         """The exchange's time when it was sent (seconds since the epoch), if that was known."""

@@ -137,7 +137,8 @@ class Session:
         held = self.why_not(request)
         if held is not None:
             raise RequestHeld(held)
-        request.their_time = request.their_time or self.clock.read(now)
+        told = self.clock.read(now)
+        request.their_time = told if told is not None else request.their_time
         request.before = frozenset(self.account.orders.records)  # reconcile() never takes one of these
         request.watched = self.account.orders.unbroken
         request.take_deadline()
