@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import random
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from . import wire
 from .credentials import Credentials
 from .faults import Faults
-from .instruments import INSTRUMENTS, asset_text, assets, pair_text
+from .feeds import MarketFeeds
+from .instruments import INSTRUMENTS, pair_text
 from .market import DEPTHS, Market
 from .peers import LEVEL3, PRIVATE, PUBLIC, Feed, Peer
 from .private_desk import PRIVATE_CHANNELS, TRADING_METHODS, PrivateDesk
@@ -48,6 +49,7 @@ class Exchange:
         self.peers: List[Peer] = []
         self.requests: List[Dict[str, Any]] = []
         """Every request ever received, as parsed, for tests to look at."""
+        self._feeds = MarketFeeds(self.markets, self.peers, faults, self._send)
         self.credentials = credentials or Credentials(seed)
         self.announced: Dict[str, List[Dict[str, Any]]] = {"maintenance": [], "emergency": []}
         self.desk = PrivateDesk(self.peers, faults, self.credentials, self._send)
@@ -205,7 +207,7 @@ class Exchange:
         symbols = params.get("symbol") if params.get("channel") == "level3" else None
         for symbol in symbols if isinstance(symbols, list) else ():
             if isinstance(symbol, str) and symbol in self.markets:
-                self.publish_market(self.markets[symbol], now, but=peer)
+                self._feeds.publish(self.markets[symbol], now, but=peer)
         self.desk.subscription(peer, method, params, req_id, now)
 
     def _bad_params(self, peer: Peer, channel: Any, params: Dict[str, Any]) -> Optional[str]:
@@ -263,10 +265,10 @@ class Exchange:
             return
         peer.feeds[feed] = None
         if feed.channel == "book" and symbol is not None:
-            self.publish_market(self.markets[symbol], now, but=peer)
+            self._feeds.publish(self.markets[symbol], now, but=peer)
             self.markets[symbol].view(feed.option)
         if snapshot:
-            self._send(peer, self._snapshot(feed, now), now, self.faults.ack_delay)
+            self._send(peer, self._feeds.snapshot(feed, now), now, self.faults.ack_delay)
 
     def _unsubscribe(self, peer: Peer, feed: Feed, req_id: Any, now: float) -> None:
         if feed not in peer.feeds:
@@ -290,24 +292,6 @@ class Exchange:
                 else:
                     self._unsubscribe(peer, feed, None, now)
 
-    def _snapshot(self, feed: Feed, now: float) -> str:
-        if feed.channel == "instrument" or feed.symbol is None:
-            pairs = ",".join(pair_text(m.pair, m.status) for m in self.markets.values())
-            return (
-                '{"channel":"instrument","type":"snapshot","data":{"assets":['
-                f'{",".join(map(asset_text, assets()))}],"pairs":[{pairs}]}}}}'
-            )
-        market = self.markets[feed.symbol]
-        if feed.channel == "book":
-            bad = self.faults.use(self.faults.bad_snapshot, feed.symbol)
-            checksum = market.checksum() ^ 1 if bad else None
-            return market.book_snapshot(feed.option, now, checksum)
-        if feed.channel == "ticker":
-            return market.ticker("snapshot", now)
-        if feed.channel == "trade":
-            return market.trade_message("snapshot", list(market.tape.trades)[-50:])
-        return market.ohlc("snapshot", feed.option, now)
-
     # -- market data -------------------------------------------------------------------------
 
     def happen(self, events: int, now: float, symbols: Iterable[str] = ()) -> None:
@@ -325,59 +309,7 @@ class Exchange:
         self.trading.tick(now)
         self.desk.flush(now)
         for market in self.markets.values():
-            self.publish_market(market, now)
-
-    def publish_market(self, market: Market, now: float, but: Optional[Peer] = None) -> None:
-        """Tell the subscribers of one market."""
-        told = self._messages(market, now)
-        if not told:
-            return
-        for peer in list(self.peers):
-            if peer is but:
-                continue
-            for feed in peer.feeds:
-                if (feed.channel, feed.symbol) in self.faults.muted:
-                    continue
-                for text in told.get(feed, ()):
-                    self._send(peer, text, now)
-
-    def _messages(self, market: Market, now: float) -> Dict[Feed, Tuple[str, ...]]:
-        symbol = market.pair.symbol
-        told: Dict[Feed, Tuple[str, ...]] = {}
-        for depth, view in market.views.items():
-            parts, texts = view.take(), []
-            if not self._anybody(Feed("book", symbol, depth)):
-                continue
-            for bids, asks, checksum in parts:
-                if self.faults.use(self.faults.skip_update, symbol):
-                    continue
-                checksum ^= self.faults.use(self.faults.bad_checksum, symbol)
-                texts.append(market.book_text("update", bids, asks, now, checksum))
-            told[Feed("book", symbol, depth)] = tuple(texts)
-        for depth, order_view in market.order_views.items():
-            if not self._anybody(Feed("level3", symbol, depth)):
-                order_view.take(now)
-                continue
-            told[Feed("level3", symbol, depth)] = tuple(
-                wire.damaged(text) if self.faults.use(self.faults.bad_checksum, f"level3/{symbol}") else text
-                for text in order_view.take(now)
-                if not self.faults.use(self.faults.skip_update, f"level3/{symbol}")
-            )
-        trades, market.trades = market.trades, []
-        best_changed = market.best_changed()
-        if trades:
-            told[Feed("trade", symbol)] = (market.trade_message("update", trades),)
-            told[Feed("ticker", symbol, "trades")] = (market.ticker("update", now),)
-            for interval in INTERVALS:
-                feed = Feed("ohlc", symbol, interval)
-                if self._anybody(feed):
-                    told[feed] = (market.ohlc("update", interval, now),)
-        if trades or best_changed:
-            told[Feed("ticker", symbol, "bbo")] = (market.ticker("update", now),)
-        return told
-
-    def _anybody(self, feed: Feed) -> bool:
-        return any(feed in peer.feeds for peer in self.peers)
+            self._feeds.publish(market, now)
 
     def set_pair_status(self, symbol: str, status: str, now: float) -> None:
         """Change the status of a pair, and tell the ``instrument`` subscribers."""
