@@ -41,9 +41,9 @@ _local = threading.local()
 class HttpCall:
     """One request under way, which another thread can end."""
 
-    def __init__(self, deadline: Optional[float], check: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, deadline: Optional[float], allowed: Callable[[], None] = lambda: None) -> None:
         self.deadline = deadline
-        self.check = check
+        self.allowed = allowed
         """Called immediately before the request is sent; raises if it may not be sent any more."""
         self.connection: Any = None
         self.why = ""

@@ -98,12 +98,12 @@ class Rest:
         return_raw: bool = False,
         query_str: Optional[str] = None,
         extra_params: Union[str, Params, None] = None,
-        check: Callable[[], None] = lambda: None,
+        allowed: Callable[[], None] = lambda: None,
     ) -> Any:
         """Send a request, and return the exchange's ``result``; see :meth:`SpotWSClient.request`.
 
-        ``check`` is called immediately before a signed request is sent, after those before it were answered;
-        what it raises keeps the request from being sent.
+        ``allowed()`` is called right before a signed request is sent, after those before it were answered; it
+        raises to prevent it.
 
         Blocks at most until ``deadline`` (monotonic seconds), and a quarter of a second for the outcome.
         """
@@ -116,7 +116,7 @@ class Rest:
             body.update(json.loads(extra_params) if isinstance(extra_params, str) else extra_params)
         if auth and self.credentials is None:
             raise CredentialsMissing(missing(f"REST {uri}"))
-        request, call = RestRequest(method, uri, body, do_json, query_str), HttpCall(deadline, check)
+        request, call = RestRequest(method, uri, body, do_json, query_str), HttpCall(deadline, allowed)
         request.body("0")  # raises for parameters that cannot be sent, on the caller's thread
         our_time = time.time()
         job = Job(partial(self._carry_out, request, call, auth, return_raw))
@@ -217,7 +217,7 @@ class Rest:
             body = request.body(nonce, otp)
             signed = Secret(sign(request.uri + request.query, nonce, body, own.secret))
             hidden = {"API-Key": own.key, "API-Sign": signed}
-            call.check()
+            call.allowed()
             return self._send(request, body, hidden, call, return_raw)
 
         return self.nonces.use(call.deadline, send)

@@ -124,7 +124,7 @@ class Reconciler:
         # First, because a late reply may tell the order_id, by which the order is found without doubt.
         rejected = self._late_reply()
         try:
-            connection = self._line(until)
+            connection = self._line()
             left, how_far = self._time_until_deadline(connection, until)
             passed = left < 0
             found = self._in_executions(connection) if connection is not None else None
@@ -200,7 +200,7 @@ class Reconciler:
             return Reconciled(Outcome.NEVER_ARRIVED, None, reason)
         return None
 
-    def _line(self, until: Optional[float]) -> Optional[Connection]:
+    def _line(self) -> Optional[Connection]:
         """Return the private connection, which keeps the account's orders from now on; None after a while
         without one.
         """

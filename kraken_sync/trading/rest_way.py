@@ -160,7 +160,7 @@ class RestWay:
                     call.params,
                     deadline=request.deadline if wanted else sooner(request.deadline, PATIENCE),
                     do_json=call.do_json,
-                    check=partial(self._leaves, request, connection, first=not number),
+                    allowed=partial(self._leaves, request, connection, first=not number),
                 )
                 request.sent = request.by_rest = True
                 answer = ws_result(request.method, request.params, result)
