@@ -274,7 +274,7 @@ def test_every_name_may_be_taken(exchange: Simulator) -> None:
             assert switch.left > 50
         exchange.faults.drop_replies = 1
         with pytest.raises(OrderOutcomeUnknown) as caught:
-            ours.add_order(bot, **FAR, timeout=0.5)
+            ours.add_order(bot, **FAR, timeout=1)
         assert ours.reconcile(bot, caught.value).outcome is Outcome.LIVE
         placed = ours.add_order(bot, **FAR)
         ours.amend_order(bot, order_id=placed["order_id"], order_qty="0.02")

@@ -72,9 +72,9 @@ def test_a_late_rejection_is_never_arrived(trader: SpotWSClient, exchange: Simul
 def test_an_order_that_arrives_after_the_call_gave_up(trader: SpotWSClient, exchange: Simulator) -> None:
     """ "Never arrived" is not said while the engine can still take it."""
     clock_known(trader)
-    exchange.faults.request_delay = 1.0
+    exchange.faults.request_delay = 2.0
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, timeout=0.5, deadline=3)
+        trader.add_order(**FAR, timeout=1, deadline=5)
     exchange.cut()
     early = trader.reconcile(caught.value, timeout=0.1)
     assert early.outcome is Outcome.STILL_UNKNOWN
@@ -85,9 +85,9 @@ def test_an_order_that_arrives_after_the_call_gave_up(trader: SpotWSClient, exch
 def test_a_late_order_misses_its_deadline(trader: SpotWSClient, exchange: Simulator) -> None:
     """The engine refuses it, and it is said that it never arrived."""
     clock_known(trader)
-    exchange.faults.request_delay = 2.0
+    exchange.faults.request_delay = 2.5
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, timeout=0.6, deadline=1.0)
+        trader.add_order(**FAR, timeout=1, deadline=1.2)
     exchange.cut()
     exchange.faults.request_delay = 0
 
@@ -115,7 +115,7 @@ def test_reconcile_by_userref_and_by_order_id(trader: SpotWSClient, exchange: Si
     assert found.order.order_userref == 123
     exchange.faults.drop_replies = 1
     with pytest.raises(OrderOutcomeUnknown) as amend:
-        trader.amend_order(order_id=found.order.order_id, order_qty="0.05", timeout=0.3)
+        trader.amend_order(order_id=found.order.order_id, order_qty="0.05", timeout=1)
     again = trader.reconcile(amend.value)
 
     assert again.outcome is Outcome.LIVE
@@ -144,9 +144,9 @@ def test_never_arrived_needs_evidence_that_cannot_lag(
     clock_known(trader)
     trader.orders.wait_live()
     exchange.faults.rest_lag = 0.9
-    exchange.faults.request_delay = 1.5
+    exchange.faults.request_delay = 2.5
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, timeout=0.5, deadline=0.6)
+        trader.add_order(**FAR, timeout=1, deadline=1.2)
     if cut:
         exchange.cut()
     exchange.faults.drop_replies = 1
@@ -166,7 +166,7 @@ def test_executions_that_miss_the_last_reports(trader: SpotWSClient, exchange: S
     exchange.faults.skip_executions = 2  # all that is told of the order; no later message shows the hole
     exchange.faults.drop_replies = 1
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, timeout=0.5, deadline=0.5)
+        trader.add_order(**FAR, timeout=1, deadline=1)
     found = trader.reconcile(caught.value, timeout=WAIT)
 
     assert found.outcome is Outcome.LIVE
@@ -177,10 +177,10 @@ def test_executions_that_miss_the_last_reports(trader: SpotWSClient, exchange: S
 def test_a_late_reply_is_no_evidence_that_it_is_live(trader: SpotWSClient, exchange: Simulator) -> None:
     """It was acknowledged and canceled at once; the reports are missing, and REST is behind."""
     trader.orders.wait_live(WAIT)
-    exchange.faults.rest_lag, exchange.faults.reply_delay, exchange.faults.skip_executions = 30.0, 0.7, 2
+    exchange.faults.rest_lag, exchange.faults.reply_delay, exchange.faults.skip_executions = 30.0, 1.3, 2
     crossing = {**FAR, "side": "buy", "limit_price": 65000, "post_only": True}
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**crossing, timeout=0.5, deadline=0.5)
+        trader.add_order(**crossing, timeout=1, deadline=1)
     eventually(lambda: trader.stats()["private"]["late_replies"])
     table = trader._ks_runtime.connection("private").read(lambda session: session.account.orders)
     eventually(lambda: table.unsettled, "REST is asked")
@@ -204,7 +204,7 @@ def test_rest_alone(trader: SpotWSClient, exchange: Simulator, end: str) -> None
     else:
         exchange.faults.drop_replies = 1
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**order, timeout=0.5, deadline=0.5, via="rest" if end == "never arrived" else None)
+        trader.add_order(**order, timeout=1, deadline=1, via="rest" if end == "never arrived" else None)
     exchange.faults.rest_errors.clear()
     exchange.faults.refuse_connections = 10**6
     exchange.cut()
@@ -229,7 +229,7 @@ def test_rest_that_lags_behind_says_nothing(trader: SpotWSClient, exchange: Simu
     exchange.faults.drop_replies = exchange.faults.skip_executions = 1
     taken = {**FAR, "limit_price": 60000, "order_type": "limit", "time_in_force": "ioc", "side": "sell"}
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**taken, timeout=0.3, deadline=0.5)
+        trader.add_order(**taken, timeout=1, deadline=1)
     exchange.cut()
     found = trader.reconcile(caught.value, timeout=0.5)
 
@@ -277,7 +277,7 @@ def test_a_batch_whose_reply_is_lost(trader: SpotWSClient, exchange: Simulator) 
     exchange.faults.drop_replies = 1
     order = {key: value for key, value in FAR.items() if key != "symbol"}
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.batch_add(symbol=S, orders=[order, order], timeout=0.3)
+        trader.batch_add(symbol=S, orders=[order, order], timeout=1)
     assert len(caught.value.names) == 2
     with pytest.raises(ValueError, match="each of"):
         trader.reconcile(caught.value)
@@ -321,7 +321,7 @@ def test_the_orders_of_a_lost_batch_are_settled_one_by_one(trader: SpotWSClient,
     exchange.faults.drop_replies = 1
     order = {name: value for name, value in FAR.items() if name != "symbol"}
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.batch_add(symbol=S, orders=[order, order], timeout=0.5)
+        trader.batch_add(symbol=S, orders=[order, order], timeout=1)
     first, second = caught.value.names
 
     assert trader.reconcile(first).outcome is Outcome.LIVE
@@ -355,7 +355,7 @@ def test_a_snapshot_that_comes_while_rest_is_asked(
     exchange.faults.skip_executions = 10
     exchange.faults.drop_replies = 1
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, timeout=0.5, deadline=0.5)
+        trader.add_order(**FAR, timeout=1, deadline=1)
     exchange.faults.skip_executions = 0
     exchange.faults.ack_delay = exchange.faults.rest_delay = 0.6  # both are slow
     found = trader.reconcile(caught.value, timeout=WAIT)
@@ -386,7 +386,7 @@ def test_an_order_that_may_end_at_once(
         del order["limit_price"]
         exchange.faults.request_delay = 3.0  # it misses its deadline
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**order, timeout=0.5, deadline=0.5)
+        trader.add_order(**order, timeout=1, deadline=1)
     exchange.faults.skip_executions = 0
     found = trader.reconcile(caught.value, timeout=3)
 
@@ -423,7 +423,7 @@ def test_a_name_that_was_used_before(
     exchange.faults.request_delay = 2.0  # it misses its deadline
     exchange.faults.drop_replies = 1
     with pytest.raises(OrderOutcomeUnknown) as caught:
-        trader.add_order(**FAR, order_userref=7, timeout=0.4, deadline=0.5)
+        trader.add_order(**FAR, order_userref=7, timeout=1, deadline=1)
     exchange.faults.request_delay = 0.0
     found = trader.reconcile(caught.value, timeout=WAIT)
 

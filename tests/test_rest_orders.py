@@ -201,9 +201,9 @@ def test_an_order_whose_answer_is_lost(trader: SpotWSClient, exchange: Simulator
     exchange.faults.rest_delay = 30
     with pytest.raises(OrderOutcomeUnknown) as caught:
         if method == "add_order":
-            trader.add_order(**LIMIT, via="rest", timeout=0.5)
+            trader.add_order(**LIMIT, via="rest", timeout=1)
         else:
-            trader.batch_add(symbol=S, orders=[bare(LIMIT), bare(SELL)], via="rest", timeout=0.5)
+            trader.batch_add(symbol=S, orders=[bare(LIMIT), bare(SELL)], via="rest", timeout=1)
     exchange.faults.rest_delay = 0
     assert caught.value.method == method
     assert trader.unresolved == [caught.value]
