@@ -30,6 +30,7 @@ from .io.locks import new_rlock
 from .io.logs import log
 from .io.rest import Rest, missing
 from .io.streams import Decode, Stream
+from .io.tape import Tape
 from .io.unclosed import EXIT_TIMEOUT, LOG_TIMEOUT, abandon, engines
 from .io.waiting import deadline_of, time_left
 
@@ -116,6 +117,8 @@ class Runtime:
         self._past: Optional[Engine] = None  # the engine that was closed last, for stats() and gaps()
         self._closed = False
         self._messages: Optional[Stream] = None
+        self.tapes: List[Tape] = []
+        """Get what is received and sent, for recorders."""
         self._origin = _caller()
         # A list of its own, because the finalizer must not refer to the object that is to be collected.
         self._running: List[Engine] = []
@@ -207,10 +210,11 @@ class Runtime:
             self.rest,
             self._rate,
             self._events,
+            self.tapes,
         )
         engine.origin = self._origin
         if self._messages is not None and not self._messages.ended:
-            engine.taps.append(self._messages)
+            engine.taps.streams.append(self._messages)
         engine.start()
         self._running.append(engine)
         engines.add(engine)
@@ -338,7 +342,7 @@ class Runtime:
     def has_taps(self) -> bool:
         """Whether something gets every frame: a callback or ``client.messages``."""
         engine = self._engine
-        return engine is not None and bool(engine.taps)
+        return engine is not None and bool(engine.taps.streams)
 
     def stats(self) -> Dict[str, Any]:
         """Return counters; see :meth:`SpotWSClient.stats`."""
@@ -377,7 +381,7 @@ class Runtime:
             if self._messages is None or (self._messages.ended and engine is not None):
                 self._messages = Messages(self, self.decode)
                 if engine is not None:
-                    engine.taps.append(self._messages)
+                    engine.taps.streams.append(self._messages)
             stream = self._messages
         # If everything was given up before it existed, nobody else ends it.
         if engine is not None and engine.failure is not None:

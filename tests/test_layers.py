@@ -22,7 +22,7 @@ MAY_IMPORT: Dict[str, Set[str]] = {
     "trading": {"core", "errors", "io", "runtime", "market", "trading"},
     "client": {"core", "errors", "io", "runtime", "market", "trading", "compat"},
     "orderbook_client": {"core", "errors", "io", "market", "client"},
-    "recording": {"core", "errors"},
+    "recording": {"core", "errors", "io", "client", "version", "recording"},
     "compat": set(),
     "errors": set(),
     "version": set(),

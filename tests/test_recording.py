@@ -13,7 +13,8 @@ from facts import fact
 from kraken_sync import SpotWSClient
 from kraken_sync.cli.display import book_line
 from kraken_sync.core.wire.messages import encode
-from kraken_sync.recording import Report, read_lines, verify
+from kraken_sync.core.wire.recorded import messages_of
+from kraken_sync.recording import verify
 from kraken_sync.simulator import Simulator
 
 RECORDING = Path(__file__).parent / "data" / "recording.jsonl"
@@ -96,7 +97,8 @@ WHOLE = verify(RECORDING.read_bytes())
 
 def wrapped(template: str) -> bytes:
     """The recording with each message of the exchange in another form."""
-    frames = [one.frame.decode() for one in read_lines(RECORDING.read_bytes().splitlines(), Report())]
+    lines = RECORDING.read_bytes().splitlines()
+    frames = [one.frame.decode() for line in lines for one in messages_of(line) if not one.sent]
     return "\n".join(
         template.replace("TEXT", json.dumps(frame)).replace("FRAME", frame) for frame in frames
     ).encode()

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import queue
 import signal
-import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import click
 
 from ..client import SpotWSClient
 from ..core.wire.channels import DEPTHS, INTERVALS
-from ..core.wire.recorded import FORMS
 from ..errors import KrakenError, ReplyTimeout
 from ..market.live_book import Changes
 from ..market.order_book import OrderBook
 from ..market.subscription import ItemStream
-from ..recording import Report, verify
 from ..version import __version__
-from . import display
+from . import display, recordings
+from .feed import POLL, Feed, feed_options, log_to_stderr, one_of, running, simulator_class
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-POLL = 0.5
-"""The longest time in seconds between two checks of ``--seconds`` and of a closed pipe."""
 
 
 @click.group(context_settings=CONTEXT)
@@ -40,82 +34,18 @@ def group() -> None:
     kraken-sync demo                     a simulated exchange, live, without internet
     kraken-sync book BTC/USD             a verified order book
     kraken-sync trades BTC/USD ETH/USD   trades, one JSON object a line when piped
-    kraken-sync verify recording.jsonl   check every checksum of a recording
+    kraken-sync record btc.jsonl BTC/USD record everything, raw
+    kraken-sync verify btc.jsonl         check every checksum of a recording
     """
-
-
-def _one_of(numbers: Sequence[int]) -> Any:
-    return click.Choice([str(number) for number in numbers])
-
-
-def _feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Log more to stderr."),
-        click.option("--json", "as_json", is_flag=True, help="JSON lines, also on a terminal."),
-        click.option("--seconds", type=click.FloatRange(min=0), help="Stop after this long."),
-        click.option("--count", type=click.IntRange(min=1), help="Stop after so many lines."),
-        click.option("--rest-url", help="Another REST host. Not asked for market data."),
-        click.option("--ws-url", help="Another exchange, such as ws://127.0.0.1:8765 (without /v2)."),
-        click.option("--simulated", is_flag=True, help="A simulated exchange of our own."),
-    ):
-        command = option(command)
-    return command
-
-
-class _Feed:
-    """The client of a command, and when the command is to stop."""
-
-    def __init__(self, client: SpotWSClient, options: Dict[str, Any]) -> None:
-        self.client = client
-        self.table = display.wants_table(options["as_json"])
-        self._left: Optional[int] = options["count"]
-        self._told = 0
-        seconds: Optional[float] = options["seconds"]
-        self._end = None if seconds is None else time.monotonic() + seconds
-
-    def over(self) -> bool:
-        """Return whether it is time to stop."""
-        if self._end is not None and time.monotonic() >= self._end:
-            return True
-        return self._left == 0 or (not self.table and display.pipe_closed())
-
-    def wait(self) -> float:
-        """Return the seconds to wait before calling :meth:`over` again."""
-        return POLL if self._end is None else max(0.01, min(POLL, self._end - time.monotonic()))
-
-    def new_gaps(self) -> List[Dict[str, Any]]:
-        """Return the gaps since the last call."""
-        gaps = self.client.gaps()
-        new, self._told = gaps[self._told :], len(gaps)
-        return new
-
-    def counted(self) -> None:
-        """Note that a line was printed."""
-        if self._left is not None:
-            self._left -= 1
-
-
-@contextmanager
-def _feed(options: Dict[str, Any]) -> Iterator[_Feed]:
-    _log_to_stderr(options["verbose"])
-    if options["simulated"] and (options["ws_url"] or options["rest_url"]):
-        raise click.UsageError("--simulated brings its own exchange; leave --ws-url/--rest-url out")
-    with ExitStack() as stack:
-        ws_url, rest_url = options["ws_url"], options["rest_url"]
-        if options["simulated"]:
-            simulator = stack.enter_context(_simulator_class()())
-            ws_url, rest_url = simulator.ws_url, simulator.rest_url
-        client = SpotWSClient(ws_url=ws_url, rest_url=rest_url, parse_float=Decimal)
-        yield _Feed(stack.enter_context(client), options)
 
 
 @group.command()
 @click.argument("symbols", nargs=-1, required=True)
-@click.option("--depth", type=_one_of(DEPTHS), default="10", show_default=True, help="Levels a side.")
-@_feed_options
+@click.option("--depth", type=one_of(DEPTHS), default="10", show_default=True, help="Levels a side.")
+@feed_options
 def book(symbols: Tuple[str, ...], depth: str, **options: Any) -> None:
     """Verified order books. Piped: one line for each changed book, and one for each gap."""
-    with _feed(options) as feed:
+    with running(options) as feed:
         books = list({one.symbol: one for one in (feed.client.book(s, int(depth)) for s in symbols)}.values())
         if feed.table:
             _show_books(feed, books)
@@ -123,7 +53,7 @@ def book(symbols: Tuple[str, ...], depth: str, **options: Any) -> None:
             _print_books(feed, books)
 
 
-def _print_books(feed: _Feed, books: List[OrderBook]) -> None:
+def _print_books(feed: Feed, books: List[OrderBook]) -> None:
     changes = Changes(books)
     while not feed.over():
         news = changes.wait(feed.wait())
@@ -139,7 +69,7 @@ def _print_books(feed: _Feed, books: List[OrderBook]) -> None:
                 return
 
 
-def _show_books(feed: _Feed, books: List[OrderBook]) -> None:
+def _show_books(feed: Feed, books: List[OrderBook]) -> None:
     with display.live_table() as show:
         while not feed.over():
             stats = feed.client.stats()
@@ -160,11 +90,11 @@ def _show_books(feed: _Feed, books: List[OrderBook]) -> None:
     show_default=True,
     help="Send on trades, or on every change of best bid and offer.",
 )
-@_feed_options
+@feed_options
 def ticker(symbols: Tuple[str, ...], event_trigger: str, **options: Any) -> None:
     """Tickers: best bid and offer, last price, figures of 24 hours."""
     columns = ["symbol", "bid", "ask", "last", "volume", "change_pct", "timestamp"]
-    with _feed(options) as feed:
+    with running(options) as feed:
         stream = feed.client.ticker(list(symbols), event_trigger=event_trigger, gaps=True)
         _run(feed, stream, "ticker", columns)
 
@@ -172,33 +102,33 @@ def ticker(symbols: Tuple[str, ...], event_trigger: str, **options: Any) -> None
 @group.command()
 @click.argument("symbols", nargs=-1, required=True)
 @click.option("--snapshot", is_flag=True, help="Begin with the last 50 trades.")
-@_feed_options
+@feed_options
 def trades(symbols: Tuple[str, ...], snapshot: bool, **options: Any) -> None:
     """Trades as they happen."""
-    with _feed(options) as feed:
+    with running(options) as feed:
         stream = feed.client.trades(list(symbols), snapshot=snapshot, gaps=True)
         _run(feed, stream, "trades", ["symbol", "side", "price", "qty", "ord_type", "timestamp"])
 
 
 @group.command()
 @click.argument("symbols", nargs=-1, required=True)
-@click.option("--interval", type=_one_of(INTERVALS), default="1", show_default=True, help="Minutes.")
-@_feed_options
+@click.option("--interval", type=one_of(INTERVALS), default="1", show_default=True, help="Minutes.")
+@feed_options
 def ohlc(symbols: Tuple[str, ...], interval: str, **options: Any) -> None:
     """Candles; the current one is sent with every trade."""
     columns = ["symbol", "open", "high", "low", "close", "volume", "interval_begin"]
-    with _feed(options) as feed:
+    with running(options) as feed:
         stream = feed.client.ohlc(list(symbols), int(interval), gaps=True)
         _run(feed, stream, f"ohlc, {interval} min", columns)
 
 
 @group.command()
 @click.argument("search", default="")
-@_feed_options
+@feed_options
 def instruments(search: str, **options: Any) -> None:
     """The exchange's pairs that have SEARCH in their name."""
     columns = ["symbol", "status", "price_precision", "qty_precision", "qty_min", "cost_min"]
-    with _feed(options) as feed:
+    with running(options) as feed:
         try:
             message = feed.client.subscribe({"channel": "instrument"}).get(10)
         except queue.Empty:
@@ -217,7 +147,7 @@ def instruments(search: str, **options: Any) -> None:
         raise KrakenError(f"no pair has {search!r} in its name")
 
 
-def _run(feed: _Feed, stream: ItemStream, title: str, columns: List[str]) -> None:
+def _run(feed: Feed, stream: ItemStream, title: str, columns: List[str]) -> None:
     with ExitStack() as stack:
         rolling = display.RollingTable(title, columns)
         show = stack.enter_context(display.live_table()) if feed.table else None
@@ -243,17 +173,17 @@ def _run(feed: _Feed, stream: ItemStream, title: str, columns: List[str]) -> Non
 @click.option("-v", "--verbose", is_flag=True, help="Log more to stderr.")
 def demo(seconds: Optional[float], seed: int, as_json: bool, verbose: bool) -> None:
     """Watch verified order books of a simulated exchange; no internet, no account."""
-    _log_to_stderr(verbose)
+    log_to_stderr(verbose)
     started = time.monotonic()
-    feed: Optional[_Feed] = None
+    feed: Optional[Feed] = None
     interrupted = False
     books: List[OrderBook] = []
     options = {"as_json": as_json, "count": None, "seconds": seconds}
     with ExitStack() as stack:
-        simulator = stack.enter_context(_simulator_class()(seed, rate=400.0))
+        simulator = stack.enter_context(simulator_class()(seed, rate=400.0))
         client = stack.enter_context(SpotWSClient(ws_url=simulator.ws_url, parse_float=Decimal))
         try:
-            feed = _Feed(client, options)
+            feed = Feed(client, options)
             books = [client.book(symbol, 25) for symbol in simulator.exchange.markets]
             trades = client.trades([one.symbol for one in books])
             _show_demo(feed, books, trades)
@@ -281,7 +211,7 @@ def demo(seconds: Optional[float], seed: int, as_json: bool, verbose: bool) -> N
         raise KeyboardInterrupt
 
 
-def _show_demo(feed: _Feed, books: List[OrderBook], trades: ItemStream) -> None:
+def _show_demo(feed: Feed, books: List[OrderBook], trades: ItemStream) -> None:
     with ExitStack() as stack:
         show = stack.enter_context(display.live_table()) if feed.table else None
         last: Dict[str, Any] = {}
@@ -311,77 +241,11 @@ def simulate(host: str, port: int, seed: int, rate: float) -> None:
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())
-    with _simulator_class()(seed, rate=rate, host=host, port=port) as simulator:
+    with simulator_class()(seed, rate=rate, host=host, port=port) as simulator:
         display.print_json(simulator.options)
         while not stop.wait(POLL):
             pass
 
 
-@group.command("verify")
-@click.argument("file", type=click.File("rb"))
-@click.option(
-    "--decimals",
-    multiple=True,
-    metavar="SYMBOL=PRICE,QTY",
-    help="Decimals of a symbol whose text has lost its trailing zeros, such as BTC/USD=1,8.",
-)
-@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
-def verify_file(file: Any, decimals: Tuple[str, ...], as_json: bool) -> int:
-    """Check every book and level3 message of a recording against the exchange's checksums."""
-    report = verify(file.read(), dict(map(_decimals, decimals)))
-    for mismatch in report.mismatches[:20]:
-        computed = "no number" if mismatch.computed is None else mismatch.computed
-        click.echo(
-            f"{file.name}:{mismatch.line}: {mismatch.channel} {mismatch.symbol}: "
-            f"expected {mismatch.expected}, computed {computed}",
-            err=True,
-        )
-    if len(report.mismatches) > 20:
-        click.echo(f"... and {len(report.mismatches) - 20} more mismatches", err=True)
-    if not report.verified:
-        why = "it has no order book messages, or no snapshot before them"
-        if not report.messages:
-            why = f"it has no message of the exchange that can be read. {FORMS}"
-        click.echo(f"{file.name}: nothing was verified: {why}", err=True)
-    if as_json:
-        sys.stdout.write(json.dumps(report.as_dict()) + "\n")
-    else:
-        _print_report(report)
-    return 1 if report.mismatched or not report.verified else 0
-
-
-def _print_report(report: Report) -> None:
-    click.echo(
-        f"{report.messages} messages, {report.book_messages} of them book messages of "
-        f"{', '.join(report.symbols) or 'no symbol'}\n"
-        f"{report.verified} verified, {report.mismatched} mismatched, {report.skipped} skipped "
-        f"({report.sent} sent and {report.foreign} foreign lines)\n"
-        f"{report.seconds:.3f} s, {report.messages_per_second:,.0f} messages a second"
-    )
-
-
-def _decimals(text: str) -> Tuple[str, Tuple[int, int]]:
-    symbol, _, digits = text.partition("=")
-    try:
-        price, qty = (int(number) for number in digits.split(","))
-        if not symbol or min(price, qty) < 0:
-            raise ValueError
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not like BTC/USD=1,8", param_hint="--decimals") from None
-    return symbol, (price, qty)
-
-
-def _simulator_class() -> Any:
-    try:
-        from ..simulator import Simulator
-    except ImportError as error:
-        raise click.ClickException(str(error)) from None
-    return Simulator
-
-
-def _log_to_stderr(verbose: bool) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    logger = logging.getLogger("kraken_sync")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+for command in (recordings.record, recordings.verify_recording):
+    group.add_command(command)

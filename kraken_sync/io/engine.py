@@ -27,6 +27,7 @@ from .logs import log
 from .patched import check_patches
 from .rest import Rest
 from .streams import Decode, Stream
+from .tape import Tape, Taps
 from .watchdog import Visited, Watchdog
 from .worker import Worker
 
@@ -43,6 +44,7 @@ class Engine:
         rest: fetches tokens; the client's, which closes it.
         rate: the account's rate counters.
         events: is told when a connection is lost, is back, or is given up; the client's.
+        tapes: of the client's recorders; the client's list.
     """
 
     def __init__(
@@ -55,10 +57,11 @@ class Engine:
         rest: Rest,
         rate: TradingRate,
         events: Events,
+        tapes: List[Tape],
     ) -> None:
         self.pid = os.getpid()
         self.timing = timing
-        self.taps: List[Stream] = []
+        self.taps = Taps(tapes)
         self.connections: Dict[str, Connection] = {}
         """The connections that exist, by kind."""
         self._endpoints = endpoints
@@ -81,7 +84,7 @@ class Engine:
         self.dispatcher: Optional[Dispatcher] = None
         if handler is not None:
             stream = Stream("the callback", decode)
-            self.taps.append(stream)
+            self.taps.streams.append(stream)
             self.dispatcher = Dispatcher(handler, stream, self._died)
 
     def start(self) -> None:
@@ -230,7 +233,7 @@ class Engine:
 
     def end_taps(self, error: Optional[KrakenError] = None) -> None:
         """End the streams that all connections feed; their readers get ``error``. Any thread."""
-        for tap in list(self.taps):
+        for tap in list(self.taps.streams):
             tap.end(error)
 
     def signal(self) -> None:

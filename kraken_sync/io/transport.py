@@ -62,8 +62,14 @@ class Transport:
     methods by any thread.
     """
 
-    def __init__(self, endpoint: Endpoint, context: Optional[ssl.SSLContext] = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        context: Optional[ssl.SSLContext] = None,
+        sending: Callable[[bytes], None] = lambda frame: None,
+    ) -> None:
         self._endpoint = endpoint
+        self._sending = sending
         self._context = context
         self._guard: Optional[GuardedSocket] = None
         self._codec: Any = None
@@ -194,6 +200,7 @@ class Transport:
         guard, codec = self._connected()
         guard.write_deadline = time.monotonic() + timeout
         guard.accepted = 0
+        self._sending(frame)  # before it leaves, because the reply may come at once
         try:
             codec.send(frame, _TEXT)
         # Also a Ctrl-C: after half a frame the next one would be read as the rest of it.

@@ -8,6 +8,7 @@ from ..book.sync import BookSync
 from ..freshness import BookState
 from ..orders.tables import Account
 from ..wire.channels import LEVEL3_SYMBOLS, ChannelParams, Key
+from ..wire.messages import encode
 from .entry import BOOKS, Entry, PendingAck
 from .registry import Registry
 
@@ -247,6 +248,23 @@ class Subscriptions:
             fills = bool(entry.params.get("snap_trades"))
             return [self._account.snapshot_frame(key.channel, fills)] if entry.table.live else []
         return list(entry.primer)
+
+    def state(self, key: Key) -> List[bytes]:
+        """Return what a recording that begins now has to know of a subscription: its acknowledgement, and the
+        frames that bring a reader up to date. Requires holding the lock.
+        """
+        entry = self._registry.entries.get(key)
+        if entry is None or not entry.live:
+            return []
+        channel: Dict[str, Any] = {"channel": key.channel}
+        symbol = {"symbol": key.symbol} if key.symbol is not None else {}
+        result = {
+            **channel,
+            **{name: value for name, value in entry.params.items() if name != "token"},
+            **symbol,
+        }
+        ack = encode({"method": "subscribe", "result": result, "success": True})
+        return [ack, *self.primer(key, ChannelParams(entry.channel, None, {}))]
 
     def unheld(self, keys: List[Key], held: Callable[[Key], bool]) -> List[Key]:
         """Return those of ``keys`` that are wanted although nobody holds them. Requires holding the lock."""

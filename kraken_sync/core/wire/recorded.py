@@ -17,7 +17,7 @@ FORMS = (
     "an object (under frame, raw_frame or any other name, as text or as an object). It may also be a JSON "
     "array of these, or what 'kraken-sync book --json' prints. UTF-8 and UTF-16 are read."
 )
-SENT = ("tx", "out", "outgoing", "send", "sent", "request")
+_SENT = ("tx", "out", "outgoing", "send", "sent", "request")
 """Values of ``dir`` or ``direction`` that mark a message which the client sent."""
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -56,7 +56,7 @@ class _Object(msgspec.Struct):
 
     @property
     def is_sent(self) -> bool:
-        return self.params is not None or self.dir in SENT or self.direction in SENT  # no reply has params
+        return self.params is not None or self.dir in _SENT or self.direction in _SENT  # no reply has params
 
 
 _decode_object = msgspec.json.Decoder(_Object).decode

@@ -26,7 +26,7 @@ from ..dial import Endpoint
 from ..events import Events
 from ..kept_error import fresh_copy
 from ..logs import log
-from ..streams import Stream
+from ..tape import Taps
 from ..transport import Transport
 from ..waiting import LEAST_FOR_A_LOCK, lock_timeout, run_locked
 from .chores import Chore
@@ -49,7 +49,7 @@ class Connection:
         endpoint: the host to connect to.
         timing: the time limits.
         context: the TLS settings.
-        taps: streams that get every frame; the list may grow.
+        taps: get every frame.
         wake_watchdog: makes the watchdog visit soon; does not block.
         events: is told when the connection is lost, is back, or is given up.
         tokens: the source of WebSocket tokens, for a private connection.
@@ -64,7 +64,7 @@ class Connection:
         endpoint: Endpoint,
         timing: Timing,
         context: Optional[ssl.SSLContext],
-        taps: List[Stream],
+        taps: Taps,
         wake_watchdog: Callable[[], None],
         events: Events,
         tokens: Optional[Tokens] = None,
@@ -76,15 +76,16 @@ class Connection:
         self.endpoint = endpoint
         self.timing = timing
         self._wake_watchdog = wake_watchdog
-        self._room = Room(endpoint, timing, taps, tokens is not None, rate, events)
+        self._room = Room(name, endpoint, timing, taps, tokens is not None, rate, events)
         self._tokens = tokens
         self._chores = chores
         self._keeps_orders = False
-        self._io = IOThread(name, self._room, context, wake_watchdog, tokens, check_watchdog)
+        self._io = IOThread(self._room, context, wake_watchdog, tokens, check_watchdog)
         self._outbox = Outbox(self._room)
         self.thread, self.give_up, self.retry_now = self._io.thread, self._io.give_up, self._io.retry_now
         """``give_up(error)`` ends this connection for good, ``retry_now()`` ends a pause between attempts."""
         self.drop = self._io.drop
+        self.tell_state = self._room.tell_state
         self.stats, self.gaps = self._room.stats, self._room.copied_gaps
         """The counters of :meth:`SpotWSClient.stats`, and the gaps so far, oldest first."""
         self.subscriptions = SubscriptionCalls(self._room, self.wait, self.check_usable, wake_watchdog)

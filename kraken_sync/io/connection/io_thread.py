@@ -17,6 +17,7 @@ from ...core.session.events import Ended, Gap, Note, Notice, StatusChanged
 from ...core.timing import retry_delay
 from ...core.wire import messages
 from ...core.wire.channels import Key
+from ...core.wire.record_lines import RECEIVED
 from ...errors import ConnectFailed, ConnectionLost, KrakenError, SubscriptionRefused
 from .. import budget
 from ..kept_error import fresh_copy
@@ -42,7 +43,6 @@ class IOThread:
     """Keeps one connection up until :meth:`stop` or :meth:`give_up`.
 
     Args:
-        name: ``public``, ``private`` or ``level3``, for the thread's name.
         room: the connection's shared state.
         context: the TLS settings.
         wake_watchdog: makes the watchdog visit soon; does not block.
@@ -52,20 +52,19 @@ class IOThread:
 
     def __init__(
         self,
-        name: str,
         room: Room,
         context: Optional[ssl.SSLContext],
         wake_watchdog: Callable[[], None],
         tokens: Optional[Tokens],
         check_watchdog: Callable[[], None],
     ) -> None:
-        self._name, self._room = name, room
+        self._name, self._room = room.name, room
         self._context = context
         self._wake_watchdog = wake_watchdog
         self._tokens = tokens
         self._check_watchdog = check_watchdog
         self._hurry = Event()
-        self.thread = GuardedThread(f"io-{name}", self._run, self._died)
+        self.thread = GuardedThread(f"io-{room.name}", self._run, self._died)
 
     # -- any thread --------------------------------------------------------------------------
 
@@ -88,6 +87,8 @@ class IOThread:
             transport.say_goodbye(max(0.0, min(0.2, deadline - time.monotonic())))
         with room.lock:
             if not room.closed:
+                if room.session.open:
+                    self._note({"note": "closed"})
                 room.closed = True
                 room.session.close("the client is closed")
                 room.lock.notify_all()
@@ -147,7 +148,7 @@ class IOThread:
                 if room.stop.is_set():
                     return
                 room.attempts += 1
-                transport = room.transport = Transport(room.endpoint, self._context)
+                transport = room.transport = Transport(room.endpoint, self._context, room.note_sent)
             opened_at: Optional[float] = None
             try:
                 # Each has a full limit of its own: a slow REST host must not make the connect fail.
@@ -189,12 +190,17 @@ class IOThread:
     def _receive_all(self, transport: Transport) -> None:
         room = self._room
         # Local names on purpose: this loop runs for every frame.
-        session, lock, taps, recv, clock = room.session, room.lock, room.taps, transport.recv, time.monotonic
+        session, lock, recv, clock = room.session, room.lock, transport.recv, time.monotonic
+        taps, tapes, line = room.taps.streams, room.taps.tapes, room.line
         refs_of, was_open = room.holders.refs, False
         while True:
             frame = recv()
             with lock:
                 received = session.receive(frame, clock())
+                # Under the lock, so that Room.tell_state() can tell which frames a state includes.
+                if tapes:
+                    for tape in tapes:
+                        tape.put(line, RECEIVED, frame)
                 keys = received.keys
                 # Taken under the lock, delivered without it: a stream subscribed after this frame was applied
                 # must not get it, since it starts with what the session held then.
@@ -238,6 +244,7 @@ class IOThread:
         # The first connect is expected. A loss and its end are both warnings, so that a log that shows the
         # one also shows the other.
         room.events.came_up(self._name)
+        self._note({"note": "open", "endpoint": str(room.endpoint)})
         if down is None:
             log.info("connected to %s", room.endpoint)
             return
@@ -279,6 +286,8 @@ class IOThread:
         # An outage is one warning, not one per attempt.
         level = logging.ERROR if error.permanent else logging.WARNING
         log.log(logging.INFO if repeated else level, "%s", error)
+        if was_open:
+            self._note({"note": "lost", "reason": reason})
         if new:
             room.events.lost(self._name, reason)
         if room.failure is not None:
@@ -359,8 +368,13 @@ class IOThread:
         if gap.until is not None:
             missing = gap.until - gap.since
             log.warning("%s is live again; %.1f s are missing (%s)", gap.key, missing, gap.reason)
-        for stream in [*streams, *self._room.taps]:
+        for stream in [*streams, *self._room.taps.streams]:
             stream.put_gap(frame)
+        self._note({"note": "gap", "channel": gap.key.channel, **frame["data"][0]})
+
+    def _note(self, what: Dict[str, Any]) -> None:
+        for tape in self._room.taps.tapes:
+            tape.note(self._room.line, what)
 
 
 def _deliver(frame: bytes, keys: Sequence[Key], refs: Sequence[Refs]) -> None:

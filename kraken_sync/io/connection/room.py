@@ -15,12 +15,13 @@ from typing import Any, Deque, Dict, List, Optional
 from ...core.orders.rate_limits import TradingRate
 from ...core.session.session import Session
 from ...core.timing import Timing
+from ...core.wire.record_lines import SENT, STATE
 from ...errors import ForkedClient, KrakenError
 from .. import budget
 from ..dial import Endpoint
 from ..events import Events
 from ..logs import log
-from ..streams import Stream
+from ..tape import Tape, Taps
 from ..transport import Transport
 from ..waiting import Condition, Event
 from .holders import Holders
@@ -36,9 +37,10 @@ class Room:
     """The shared state of one connection.
 
     Args:
+        name: ``public``, ``private`` or ``level3``.
         endpoint: the host to connect to.
         timing: the time limits.
-        taps: streams that get every frame; the list may grow.
+        taps: get every frame.
         private: whether requests need a token.
         rate: the account's rate counters, for the connection over which orders are sent.
         events: is told when the connection is lost, is back, or is given up.
@@ -46,13 +48,15 @@ class Room:
 
     def __init__(
         self,
+        name: str,
         endpoint: Endpoint,
         timing: Timing,
-        taps: List[Stream],
+        taps: Taps,
         private: bool,
         rate: Optional[TradingRate],
         events: Events,
     ) -> None:
+        self.name = name
         self.endpoint = endpoint
         self.timing = timing
         self.taps = taps
@@ -107,6 +111,28 @@ class Room:
         seems_permanent = self.trouble is not None and self.trouble.permanent
         return seems_permanent and self.failed_attempt >= self.asked_attempt
 
+    @property
+    def line(self) -> str:
+        """What recordings call the current connection: its kind and its number."""
+        return f"{self.name} {self.attempts}"
+
+    def note_sent(self, frame: bytes) -> None:
+        """Have it recorded that a frame is sent now. Any thread; does not block."""
+        for tape in self.taps.tapes:
+            tape.put(self.line, SENT, frame)
+
+    def tell_state(self, tape: Tape) -> None:
+        """Put what each live subscription holds on a tape. Any thread.
+
+        The frames that a tape gets after such a record are those that were received after it.
+        """
+        with self.lock:
+            keys = list(self.session.registry.entries)
+        for key in keys:  # one after the other, because the I/O thread needs the lock, too
+            with self.lock:
+                for frame in self.session.subscriptions.state(key):
+                    tape.put(self.line, STATE, frame)
+
     def listen_to(self, other: Room) -> None:
         """Take the trades of another connection as witnesses; see :mod:`kraken_sync.core.session.mute`."""
         self.session.mute.listen_to(other.session.mute)
@@ -155,7 +181,7 @@ def _forked() -> None:
         room.closed = True
         # Not closed: shutting the socket down would end the parent's connection, too.
         room.transport = None
-        for stream in [*room.holders.all_streams(), *room.taps, *room.events.streams()]:
+        for stream in [*room.holders.all_streams(), *room.taps.streams, *room.events.streams()]:
             stream.fork(room.failure)
 
 

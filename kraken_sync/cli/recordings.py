@@ -1,0 +1,260 @@
+"""The subcommands that make and check recordings."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import click
+
+from ..core.wire.channels import CHANNELS, DEPTHS, INTERVALS, ORDER_DEPTHS
+from ..core.wire.recorded import FORMS
+from ..recording import Recorder, Report, verify, verify_archive, verify_file
+from .feed import Feed, connection_options, one_of, running
+
+RECORDED = ("book", "trade", "ticker", "ohlc", "instrument", "level3")
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+
+
+@click.command()
+@click.argument("file")
+@click.argument("symbols", nargs=-1, required=True)
+@click.option(
+    "--channels",
+    default="book,trade",
+    show_default=True,
+    help=f"Some of {', '.join(RECORDED)} (level3 needs an API key in the environment).",
+)
+@click.option("--depth", type=one_of(DEPTHS), default="10", show_default=True, help="Levels a side of book.")
+@click.option("--interval", type=one_of(INTERVALS), default="1", show_default=True, help="Minutes of ohlc.")
+@click.option("--max-bytes", help="Begin another file when one has this size, such as 100M.")
+@click.option("--daily", is_flag=True, help="Begin another file at midnight UTC.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Stop after this long.")
+@connection_options
+def record(file: str, symbols: Tuple[str, ...], channels: str, **options: Any) -> None:
+    """Record everything that the exchange sends, raw, until Ctrl-C or SIGTERM.
+
+    FILE ends in .jsonl, .jsonl.gz or .jsonl.zst. Every book message is verified while it is recorded, and what
+    is missing is noted. A manifest with counts and a hash for each file is kept beside it.
+
+    \b
+    kraken-sync record btc.jsonl.gz BTC/USD --seconds 60
+    kraken-sync record day.jsonl.gz BTC/USD ETH/USD --channels book,trade,ticker --depth 100 --daily
+    """
+    wanted = [name.strip() for name in channels.split(",") if name.strip()]
+    unknown = set(wanted) - set(RECORDED)
+    if unknown or not wanted:
+        raise click.UsageError(f"--channels takes some of {', '.join(RECORDED)}, not {channels!r}")
+    size = _size(options["max_bytes"]) if options["max_bytes"] else None
+    with _terminable(), running({**options, "as_json": True, "count": None}) as feed:
+        with Recorder(feed.client, file, max_bytes=size, daily=options["daily"]) as recorder:
+            try:
+                held = _subscribe(feed, wanted, symbols, int(options["depth"]), int(options["interval"]))
+                _watch(feed, recorder)
+                del held
+            except KeyboardInterrupt:
+                pass  # the usual end of a recording
+        stats = feed.client.stats()
+        verified, mismatched = (
+            sum(part.get(name, 0) for part in (stats, stats.get("level3", {})))
+            for name in ("verified", "mismatched")
+        )
+    if recorder.dropped or mismatched:
+        click.echo(f"{recorder.dropped} records dropped, {mismatched} checksums failed", err=True)
+    click.echo(
+        f"{recorder.records} records in {', '.join(path.name for path in recorder.files[-3:])}"
+        f"{f' and {len(recorder.files) - 3} more' if len(recorder.files) > 3 else ''}; "
+        f"{verified} book messages verified, {len(feed.client.gaps())} gaps",
+        err=True,
+    )
+
+
+def _subscribe(
+    feed: Feed, wanted: List[str], symbols: Tuple[str, ...], depth: int, interval: int
+) -> List[Any]:
+    """Subscribe to everything, and return what holds it."""
+    client = feed.client
+    held: List[Any] = []
+    for channel in wanted:
+        if channel == "book":
+            held += [client.book(symbol, depth) for symbol in symbols]
+        elif channel == "level3":
+            deep = min((one for one in ORDER_DEPTHS if one >= depth), default=ORDER_DEPTHS[-1])
+            held += [client.level3_book(symbol, deep) for symbol in symbols]
+        else:
+            params: Dict[str, Any] = {"channel": channel}
+            if CHANNELS[channel].symbols:
+                params["symbol"] = list(symbols)
+            if channel == "ohlc":
+                params["interval"] = interval
+            if channel == "trade":
+                params["snapshot"] = True
+            # Nobody reads it: the recorder gets the frames, and here only the latest is kept.
+            held.append(client.subscribe(params, maxlen=len(symbols), policy="conflate"))
+    return held
+
+
+def _watch(feed: Feed, recorder: Recorder) -> None:
+    shows = sys.stderr.isatty()
+    told = time.monotonic()
+    while not feed.over():
+        time.sleep(min(0.2, feed.wait()))
+        if shows and time.monotonic() - told >= 1:
+            told = time.monotonic()
+            stats = feed.client.stats()
+            click.echo(
+                f"\r{recorder.files[-1].name}: {recorder.records:,} records, {stats['verified']:,} verified, "
+                f"{len(feed.client.gaps())} gaps, {recorder.dropped} dropped \x1b[K",
+                err=True,
+                nl=False,
+            )
+    if shows:
+        click.echo("", err=True)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that the file is finished."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)B?", text)
+    size = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    if size < 1:
+        raise click.BadParameter(f"{text!r} is not like 500k, 100M or 2G", param_hint="--max-bytes")
+    return size
+
+
+@click.command("verify")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--archive", metavar="DIR", help="Check all recordings in a directory, and their manifests.")
+@click.option(
+    "--decimals",
+    multiple=True,
+    metavar="SYMBOL=PRICE,QTY",
+    help="Decimals of a symbol whose text has lost its trailing zeros, such as BTC/USD=1,8.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
+def verify_recording(
+    file: Optional[str], archive: Optional[str], decimals: Tuple[str, ...], as_json: bool
+) -> int:
+    """Check every book and level3 message of a recording against the exchange's checksums.
+
+    FILE may end in .gz or .zst, or be - for the standard input.
+    """
+    known = dict(map(_decimals, decimals))
+    if (file is None) == (archive is None):
+        raise click.UsageError("name a FILE, or --archive and a directory")
+    if archive is not None:
+        return _verify_archive(archive, known, as_json)
+    assert file is not None
+    if file == "-":
+        report = verify(sys.stdin.buffer.read(), known)
+    else:
+        with progress("verifying", Path(file)) as read:
+            report = verify_file(file, known, read)
+    _tell(file, report)
+    if as_json:
+        sys.stdout.write(json.dumps(report.as_dict()) + "\n")
+    else:
+        _print_report(report)
+    return 1 if report.mismatched or not report.verified else 0
+
+
+def _verify_archive(directory: str, known: Any, as_json: bool) -> int:
+    def tell(path: Path) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{path.name} \x1b[K", err=True, nl=False)
+
+    found = verify_archive(directory, known, tell)
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)
+    for one in found.files:
+        _tell(one.file, one.report, must_verify=False)
+    if as_json:
+        sys.stdout.write(json.dumps(found.as_dict()) + "\n")
+        return 0 if found.proven else 1
+    for one in found.files:
+        report = one.report
+        state = "; ".join(one.faults) or ("proven" if one.listed else "proven, but not in a manifest")
+        click.echo(
+            f"{one.file}: {state}: {report.messages} messages, {report.verified} verified, "
+            f"{report.skipped} skipped, {len(report.gaps)} gaps{f'; {report.cut}' if report.cut else ''}"
+        )
+    for fault in found.faults:
+        click.echo(fault)
+    click.echo("the archive is proven" if found.proven else "the archive is NOT proven")
+    return 0 if found.proven else 1
+
+
+def _tell(name: str, report: Report, must_verify: bool = True) -> None:
+    """Print what is wrong with a recording to stderr."""
+    for mismatch in report.mismatches[:20]:
+        computed = "no number" if mismatch.computed is None else mismatch.computed
+        click.echo(
+            f"{name}:{mismatch.line}: {mismatch.channel} {mismatch.symbol}: "
+            f"expected {mismatch.expected}, computed {computed}",
+            err=True,
+        )
+    if len(report.mismatches) > 20:
+        click.echo(f"... and {len(report.mismatches) - 20} more mismatches", err=True)
+    if report.cut:
+        click.echo(f"{name}: {report.cut}; everything before it was read", err=True)
+    if must_verify and not report.verified:
+        why = "it has no order book messages, or no snapshot before them"
+        if not report.messages:
+            why = f"it has no message of the exchange that can be read. {FORMS}"
+        click.echo(f"{name}: nothing was verified: {why}", err=True)
+
+
+def _print_report(report: Report) -> None:
+    click.echo(
+        f"{report.messages} messages, {report.book_messages} of them book messages of "
+        f"{', '.join(report.symbols) or 'no symbol'}\n"
+        f"{report.verified} verified, {report.mismatched} mismatched, {report.skipped} skipped "
+        f"({report.sent} sent and {report.foreign} foreign lines)"
+        f"{f', {len(report.gaps)} gaps' if report.gaps else ''}\n"
+        f"{report.seconds:.3f} s, {report.messages_per_second:,.0f} messages a second"
+    )
+
+
+def _decimals(text: str) -> Tuple[str, Tuple[int, int]]:
+    symbol, _, digits = text.partition("=")
+    try:
+        price, qty = (int(number) for number in digits.split(","))
+        if not symbol or min(price, qty) < 0:
+            raise ValueError
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not like BTC/USD=1,8", param_hint="--decimals") from None
+    return symbol, (price, qty)
+
+
+@contextmanager
+def progress(what: str, *files: Path) -> Iterator[Callable[[int], None]]:
+    """Show a bar on the terminal while files are read; call the function with the number of bytes so far."""
+    size = sum(path.stat().st_size for path in files if path.exists())
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:
+        yield lambda read: None
+        return
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=size or None)
+        yield lambda read: bar.update(task, completed=read)

@@ -1,0 +1,18 @@
+"""Recordings: made from a live client, verified, and proven as an archive."""
+
+from __future__ import annotations
+
+from .archive import ArchiveReport, FileReport, verify_archive
+from .recorder import Recorder
+from .verify import Mismatch, Report, verify, verify_file
+
+__all__ = [
+    "ArchiveReport",
+    "FileReport",
+    "Mismatch",
+    "Recorder",
+    "Report",
+    "verify",
+    "verify_archive",
+    "verify_file",
+]
