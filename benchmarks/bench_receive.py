@@ -69,12 +69,12 @@ def serve(listener: socket.socket, files: Optional[Tuple[str, str]], payload: by
         sock.close()
 
 
-def stock(url: str, context: Optional[ssl.SSLContext], count: int) -> float:
-    """Seconds for stock websocket-client, without its UTF-8 check."""
+def stock(url: str, context: Optional[ssl.SSLContext], count: int, checked: bool = False) -> float:
+    """Seconds for stock websocket-client, with or without its UTF-8 check."""
     import websocket
 
     options = {"context": context} if context is not None else {}
-    client = websocket.create_connection(url, sslopt=options, skip_utf8_validation=True)
+    client = websocket.create_connection(url, sslopt=options, skip_utf8_validation=not checked)
     started = time.perf_counter()
     for _ in range(count):
         client.recv_data()

@@ -23,6 +23,7 @@ MAY_IMPORT: Dict[str, Set[str]] = {
     "client": {"core", "errors", "io", "runtime", "market", "trading", "compat"},
     "orderbook_client": {"core", "errors", "io", "market", "client"},
     "recording": {"core", "errors", "io", "client", "version", "recording"},
+    "replay": {"core", "errors", "client", "recording", "simulator", "replay"},
     "compat": set(),
     "errors": set(),
     "version": set(),

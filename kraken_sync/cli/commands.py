@@ -36,6 +36,8 @@ def group() -> None:
     kraken-sync trades BTC/USD ETH/USD   trades, one JSON object a line when piped
     kraken-sync record btc.jsonl BTC/USD record everything, raw
     kraken-sync verify btc.jsonl         check every checksum of a recording
+    kraken-sync replay btc.jsonl         serve a recording as an exchange
+    kraken-sync export btc.jsonl --to trades.csv
     """
 
 
@@ -247,5 +249,11 @@ def simulate(host: str, port: int, seed: int, rate: float) -> None:
             pass
 
 
-for command in (recordings.record, recordings.verify_recording):
+for command in (
+    recordings.record,
+    recordings.verify_recording,
+    recordings.replay_recordings,
+    recordings.export_recordings,
+    recordings.plot_recordings,
+):
     group.add_command(command)

@@ -15,8 +15,10 @@ import click
 
 from ..core.wire.channels import CHANNELS, DEPTHS, INTERVALS, ORDER_DEPTHS
 from ..core.wire.recorded import FORMS
-from ..recording import Recorder, Report, verify, verify_archive, verify_file
-from .feed import Feed, connection_options, one_of, running
+from ..recording import Recorder, Report, export, plot_health, verify, verify_archive, verify_file
+from ..recording.rows import TABLES
+from .display import print_json
+from .feed import POLL, Feed, connection_options, one_of, running
 
 RECORDED = ("book", "trade", "ticker", "ohlc", "instrument", "level3")
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -40,8 +42,8 @@ UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 def record(file: str, symbols: Tuple[str, ...], channels: str, **options: Any) -> None:
     """Record everything that the exchange sends, raw, until Ctrl-C or SIGTERM.
 
-    FILE ends in .jsonl, .jsonl.gz or .jsonl.zst. Every book message is verified while it is recorded, and what
-    is missing is noted. A manifest with counts and a hash for each file is kept beside it.
+    FILE ends in .jsonl, .jsonl.gz or .jsonl.zst. Every book message is verified while it is recorded, and
+    what is missing is noted. A manifest with counts and a hash for each file is kept beside it.
 
     \b
     kraken-sync record btc.jsonl.gz BTC/USD --seconds 60
@@ -242,6 +244,86 @@ def _decimals(text: str) -> Tuple[str, Tuple[int, int]]:
     except ValueError:
         raise click.BadParameter(f"{text!r} is not like BTC/USD=1,8", param_hint="--decimals") from None
     return symbol, (price, qty)
+
+
+@click.command("replay")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("--speed", default="1", show_default=True, help="Times as fast as recorded, or max.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65534), default=0, help="WebSocket; REST is the next one.")
+def replay_recordings(files: Tuple[str, ...], speed: str, host: str, port: int) -> None:
+    """Serve recordings as an exchange: yesterday's data for any client.
+
+    The first line says where it is. It plays from the first subscription on, and ends when everything was
+    sent, or on Ctrl-C or SIGTERM.
+
+    \b
+    kraken-sync replay btc.jsonl.gz --port 8765 --speed 10
+    kraken-sync book BTC/USD --ws-url ws://127.0.0.1:8765 --rest-url http://127.0.0.1:8766
+    """
+    try:
+        from ..replay import Replay
+    except ImportError as error:
+        raise click.ClickException(str(error)) from None
+    try:
+        times: Any = speed if speed == "max" else float(speed)
+    except ValueError:
+        raise click.BadParameter(f"{speed!r} is neither a number nor max", param_hint="--speed") from None
+    replay = Replay(files, speed=times, host=host, port=port)
+    with _terminable():
+        replay.start()
+        try:
+            print_json(
+                {
+                    **replay.options,
+                    "symbols": list(replay.symbols),
+                    "messages": replay.messages,
+                    "begin": f"{replay.begin:%Y-%m-%dT%H:%M:%S.%fZ}",
+                    "end": f"{replay.end:%Y-%m-%dT%H:%M:%S.%fZ}",
+                }
+            )
+            shows = sys.stderr.isatty()
+            while not replay.wait(POLL):
+                if shows and replay.position is not None:
+                    click.echo(f"\r{replay.position:%Y-%m-%d %H:%M:%S} \x1b[K", err=True, nl=False)
+            for text in replay.cut:
+                click.echo(f"\r{text}; everything before it was served", err=True)
+        except KeyboardInterrupt:
+            pass  # the usual end
+        replay.stop(1000 if replay.finished else 1001)
+
+
+@click.command("export")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("--to", required=True, metavar="OUT", help="trades.parquet, books.csv, market.sqlite, ...")
+@click.option("--what", type=click.Choice(list(TABLES)), help="The table, if the name of OUT does not tell.")
+@click.option("--every", type=click.IntRange(min=1), default=1000, show_default=True,
+              help="Milliseconds between two rows of depth.")  # fmt: skip
+@click.option("--levels", type=click.IntRange(min=1), default=10, show_default=True,
+              help="Levels a side in depth.")  # fmt: skip
+def export_recordings(files: Tuple[str, ...], to: str, what: Optional[str], every: int, levels: int) -> None:
+    """Write trades, best prices, depth, candles or gaps of recordings to a table.
+
+    Numbers keep all their digits. A book has rows only while its checksums match. A SQLite file has all
+    tables, and exporting the same again changes nothing in it.
+
+    \b
+    kraken-sync export btc.jsonl.gz --to trades.parquet
+    kraken-sync export btc.jsonl.gz --to depth.csv --every 100 --levels 5
+    kraken-sync export day-*.jsonl.gz --to market.sqlite
+    """
+    with progress("exporting", *map(Path, files)) as read:
+        counts = export(files, to, what=what, every_ms=every, levels=levels, progress=read)
+    rows = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    click.echo(f"{to}: {rows}", err=True)
+
+
+@click.command("plot")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("--to", required=True, metavar="OUT", help="health.png, health.svg, ...")
+def plot_recordings(files: Tuple[str, ...], to: str) -> None:
+    """Draw how healthy recordings are: message rates, spreads, and what is missing."""
+    plot_health(files).savefig(to, dpi=110)
 
 
 @contextmanager

@@ -67,10 +67,11 @@ def verify_archive(
 ) -> ArchiveReport:
     """Check every recording in a directory, and return a report.
 
-    Each file that a manifest lists is compared with its entry: the SHA-256, the size and the counts. The entries
-    of a manifest are a chain of hashes, so that none can be changed or left out. Every book message is checked
-    as by :func:`verify`; a book goes on from one numbered file to the next. Files that no manifest lists, such
-    as that of a recorder which was killed, are checked as well, and the report says that they are not listed.
+    Each file that a manifest lists is compared with its entry: the SHA-256 and the counts. The entries of a
+    manifest are a chain of hashes, so that none can be changed or left out unnoticed. Every book message is
+    checked as by :func:`verify`; a book goes on from one numbered file to the next. Files that no manifest
+    lists, such as that of a recorder which was killed, are checked as well, and the report says that they are
+    not listed.
 
     Args:
         directory: where the files are.

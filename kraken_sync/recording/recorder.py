@@ -123,7 +123,9 @@ class Recorder:
         return self._tape.dropped
 
     def close(self, timeout: float = 10.0) -> None:
-        """Write what is left, and finish the file. Blocks up to ``timeout`` seconds. Closing again is allowed.
+        """Write what is left, and finish the file. Blocks up to ``timeout`` seconds.
+
+        Closing again has no effect.
 
         Raises:
             OSError: the rest could not be written.

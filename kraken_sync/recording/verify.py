@@ -1,9 +1,9 @@
 """Verifies recordings with the same decoding, books and checksums as a live connection.
 
 A recording is made by :class:`~kraken_sync.recording.Recorder`, or a text file with one message of the
-WebSocket API per line, in any of the forms that :data:`~kraken_sync.core.wire.recorded.FORMS` names. Requests of the
-client, which have ``params`` or are marked with ``"dir": "tx"``, are counted as sent, and lines without a
-message as foreign.
+WebSocket API per line, in any of the forms that :data:`~kraken_sync.core.wire.recorded.FORMS` names.
+Requests of the client, which have ``params`` or are marked with ``"dir": "tx"``, are counted as sent, and
+lines without a message as foreign.
 
 Source for the checksums: Kraken's guide on the v2 book checksum.
 """

@@ -12,7 +12,7 @@ import threading
 import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Set, Union
 from urllib.parse import parse_qsl, urlsplit
 
 from .exchange import Exchange
@@ -218,6 +218,13 @@ def _whole(params: Params, name: str, default: int) -> int:
         raise RestError(f"EGeneral:Invalid arguments:{name}") from None
 
 
+class PublicApi(Protocol):
+    """Answers public requests."""
+
+    def answer(self, path: str, params: Params) -> Dict[str, Any]:
+        """The JSON envelope for a request."""
+
+
 class RestServer:
     """Serves REST in a thread of its own.
 
@@ -229,7 +236,7 @@ class RestServer:
         self,
         host: str,
         port: int,
-        api: RestApi,
+        api: PublicApi,
         private: Callable[[str, Mapping[str, str], bytes], Union[Dict[str, Any], bytes]],
         ask: Callable[[Callable[[], Any]], Any],
         faults: Faults,

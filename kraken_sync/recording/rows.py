@@ -1,0 +1,297 @@
+"""Turns recordings into rows of tables: trades, best prices, depth, candles, gaps."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from itertools import islice
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import msgspec
+
+from ..core.book.book import Book, smallest_depth
+from ..core.wire import messages
+from ..core.wire.channels import DEPTHS
+from ..core.wire.messages import MalformedFrame
+from ..core.wire.numbers import to_decimal
+from .manifest import wall_text_ns
+from .routing import Key, parts_of
+from .source import FRAME, GAP, KNOWN, LOST, Moment, Source
+
+TEXT, INTEGER, NUMBER, TIME = "text", "integer", "number", "time"
+"""The types of columns: text, int, an exact number (a Decimal), a time of the exchange (RFC 3339, UTC)."""
+
+
+class Table(NamedTuple):
+    """A table: its columns with their types, and those that identify a row."""
+
+    name: str
+    columns: Mapping[str, str]
+    key: Sequence[str]
+
+
+TABLES: Dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            "trades",
+            {
+                "symbol": TEXT,
+                "trade_id": INTEGER,
+                "timestamp": TIME,
+                "side": TEXT,
+                "price": NUMBER,
+                "qty": NUMBER,
+                "ord_type": TEXT,
+            },
+            ("symbol", "trade_id"),
+        ),
+        Table(
+            "best",
+            {
+                "symbol": TEXT,
+                "received": TIME,
+                "timestamp": TIME,
+                "bid": NUMBER,
+                "bid_qty": NUMBER,
+                "ask": NUMBER,
+                "ask_qty": NUMBER,
+            },
+            ("symbol", "received"),
+        ),
+        Table(
+            "depth",
+            {
+                "symbol": TEXT,
+                "received": TIME,
+                "side": TEXT,
+                "level": INTEGER,
+                "price": NUMBER,
+                "qty": NUMBER,
+            },
+            ("symbol", "received", "side", "level"),
+        ),
+        Table(
+            "candles",
+            {
+                "symbol": TEXT,
+                "interval": INTEGER,
+                "interval_begin": TIME,
+                "open": NUMBER,
+                "high": NUMBER,
+                "low": NUMBER,
+                "close": NUMBER,
+                "vwap": NUMBER,
+                "volume": NUMBER,
+                "trades": INTEGER,
+            },
+            ("symbol", "interval", "interval_begin"),
+        ),
+        Table(
+            "gaps",
+            {
+                "received": TIME,
+                "channel": TEXT,
+                "symbol": TEXT,
+                "reason": TEXT,
+                "since": TIME,
+                "until": TIME,
+            },
+            ("received", "channel", "symbol"),
+        ),
+    )
+}
+Row = Tuple[Any, ...]
+Rows = Dict[str, List[Row]]
+BATCH = 20_000
+"""The number of moments between two times that rows are handed over."""
+
+
+class _Trade(msgspec.Struct):
+    symbol: str
+    price: Decimal
+    qty: Decimal
+    trade_id: int
+    side: str = ""
+    timestamp: str = ""
+    ord_type: str = ""
+
+
+class _Trades(msgspec.Struct):
+    data: List[_Trade]
+
+
+class _Candle(msgspec.Struct):
+    symbol: str
+    interval: int
+    interval_begin: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    vwap: Optional[Decimal] = None
+    trades: int = 0
+
+
+class _Candles(msgspec.Struct):
+    data: List[_Candle]
+
+
+_trades = msgspec.json.Decoder(_Trades, float_hook=Decimal, strict=False).decode
+_candles = msgspec.json.Decoder(_Candles, float_hook=Decimal, strict=False).decode
+
+
+class Extractor:
+    """Reads a source, and makes rows of what is in it. Iterate over :meth:`rows` once.
+
+    Args:
+        source: the recordings.
+        wanted: the names of the tables.
+        every_ms: the time between two rows of ``depth``, in milliseconds of the recording.
+        levels: the number of levels a side in ``depth``.
+    """
+
+    def __init__(self, source: Source, wanted: Sequence[str], every_ms: int = 1000, levels: int = 10) -> None:
+        self._source = source
+        self._every = every_ms * 10**6
+        self._levels = levels
+        self._rows: Rows = {name: [] for name in wanted}
+        self._depths: Dict[str, int] = {}
+        self._books: Dict[str, Book] = {}
+        self._best: Dict[str, Any] = {}
+        self._due: Dict[str, int] = {}
+        self._last_trade: Dict[str, int] = {}
+        self.counts = dict.fromkeys(wanted, 0)
+        """The number of rows so far, by table."""
+        self.unreadable = 0
+        """The number of messages that could not be read."""
+        self._kinds: Dict[str, Callable[[Moment, Key, bool, bytes], None]] = {
+            "book": self._book,
+            "trade": self._trade,
+            "ohlc": self._candle,
+        }
+
+    def rows(self) -> Iterator[Rows]:
+        """Return the rows of all tables, in batches."""
+        for number, moment in enumerate(self._source, 1):
+            self._take(moment)
+            if number % BATCH == 0:
+                yield self._handed_over()
+        yield self._handed_over()
+
+    def _handed_over(self) -> Rows:
+        rows, self._rows = self._rows, {name: [] for name in self._rows}
+        for name, new in rows.items():
+            self.counts[name] += len(new)
+        return rows
+
+    def _take(self, moment: Moment) -> None:
+        if moment.kind in (LOST, GAP):
+            self._missing(moment)
+            return
+        frame = moment.frame
+        if moment.kind in (FRAME, KNOWN) and b'"method":"subscribe"' in frame[:400]:
+            self._acknowledged(frame)
+        for key, snapshot, part in parts_of(frame):
+            take = self._kinds.get(key.channel)
+            if take is not None and key.symbol is not None:
+                try:
+                    take(moment, key, snapshot, part)
+                except (MalformedFrame, msgspec.MsgspecError, ValueError, ArithmeticError):
+                    self.unreadable += 1
+
+    def _acknowledged(self, frame: bytes) -> None:
+        result = msgspec.json.decode(frame).get("result") or {}
+        if result.get("channel") == "book" and isinstance(result.get("depth"), int):
+            self._depths[result["symbol"]] = result["depth"]
+
+    def _book(self, moment: Moment, key: Key, snapshot: bool, frame: bytes) -> None:
+        if not ("best" in self._rows or "depth" in self._rows):
+            return
+        symbol = key.symbol or ""
+        data = messages.decode_book(frame).data[0]
+        if snapshot:
+            depth = self._depths.get(symbol) or smallest_depth((data.asks, data.bids), DEPTHS)
+            self._books[symbol] = Book(symbol, depth)
+        book = self._books.get(symbol)
+        if book is None:
+            return
+        if not book.apply(data, snapshot):
+            del self._books[symbol]  # not verified: no rows until the next snapshot
+            return
+        received = wall_text_ns(moment.at)
+        if "best" in self._rows:
+            self._best_row(symbol, received, book)
+        if "depth" in self._rows and moment.at >= self._due.get(symbol, 0):
+            self._due[symbol] = moment.at - moment.at % self._every + self._every
+            for side, levels in (("ask", book.asks), ("bid", book.bids)):
+                for level, (price, qty) in enumerate(islice(levels.items(), self._levels), 1):
+                    numbers = to_decimal(price, book.price_decimals), to_decimal(qty, book.qty_decimals)
+                    self._rows["depth"].append((symbol, received, side, level, *numbers))
+
+    def _best_row(self, symbol: str, received: str, book: Book) -> None:
+        (asks, bids) = book.top(1)
+        if self._best.get(symbol) == (asks, bids):
+            return
+        self._best[symbol] = asks, bids
+        numbers: List[Optional[Decimal]] = []
+        for side in (bids, asks):
+            if side:
+                price, qty = side[0]
+                numbers += [to_decimal(price, book.price_decimals), to_decimal(qty, book.qty_decimals)]
+            else:
+                numbers += [None, None]
+        self._rows["best"].append((symbol, received, book.timestamp or None, *numbers))
+
+    def _trade(self, moment: Moment, key: Key, snapshot: bool, frame: bytes) -> None:
+        if "trades" not in self._rows:
+            return
+        # A snapshot after a reconnect repeats trades. Their ids only grow.
+        for trade in sorted(_trades(frame).data, key=lambda one: one.trade_id):
+            if trade.trade_id > self._last_trade.get(trade.symbol, -1):
+                self._last_trade[trade.symbol] = trade.trade_id
+                self._rows["trades"].append(
+                    (
+                        trade.symbol,
+                        trade.trade_id,
+                        trade.timestamp,
+                        trade.side,
+                        trade.price,
+                        trade.qty,
+                        trade.ord_type,
+                    )
+                )
+
+    def _candle(self, moment: Moment, key: Key, snapshot: bool, frame: bytes) -> None:
+        if "candles" not in self._rows:
+            return
+        for one in _candles(frame).data:
+            self._rows["candles"].append(
+                (
+                    one.symbol,
+                    one.interval,
+                    one.interval_begin,
+                    one.open,
+                    one.high,
+                    one.low,
+                    one.close,
+                    one.vwap,
+                    one.volume,
+                    one.trades,
+                )
+            )
+
+    def _missing(self, moment: Moment) -> None:
+        if moment.kind == LOST:
+            self._books.clear()
+        if "gaps" not in self._rows:
+            return
+        received = wall_text_ns(moment.at)
+        if moment.kind == LOST:
+            row: Row = (received, "", "", moment.frame.decode(), received, None)
+        else:
+            note = json.loads(moment.frame)
+            names = (note.get("channel") or "", note.get("symbol") or "")
+            row = (received, *names, *(note.get(name) for name in ("reason", "since", "until")))
+        self._rows["gaps"].append(row)

@@ -1,0 +1,138 @@
+"""What recordings have in them: found by reading them once, before anything is served."""
+
+from __future__ import annotations
+
+from typing import Dict, Optional, Tuple, Union
+
+import msgspec
+
+from ..core.book.book import Book, smallest_depth
+from ..core.wire import messages
+from ..core.wire.channels import DEPTHS, ORDER_DEPTHS
+from ..core.wire.messages import MalformedFrame
+from ..core.wire.numbers import decimals_of
+from ..recording.routing import Key, parts_of
+from ..recording.source import FRAME, KNOWN, Moment, Source
+
+
+class _Result(msgspec.Struct):
+    channel: Optional[str] = None
+    symbol: Optional[str] = None
+    depth: Optional[int] = None
+
+
+class _Ack(msgspec.Struct):
+    method: Optional[str] = None
+    success: Optional[bool] = None
+    result: Optional[_Result] = None
+
+
+_decode_ack = msgspec.json.Decoder(_Ack).decode
+
+
+class Contents:
+    """The keys of recordings, with what is needed before the first frame is played.
+
+    Args:
+        source: is read to its end.
+
+    Raises:
+        ValueError: there is no market data in it.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.first: Dict[Key, bytes] = {}
+        """The first snapshot of each key, or if it has none, its first message."""
+        self.depths: Dict[Key, int] = {}
+        """The depth of each ``book`` and ``level3``."""
+        self.messages = 0
+        """The messages of market data."""
+        self.begin = self.end = 0
+        """The times of the first and the last of them, in nanoseconds since the epoch."""
+        self._has_snapshot: Dict[Key, bool] = {}
+        for moment in source:
+            if moment.kind in (FRAME, KNOWN):
+                self._see(moment)
+        if not self.first:
+            raise ValueError("the recording has no market data")
+        for key in list(self.first):
+            if key.channel in ("book", "level3") and not self._has_snapshot[key]:
+                del self.first[key]  # without a snapshot nothing can be served of it
+        self.digits = self._digits()
+        """The decimal places of (price, quantity) by symbol."""
+
+    @property
+    def symbols(self) -> Tuple[str, ...]:
+        """All symbols."""
+        return tuple(sorted({key.symbol for key in self.first if key.symbol is not None}))
+
+    def has(self, channel: str) -> bool:
+        """Whether anything of this channel was recorded."""
+        return any(key.channel == channel for key in self.first)
+
+    def _see(self, moment: Moment) -> None:
+        frame = moment.frame
+        if b'"method"' in frame[:400] and b'"subscribe"' in frame[:400]:
+            self._acknowledged(frame)
+            return
+        for key, snapshot, part in parts_of(frame):
+            self.messages += moment.kind == FRAME
+            self.begin, self.end = self.begin or moment.at, moment.at
+            if key not in self.first or (snapshot and not self._has_snapshot[key]):
+                self.first[key] = part
+                self._has_snapshot[key] = snapshot
+                if snapshot and key.channel in ("book", "level3") and key not in self.depths:
+                    self._guess_depth(key, part)
+
+    def _acknowledged(self, frame: bytes) -> None:
+        try:
+            ack = _decode_ack(frame)
+        except msgspec.MsgspecError:
+            return
+        result = ack.result
+        if ack.success and result is not None and result.channel in ("book", "level3") and result.depth:
+            self.depths[Key(result.channel, result.symbol)] = result.depth
+
+    def _guess_depth(self, key: Key, frame: bytes) -> None:
+        try:
+            if key.channel == "book":
+                data = messages.decode_book(frame).data[0]
+                self.depths[key] = smallest_depth((data.asks, data.bids), DEPTHS)
+            else:
+                orders = messages.decode_level3(frame).data[0]
+                prices = [{str(one.limit_price) for one in side} for side in (orders.asks, orders.bids)]
+                self.depths[key] = smallest_depth(prices, ORDER_DEPTHS)
+        except (MalformedFrame, IndexError):
+            pass
+
+    def _digits(self) -> Dict[str, Tuple[int, int]]:
+        found: Dict[str, Tuple[int, int]] = {}
+        for key, frame in self.first.items():
+            symbol = key.symbol
+            if symbol is None or key.channel not in ("book", "trade"):
+                continue
+            price, qty = found.get(symbol, (0, 0))
+            try:
+                if key.channel == "book":
+                    book = Book(symbol, DEPTHS[-1])
+                    book.apply(messages.decode_book(frame).data[0], True)
+                    found[symbol] = max(price, book.price_decimals), max(qty, book.qty_decimals)
+                else:
+                    for trade in _decode_trades(frame).data:
+                        price, qty = max(price, decimals_of(trade.price)), max(qty, decimals_of(trade.qty))
+                    found[symbol] = price, qty
+            except (MalformedFrame, ValueError, msgspec.MsgspecError):
+                pass
+        return {symbol: found.get(symbol, (8, 8)) for symbol in self.symbols}
+
+
+class _Trade(msgspec.Struct):
+    price: Union[str, int]
+    qty: Union[str, int]
+
+
+class _Trades(msgspec.Struct):
+    data: Tuple[_Trade, ...] = ()
+
+
+_decode_trades = msgspec.json.Decoder(_Trades, float_hook=str).decode

@@ -1,0 +1,184 @@
+"""What a replay knows of each subscription at its present moment, and what its subscribers are told."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Deque, Dict, List, Optional, Tuple, Union
+
+from ..core.book.book import Book
+from ..core.book.level3 import Level3
+from ..core.wire import messages
+from ..core.wire.messages import MalformedFrame
+from ..core.wire.numbers import fixed
+from ..recording.routing import Key, items_of, message_of
+
+KEPT_TRADES = 50
+"""The number of trades in a snapshot of ``trade``, as the exchange has it."""
+Levels = Dict[int, int]
+Sides = Tuple[Levels, Levels]
+
+
+class Told:
+    """What subscribers are to be told because of one recorded message."""
+
+    __slots__ = ("broken", "ready", "update")
+
+    def __init__(self, update: Optional[bytes] = None, ready: bool = False, broken: bool = False) -> None:
+        self.update = update
+        """The message for those who are up to date."""
+        self.ready = ready
+        """Whether those who wait for a snapshot can be given one now."""
+        self.broken = broken
+        """Whether something is missing before this message, so that nobody is up to date any more."""
+
+
+class Feed:
+    """The state of ``ticker``, ``trade``, ``ohlc`` or ``instrument``."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.valid = False
+        """Whether a snapshot can be made."""
+        self._items: Deque[bytes] = deque(maxlen=KEPT_TRADES)
+        self._frame = b""
+
+    def begin(self, frame: bytes, snapshot: bool) -> None:
+        """Take the first message before it is played."""
+        if self.key.channel == "trade" and not snapshot:
+            self.valid = True  # that trade is still to come
+        else:
+            self.take(frame, snapshot)
+
+    def take(self, frame: bytes, snapshot: bool) -> Told:
+        """Take a recorded message."""
+        was_valid, self.valid = self.valid, True
+        channel = self.key.channel
+        if channel == "trade":
+            if snapshot:
+                self._items.clear()
+            self._items.extend(items_of(frame))
+        elif channel == "ohlc":
+            items = items_of(frame)
+            # A candle replaces the one that begins at the same time.
+            begins = {_begin(item) for item in items}
+            kept = [item for item in self._items if not snapshot and _begin(item) not in begins]
+            self._items = deque([*kept, *items], maxlen=KEPT_TRADES)
+        elif channel == "ticker" or snapshot:
+            self._frame = frame
+        if channel in ("trade", "instrument") and snapshot:
+            return Told(ready=not was_valid)
+        return Told(frame.replace(b'"type":"snapshot"', b'"type":"update"', 1), ready=not was_valid)
+
+    def lose(self) -> None:
+        """Something is missing from here on: for these, later messages do not depend on earlier ones."""
+
+    def snapshot(self) -> bytes:
+        """Return the snapshot for a new subscriber."""
+        if self.key.channel in ("trade", "ohlc"):
+            return message_of(self.key.channel, "snapshot", list(self._items))
+        return self._frame.replace(b'"type":"update"', b'"type":"snapshot"', 1)
+
+
+class BookFeed:
+    """The state of a ``book`` or ``level3``.
+
+    Args:
+        key: the subscription.
+        depth: the depth that was recorded.
+    """
+
+    def __init__(self, key: Key, depth: int) -> None:
+        self.key = key
+        self.depth = depth
+        self.valid = False
+        """Whether the book is verified, so that a snapshot can be made."""
+        self.book: Union[Book, Level3] = self._new()
+
+    def _new(self) -> Any:
+        kind = Book if self.key.channel == "book" else Level3
+        return kind(self.key.symbol or "", self.depth)
+
+    def begin(self, frame: bytes, snapshot: bool) -> None:
+        """Take the first snapshot before it is played."""
+        self.take(frame, snapshot)
+
+    def take(self, frame: bytes, snapshot: bool) -> Told:
+        """Take a recorded message."""
+        if not (snapshot or self.valid):
+            return Told()  # nobody is up to date, and this changes nothing of that
+        was_valid, self.valid = self.valid, False
+        try:
+            if self.key.channel == "book":
+                data: Any = messages.decode_book(frame).data[0]
+            else:
+                data = messages.decode_level3(frame).data[0]
+            self.valid = self.book.apply(data, snapshot)
+        except (MalformedFrame, ValueError, IndexError):
+            pass
+        if snapshot:
+            return Told(ready=self.valid, broken=was_valid)
+        # A message that does not verify is passed on: its readers find that out, as they did when it was
+        # recorded, and then wait for the next snapshot.
+        return Told(frame)
+
+    def lose(self) -> None:
+        """Something is missing from here on."""
+        self.valid = False
+
+    def snapshot(self) -> bytes:
+        """Return the snapshot for a new subscriber of the recorded depth."""
+        return self.book.snapshot_frame()
+
+
+class DepthView:
+    """A ``book`` in another depth than the one that was recorded, as one subscriber has been told it."""
+
+    def __init__(self, feed: BookFeed, depth: int) -> None:
+        self._feed = feed
+        self._depth = depth
+        self._told: Sides = ({}, {})
+
+    def _now(self) -> Sides:
+        asks, bids = self._feed.book.top(self._depth)
+        return dict(asks), dict(bids)  # type: ignore[arg-type]
+
+    def snapshot(self) -> bytes:
+        """Return the snapshot."""
+        self._told = self._now()
+        return self._frame("snapshot", self._told)
+
+    def update(self) -> Optional[bytes]:
+        """Return the message about everything that has changed in this depth; None if nothing has."""
+        before, self._told = self._told, self._now()
+        changes: List[Levels] = []
+        for old, new in zip(before, self._told):
+            # New levels first, and then those that are gone: a reader cuts its book to the depth afterwards.
+            changed = {price: qty for price, qty in new.items() if old.get(price) != qty}
+            changed.update((price, 0) for price in old if price not in new)
+            changes.append(changed)
+        asks, bids = changes
+        return self._frame("update", (asks, bids)) if asks or bids else None
+
+    def _frame(self, kind: str, sides: Sides) -> bytes:
+        book = self._feed.book
+        asks, bids = (
+            ",".join(
+                f'{{"price":{fixed(price, book.price_decimals)},"qty":{fixed(qty, book.qty_decimals)}}}'
+                for price, qty in side.items()
+            )
+            for side in sides
+        )
+        return (
+            f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{book.symbol}","bids":[{bids}],'
+            f'"asks":[{asks}],"checksum":{book.computed},"timestamp":"{book.timestamp}"}}]}}'
+        ).encode()
+
+
+def feed_of(key: Key, depths: Dict[Key, int]) -> Union[Feed, BookFeed]:
+    """Return the feed of a key."""
+    return BookFeed(key, depths.get(key, 10)) if key.channel in ("book", "level3") else Feed(key)
+
+
+def _begin(candle: bytes) -> bytes:
+    start = candle.find(b'"interval_begin":')
+    return candle[start : candle.find(b",", start)] if start >= 0 else candle
