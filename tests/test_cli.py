@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
+from conftest import eventually
 from helpers import free_ports
 
 from kraken_sync.simulator import Simulator
@@ -177,6 +178,15 @@ def test_closed_pipe() -> None:
         (("book", "BTC/USD", "--ws-url", "http://x"), 2, "not a WebSocket URL"),
         (("book", "BTC/USD", "--simulated", "--ws-url", "ws://x"), 2, "--simulated"),
         (("verify", "nosuchfile"), 2, "nosuchfile"),
+        (("verify",), 2, "--archive"),
+        (("verify", "--archive", "nosuchdir"), 1, "nosuchdir"),
+        (("record", "/nosuchdir/x.jsonl", "BTC/USD", "--simulated"), 1, "nosuchdir"),
+        (("record", "x.jsonl", "BTC/USD", "--channels", "books", "--simulated"), 2, "--channels"),
+        (("record", "x.jsonl", "BTC/USD", "--max-bytes", "many", "--simulated"), 2, "500k"),
+        (("replay", "nosuchfile"), 2, "nosuchfile"),
+        (("replay", str(RECORDING), "--speed", "warp"), 2, "warp"),
+        (("export", str(RECORDING), "--to", "x.txt"), 2, "must end in"),
+        (("export", str(RECORDING), "--to", "x.csv"), 2, "does not tell"),
         (("verify", str(RECORDING), "--decimals", "BTC"), 2, "BTC/USD=1,8"),
     ],
 )
@@ -261,6 +271,32 @@ def test_verify(tmp_path: Path) -> None:
     assert "nothing was verified" in err
 
 
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM])
+def test_record_and_verify(tmp_path: Path, ends: int) -> None:
+    """A recording is finished by either signal, exit 0; file and archive are proven; a change is found."""
+    path = tmp_path / "day.jsonl.gz"
+    command = ["record", str(path), "BTC/USD", "xbt/eur", "--channels", "book,trade,ohlc", "--simulated"]
+    process = subprocess.Popen([*COMMAND, *command], stderr=subprocess.PIPE, text=True)
+    eventually(lambda: path.exists() and path.stat().st_size > 2000)
+    process.send_signal(ends)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "book messages verified, 0 gaps" in err
+    assert "Traceback" not in err
+    code, out, err = run("verify", str(path))
+    assert (code, err) == (0, "")
+    assert "of BTC/EUR, BTC/USD" in out
+    code, out, _ = run("verify", "--archive", str(tmp_path), "--json")
+    report = json.loads(out)
+    assert (code, report["proven"], report["files"][0]["listed"]) == (0, True, True)
+    path.write_bytes(path.read_bytes()[:-30])
+    code, out, err = run("verify", "--archive", str(tmp_path))
+    assert code == 1
+    assert "NOT proven" in out
+    assert "SHA-256" in out
+    assert "everything before it was read" in err
+
+
 def read_all(master: int) -> bytes:
     """What a process writes to its terminal until it ends."""
     shown = b""
@@ -327,6 +363,7 @@ def test_help_is_quick_and_complete() -> None:
     """Every command has a help text, shown within a second or so."""
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("book", "demo", "instruments", "ohlc", "simulate", "ticker", "trades", "verify"):
+    commands = "book demo export instruments ohlc plot record replay simulate ticker trades verify"
+    for command in commands.split():
         assert command in out
         assert run(command, "--help")[0] == 0

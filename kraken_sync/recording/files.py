@@ -5,6 +5,7 @@ A file that a killed recorder has left is read up to its last whole line.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import zlib
@@ -14,6 +15,8 @@ from typing import Any, Iterator, Optional, Protocol, Union
 PathLike = Union[str, "os.PathLike[str]"]
 CHUNK = 2**18
 """The number of bytes read at once."""
+OWN = b'{"wall_ns":'
+"""How a line of our own recordings begins."""
 
 
 class Compressor(Protocol):
@@ -122,6 +125,11 @@ class Sink:
         self._file.close()
         return self._hash.hexdigest()
 
+    def abandon(self) -> None:
+        """Close the file without what could not be written. Never raises."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
 
 class LineReader:
     """The whole lines of a file, of any size, without their ends. Iterate over it once.
@@ -146,7 +154,7 @@ class LineReader:
         if rest and self.cut:
             return  # the reason is known already
         # A file of others may end without a line end, but one of ours always has it.
-        if rest.startswith(b'{"wall_ns"'):
+        if rest and (rest.startswith(OWN) or OWN.startswith(rest)):
             self.cut = "its last line is not whole"
         elif rest:
             yield rest

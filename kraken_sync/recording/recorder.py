@@ -177,6 +177,8 @@ class Recorder:
                 if self.error is None:
                     log.error("%s: the recording cannot be written: %s", self.path, error)
                 self.error = error
+        if self.error is not None:
+            self._writer.abandon()
 
     def _take(self) -> None:
         records, lost = self._tape.take()

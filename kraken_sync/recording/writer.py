@@ -88,6 +88,11 @@ class Writer:
         self._finished += self._summary.records
         self._sink, self._summary = None, Summary("")
 
+    def abandon(self) -> None:
+        """Close the file without what could not be written. Never raises."""
+        if self._sink is not None:
+            self._sink.abandon()
+
     def _over(self, record: Record) -> bool:
         """Whether this record belongs in another file."""
         assert self._sink is not None

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Union
 
 from ..core.wire.channels import CHANNELS, DEPTHS
 from ..recording.routing import SERVED, Key, parts_of
-from ..recording.source import FRAME, GAP, KNOWN, LOST, Moment
+from ..recording.source import GAP, KNOWN, LOST, Moment
 from ..simulator import wire
 from .contents import Contents
 from .feeds import BookFeed, DepthView, Feed, feed_of
@@ -216,7 +216,8 @@ class ReplayedExchange:
             return self._gap(moment)
         parts = parts_of(moment.frame)
         cut = False
-        if parts and self._lost and kind == FRAME:
+        # Not at the loss itself: at the end of a recording nothing more comes, and nothing is missing.
+        if parts and self._lost:
             cut = self._lose()
         for key, snapshot, frame in parts:
             feed = self.feeds.get(key)
