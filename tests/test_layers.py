@@ -24,6 +24,7 @@ MAY_IMPORT: Dict[str, Set[str]] = {
     "orderbook_client": {"core", "errors", "io", "market", "client"},
     "recording": {"core", "errors", "io", "client", "version", "recording"},
     "replay": {"core", "errors", "client", "recording", "simulator", "replay"},
+    "paper": {"core", "errors", "io", "market", "client", "simulator", "paper"},
     "compat": set(),
     "errors": set(),
     "version": set(),

@@ -577,9 +577,9 @@ def test_nothing_leaves_after_the_end(how: str, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     if how == "closed":
-        threading.Timer(0.2, client.close).start()
+        threading.Thread(target=lambda: asked.wait(WAIT) and client.close()).start()
     with pytest.raises((ReplyTimeout, ClientClosed)):
-        client.request("POST", "/0/private/AddOrder", timeout=0.3 if how == "late" else 5)
+        client.request("POST", "/0/private/AddOrder", timeout=1 if how == "late" else WAIT)
 
     assert asked.is_set()
     ended.set()

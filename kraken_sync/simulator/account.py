@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from .instruments import Instrument, asset_digits
 from .matching import Order as RestingOrder
@@ -131,7 +131,7 @@ class Entry:
 class Account:
     """Balances and orders. ``told`` gets every ledger entry."""
 
-    def __init__(self, funds: Dict[str, str], told: Callable[[Entry], None]) -> None:
+    def __init__(self, funds: Mapping[str, str], told: Callable[[Entry], None]) -> None:
         self.balances: Dict[str, Decimal] = {
             asset: rounded(Decimal(amount), asset) for asset, amount in funds.items()
         }

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import random
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterable, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from . import wire
 from .credentials import Credentials
+from .execution import FUNDS
 from .faults import Faults
 from .feeds import MarketFeeds
-from .instruments import INSTRUMENTS, pair_text
+from .instruments import INSTRUMENTS, Instrument, pair_text
 from .market import DEPTHS, Market
 from .peers import LEVEL3, PRIVATE, PUBLIC, Feed, Peer
 from .private_desk import PRIVATE_CHANNELS, TRADING_METHODS, PrivateDesk
@@ -39,13 +40,13 @@ class Exchange:
         faults: Faults,
         credentials: Optional[Credentials] = None,
         tier: Optional[str] = "pro",
+        pairs: Sequence[Instrument] = INSTRUMENTS,
+        funds: Mapping[str, str] = FUNDS,
     ) -> None:
         self.faults = faults
         self.system = "online"
-        values = Values(INSTRUMENTS, random.Random(f"{seed}/values"))
-        self.markets: Dict[str, Market] = {
-            pair.symbol: Market(pair, values, seed, now) for pair in INSTRUMENTS
-        }
+        values = Values(pairs, random.Random(f"{seed}/values"))
+        self.markets: Dict[str, Market] = {pair.symbol: Market(pair, values, seed, now) for pair in pairs}
         self.peers: List[Peer] = []
         self.requests: List[Dict[str, Any]] = []
         """Every request ever received, as parsed, for tests to look at."""
@@ -53,12 +54,17 @@ class Exchange:
         self.credentials = credentials or Credentials(seed)
         self.announced: Dict[str, List[Dict[str, Any]]] = {"maintenance": [], "emergency": []}
         self.desk = PrivateDesk(self.peers, faults, self.credentials, self._send)
-        self.trading = Trading(self.markets, seed, tier, self.desk.report, self.desk.entry)
+        self.trading = Trading(self.markets, seed, tier, self.desk.report, self.desk.entry, funds)
         self.trading.gone_text = lambda: self.faults.gone_text
         self.desk.trading = self.trading
         self._rng = random.Random(seed)
         self._busy = [market for market in self.markets.values() if market.pair.activity]
         self._weights = [market.pair.activity for market in self._busy]
+
+    def add_market(self, market: Market) -> None:
+        """List a further pair, in which nothing happens by itself."""
+        self.markets[market.pair.symbol] = market
+        self.trading.watch(market)
 
     # -- connections -------------------------------------------------------------------------
 

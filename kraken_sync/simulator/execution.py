@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from decimal import Decimal
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from . import reports
 from .account import MAKER_FEE, OPEN, TAKER_FEE, Account, AccountOrder, Entry, Trade
@@ -40,8 +40,9 @@ class Execution:
         seed: int,
         told_report: Callable[[reports.Report], None],
         told_entry: Callable[[Entry], None],
+        funds: Mapping[str, str],
     ) -> None:
-        self.account = Account(FUNDS, told_entry)
+        self.account = Account(funds, told_entry)
         self.system = "online"
         self.cancel_at: Optional[float] = None
         """When the dead man's switch fires."""
@@ -52,7 +53,11 @@ class Execution:
         self._waiting: List[AccountOrder] = []
         """Closing orders that fills have created; placed at the next tick, outside of any matching."""
         for market in markets.values():
-            market.on_own_fill = self._maker_filled
+            self.watch(market)
+
+    def watch(self, market: Market) -> None:
+        """Take part in a market."""
+        market.on_own_fill = self._maker_filled
 
     # -- time --------------------------------------------------------------------------------
 
@@ -244,7 +249,7 @@ class Execution:
         if params is None:
             return
         try:
-            closing = new_order(params, self._id("O"), self._last(order.pair), self._now)
+            closing = new_order(params, order.pair, self._id("O"), self._last(order.pair), self._now)
         except Refusal:
             return
         closing.parent = order.order_id

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from . import wire
 from .faults import Faults
-from .instruments import asset_text, assets, pair_text
+from .instruments import asset_text, assets_of, pair_text
 from .market import Market
 from .peers import Feed, Peer
 from .tape import INTERVALS
@@ -38,9 +39,10 @@ class MarketFeeds:
         """The snapshot that a new subscriber gets."""
         if feed.channel == "instrument" or feed.symbol is None:
             pairs = ",".join(pair_text(m.pair, m.status) for m in self._markets.values())
+            assets = assets_of(market.pair for market in self._markets.values())
             return (
                 '{"channel":"instrument","type":"snapshot","data":{"assets":['
-                f'{",".join(map(asset_text, assets()))}],"pairs":[{pairs}]}}}}'
+                f'{",".join(map(asset_text, assets))}],"pairs":[{pairs}]}}}}'
             )
         market = self._markets[feed.symbol]
         if feed.channel == "book":
@@ -93,15 +95,16 @@ class MarketFeeds:
             )
         trades, market.trades = market.trades, []
         best_changed = market.best_changed()
+        makers: Dict[Feed, Callable[[], str]] = {}
         if trades:
-            told[Feed("trade", symbol)] = (market.trade_message("update", trades),)
-            told[Feed("ticker", symbol, "trades")] = (market.ticker("update", now),)
+            makers[Feed("trade", symbol)] = lambda: market.trade_message("update", trades)
+            makers[Feed("ticker", symbol, "trades")] = lambda: market.ticker("update", now)
             for interval in INTERVALS:
                 feed = Feed("ohlc", symbol, interval)
-                if self._anybody(feed):
-                    told[feed] = (market.ohlc("update", interval, now),)
+                makers[feed] = partial(market.ohlc, "update", interval, now)
         if trades or best_changed:
-            told[Feed("ticker", symbol, "bbo")] = (market.ticker("update", now),)
+            makers[Feed("ticker", symbol, "bbo")] = lambda: market.ticker("update", now)
+        told.update((feed, (make(),)) for feed, make in makers.items() if self._anybody(feed))
         return told
 
     def _anybody(self, feed: Feed) -> bool:

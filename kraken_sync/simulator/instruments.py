@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
+from typing import Dict, Iterable, List, Tuple
 
 from .wire import number
 
@@ -84,9 +84,9 @@ def asset_text(asset: str) -> str:
     )
 
 
-def assets() -> List[str]:
-    """All assets of all pairs."""
-    found = {asset: None for pair in INSTRUMENTS for asset in (pair.base, pair.quote)}
+def assets_of(pairs: Iterable[Instrument]) -> List[str]:
+    """All assets of these pairs."""
+    found = {asset: None for pair in pairs for asset in (pair.base, pair.quote)}
     return list(found)
 
 

@@ -12,11 +12,10 @@ from typing import Any, Dict, Mapping, Optional
 
 from . import wire
 from .account import AccountOrder
-from .instruments import INSTRUMENTS, Instrument
+from .instruments import Instrument
 from .refusal import Refusal
 
 Params = Mapping[str, Any]
-PAIRS: Dict[str, Instrument] = {pair.symbol: pair for pair in INSTRUMENTS}
 LIMITS = ("limit", "iceberg", "stop-loss-limit", "take-profit-limit", "trailing-stop-limit")
 TRIGGERED = (
     "stop-loss",
@@ -49,13 +48,6 @@ def check_fields(params: Params, known: Any, method: str) -> None:
             raise Refusal(f"Unsupported field: '{name}' for the given msg type: {method}")
         if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, Decimal))):
             raise Refusal(f"{name.capitalize()} field must be a number_float")
-
-
-def pair_of(symbol: Any) -> Instrument:
-    """The pair of an order."""
-    if not isinstance(symbol, str) or symbol not in PAIRS:
-        raise Refusal("EQuery:Unknown asset pair")
-    return PAIRS[symbol]
 
 
 def price_units(value: Any, pair: Instrument) -> int:
@@ -105,11 +97,16 @@ def check_deadline(params: Params, now: float) -> None:
 
 
 def new_order(
-    params: Params, order_id: str, last: int, now: float, method: str = "add_order", worst: int = 0
+    params: Params,
+    pair: Instrument,
+    order_id: str,
+    last: int,
+    now: float,
+    method: str = "add_order",
+    worst: int = 0,
 ) -> AccountOrder:
     """A checked order. ``last`` is the last trade's price, ``worst`` what a market order costs about."""
     check_fields(params, FIELDS, method)
-    pair = pair_of(params.get("symbol"))
     kind, side = params.get("order_type"), params.get("side")
     if kind not in KINDS:
         raise arguments("order_type")

@@ -63,9 +63,12 @@ class View:
 
 
 class Market:
-    """A pair that lives. The owner serialises."""
+    """A pair that lives. The owner serialises.
 
-    def __init__(self, pair: Instrument, values: Values, seed: int, now: float) -> None:
+    ``values`` are what its makers follow; with None it has no makers of its own, and no past.
+    """
+
+    def __init__(self, pair: Instrument, values: Optional[Values], seed: int, now: float) -> None:
         self.pair = pair
         self.status = "online"
         self.views: Dict[int, View] = {}
@@ -79,8 +82,8 @@ class Market:
         rng = random.Random(f"{seed}/{pair.symbol}")
         self.book = MatchingBook(self._changed, self._traded)
         self.book.moment = now
-        self._flow = Flow(pair, self.book, rng, values)
-        self.tape = Tape(pair, rng, now)
+        self._flow = Flow(pair, self.book, rng, values) if values is not None else None
+        self.tape = Tape(pair, rng, now, past=values is not None)
         self._best = self.best()
 
     def _changed(self, change: Change, order: Order, event: str) -> None:
@@ -92,11 +95,13 @@ class Market:
     def event(self, now: float) -> None:
         """Let something happen."""
         self.book.moment = now
-        self._flow.event()
+        if self._flow is not None:
+            self._flow.event()
 
     def follow(self, price: float) -> None:
         """From now on makers stay around this price, in ticks."""
-        self._flow.follow(price)
+        if self._flow is not None:
+            self._flow.follow(price)
 
     def printed(self, fill: Fill) -> None:
         """A trade has happened that changed nothing in the book."""

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from .exchange import Exchange
 from .faults import Faults
-from .instruments import INSTRUMENTS, Instrument, asset_digits, assets
+from .instruments import Instrument, asset_digits, assets_of
 from .tape import INTERVALS
 from .wire import number, timestamp
 
@@ -57,6 +57,9 @@ class RestApi:
         except RestError as error:
             return {"error": [str(error)]}
 
+    def _pairs(self) -> List[Instrument]:
+        return [market.pair for market in self._exchange.markets.values()]
+
     def _time(self, params: Params) -> Any:
         now = self._clock()
         return {"unixtime": int(now), "rfc1123": formatdate(now, usegmt=True)}
@@ -72,8 +75,9 @@ class RestApi:
 
     def _assets(self, params: Params) -> Any:
         wanted = params.get("asset", "")
-        names = wanted.split(",") if wanted else assets()
-        if not set(names) <= set(assets()):
+        known = assets_of(self._pairs())
+        names = wanted.split(",") if wanted else known
+        if not set(names) <= set(known):
             raise RestError("EQuery:Unknown asset")
         return {
             name: {
@@ -91,7 +95,7 @@ class RestApi:
         if params.get("aclass_base") == "tokenized_asset":
             return {}  # it has none
         if not wanted:
-            return {rest_id(pair): self._pair_entry(pair) for pair in INSTRUMENTS}
+            return {rest_id(pair): self._pair_entry(pair) for pair in self._pairs()}
         pairs = {name: self._pair(name) for name in wanted.split(",")}
         return {_echo({"pair": name}, pair): self._pair_entry(pair) for name, pair in pairs.items()}
 
@@ -192,7 +196,7 @@ class RestApi:
         return {_echo(params, pair): [row], "last": now}
 
     def _pair(self, name: str) -> Instrument:
-        for pair in INSTRUMENTS:
+        for pair in self._pairs():
             base, quote = OLD.get(pair.base, pair.base), OLD.get(pair.quote, pair.quote)
             if name in (pair.symbol, f"{base}{quote}", f"{pair.base}{pair.quote}", rest_id(pair)):
                 return pair

@@ -57,33 +57,36 @@ class Candle:
 class Tape:
     """The trades of one pair, and what follows from them."""
 
-    def __init__(self, pair: Instrument, rng: random.Random, now: float) -> None:
+    def __init__(self, pair: Instrument, rng: random.Random, now: float, past: bool = True) -> None:
         self._pair = pair
         self._last_id = rng.randrange(10_000_000, 90_000_000)
         self.trades: Deque[Trade] = deque(maxlen=KEPT_TRADES)
         self.candles: Dict[int, Deque[Candle]] = {
             interval: deque(maxlen=KEPT_CANDLES) for interval in INTERVALS
         }
-        self._past(rng, now)
-        day = self.candles[60]
-        self.opened = day[0].open
-        self.high, self.low = max(c.high for c in day), min(c.low for c in day)
-        self.volume = sum(c.volume for c in day)
-        self.turnover = sum(c.turnover for c in day)
-        self.count = sum(c.trades for c in day)
-        self.last = self.trades[-1].price
+        self.opened = self.high = self.low = self.volume = self.turnover = self.count = self.last = 0
+        if past:
+            self._past(rng, now)
+            day = self.candles[60]
+            self.opened = day[0].open
+            self.high, self.low = max(c.high for c in day), min(c.low for c in day)
+            self.volume = sum(c.volume for c in day)
+            self.turnover = sum(c.turnover for c in day)
+            self.count = sum(c.trades for c in day)
+            self.last = self.trades[-1].price
 
     def add(self, fill: Fill, moment: float, kind: str = "limit") -> Trade:
         """Put a trade on the tape."""
         trade = self._append(fill.taker, fill.price, fill.qty, kind, moment)
         self.last = trade.price
-        self.high, self.low = max(self.high, trade.price), min(self.low, trade.price)
+        self.opened = self.opened or trade.price
+        self.high, self.low = max(self.high, trade.price), min(self.low or trade.price, trade.price)
         self.volume += trade.qty
         self.turnover += trade.price * trade.qty
         self.count += 1
         for interval, candles in self.candles.items():
             begin = int(moment // (interval * 60)) * interval * 60
-            if candles[-1].begin != begin:
+            if not candles or candles[-1].begin != begin:
                 price = trade.price
                 candles.append(Candle(begin, price, price, price, price, 0, 0, 0))
             candles[-1].add(trade.price, trade.qty)

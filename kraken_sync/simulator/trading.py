@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 from . import reports
 from .account import AccountOrder, Entry
 from .account import reserved as reserved_by
-from .execution import Execution, is_order
+from .execution import FUNDS, Execution, is_order
 from .instruments import Instrument
 from .intake import (
     TRAILING,
@@ -18,7 +18,6 @@ from .intake import (
     check_minimum,
     conditional_params,
     new_order,
-    pair_of,
     price_units,
     qty_units,
 )
@@ -47,8 +46,9 @@ class Trading(Execution):
         tier: Optional[str],
         told_report: Callable[[reports.Report], None],
         told_entry: Callable[[Entry], None],
+        funds: Mapping[str, str] = FUNDS,
     ) -> None:
-        super().__init__(markets, seed, told_report, told_entry)
+        super().__init__(markets, seed, told_report, told_entry, funds)
         self.counters = RateCounters(tier)
         self.gone_text: Callable[[], str] = lambda: "EOrder:Invalid order"
         """Returns what an order that is not open is answered with."""
@@ -162,7 +162,7 @@ class Trading(Execution):
         inherited = {name: old.params[name] for name in old.params if name not in ("deadline", "token")}
         changed = {**inherited, "validate": False, **changed}
         changed.setdefault("order_qty", old.amount(old.qty))
-        order = new_order(changed, self._id("O"), self._last(old.pair), now, "edit_order")
+        order = new_order(changed, old.pair, self._id("O"), self._last(old.pair), now, "edit_order")
         if order.qty < old.filled:
             raise Refusal("EOrder:Invalid order")
         if params.get("validate"):
@@ -250,10 +250,13 @@ class Trading(Execution):
 
     def _prepare(self, params: Params, now: float, cost: float, before: Sequence[Any] = ()) -> AccountOrder:
         self._gate(add=True, post_only=bool(params.get("post_only")))
-        pair = pair_of(params.get("symbol"))
+        market = self.markets.get(str(params.get("symbol")))
+        if market is None:
+            raise Refusal("EQuery:Unknown asset pair")
+        pair = market.pair
         self._check_pair(pair, params)
         self._charge(pair, cost, now)
-        order = new_order(params, self._id("O"), self._last(pair), now, worst=self._worst(pair))
+        order = new_order(params, pair, self._id("O"), self._last(pair), now, worst=self._worst(pair))
         mine = [one for one in [*self.account.open_orders(), *before] if is_order(one) and one.pair is pair]
         if self.counters.limited and len(mine) >= self.counters.most_open:
             raise Refusal("EOrder:Orders limit exceeded")
@@ -262,7 +265,7 @@ class Trading(Execution):
             raise arguments("cl_ord_id")
         closing = conditional_params(order, order.amount(order.qty))
         if closing is not None:
-            new_order(closing, "", self._last(pair), now)  # refused here, not when the first fill comes
+            new_order(closing, pair, "", self._last(pair), now)  # refused here, not when the first fill comes
         elif params.get("conditional") is not None:
             raise arguments("conditional")
         self._check_funds(order, before)

@@ -1,0 +1,163 @@
+"""The paper exchange: an account and its orders, on loopback, in markets that follow the real ones."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from decimal import Decimal
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from ..simulator.credentials import Credentials
+from ..simulator.exchange import Exchange
+from ..simulator.faults import Faults
+from ..simulator.instruments import Instrument
+from ..simulator.market import Market
+from ..simulator.private_rest import PrivateRest
+from ..simulator.rest import RestServer
+from ..simulator.sockets import Sockets
+from .market import Level, PaperMarket
+
+HOST = "127.0.0.1"
+Levels = Sequence[Tuple[Decimal, Decimal]]
+
+
+class _PublicRest:
+    """Passes public requests on to the real exchange."""
+
+    def __init__(self, ask: Callable[[str, Mapping[str, str]], Any]) -> None:
+        self._ask = ask
+
+    def answer(self, path: str, params: Dict[str, str]) -> Dict[str, Any]:
+        if not path.startswith("/0/public/"):
+            return {"error": ["EGeneral:Unknown method"]}
+        try:
+            return {"error": [], "result": self._ask(path, params)}
+        except Exception as error:  # whatever it is, it is the answer to this request
+            return {"error": list(getattr(error, "errors", ())) or ["EService:Unavailable"]}
+
+
+class PaperExchange:
+    """Serves the private side of an exchange on loopback. Any thread.
+
+    Args:
+        balances: the money it begins with, by asset.
+        tier: how many orders the account may place; None for no limit.
+        public: asks the real exchange's public REST API.
+    """
+
+    def __init__(
+        self,
+        balances: Mapping[str, str],
+        tier: Optional[str],
+        public: Callable[[str, Mapping[str, str]], Any],
+    ) -> None:
+        self.key, self.secret = "PAPER-KEY", "bm90IGEgc2VjcmV0OiBwYXBlciB0cmFkaW5nIGhhcyBubyBrZXlzIQ=="
+        seed, faults = secrets.randbits(48), Faults()
+        credentials = Credentials(seed)
+        credentials.add(self.key, self.secret)
+        self._exchange = Exchange(seed, time.time(), faults, credentials, tier, pairs=(), funds=balances)
+        self._faults = faults
+        self._sockets = Sockets(self._exchange, HOST, 0, None, lambda: 0.0, 60.0, 1.0)
+        self._public = _PublicRest(public)
+        self._rest: Optional[RestServer] = None
+        self._rest_port = 0
+        self._markets: Dict[str, PaperMarket] = {}
+
+    def start(self) -> None:
+        """Serve; again at the same ports."""
+        if self._sockets.running:
+            return
+        self._sockets.start()
+        answer = PrivateRest(self._exchange).answer
+        try:
+            self._rest = RestServer(
+                HOST,
+                self._rest_port,
+                self._public,
+                lambda *request: self._sockets.call(lambda: answer(*request)),
+                lambda function: function(),  # a public request waits for the real exchange
+                self._faults,
+            )
+        except OSError:
+            self._sockets.stop()
+            raise
+        self._rest_port = self._rest.port
+
+    def stop(self) -> None:
+        """Stop serving; the account stays."""
+        if self._rest is not None:
+            self._rest.stop()
+            self._rest = None
+        self._sockets.stop()
+
+    @property
+    def ws_url(self) -> str:
+        """The WebSocket server."""
+        return f"ws://{HOST}:{self._sockets.port}"
+
+    @property
+    def rest_url(self) -> str:
+        """The REST server."""
+        return f"http://{HOST}:{self._rest_port}"
+
+    @property
+    def errors(self) -> List[Exception]:
+        """Faults of the paper exchange itself."""
+        return self._sockets.errors
+
+    # -- markets -----------------------------------------------------------------------------
+
+    def has(self, symbol: str) -> bool:
+        """Whether orders of this pair are taken."""
+        return symbol in self._markets
+
+    def add(self, pair: Instrument) -> None:
+        """Take orders of a further pair, once its book is known."""
+
+        def run() -> None:
+            market = Market(pair, None, 0, time.time())
+            market.status = "cancel_only"
+            self._exchange.add_market(market)
+            self._markets[pair.symbol] = PaperMarket(market)
+
+        self._sockets.call(run)
+
+    def follow(self, symbol: str, bids: Levels, asks: Levels) -> None:
+        """Take over a state of the real book."""
+        paper = self._markets[symbol]
+
+        def run() -> None:
+            now = time.time()
+            self._exchange.trading.begin(now)
+            paper.market.status = "online"
+            paper.mirror(_units(bids, paper), _units(asks, paper))
+            self._exchange.publish(now)
+
+        self._sockets.call(run)
+
+    def trade(self, symbol: str, side: str, price: Decimal, qty: Decimal) -> None:
+        """Take over a real trade; ``side`` is the taker's."""
+        paper = self._markets[symbol]
+        ((ticks, amount),) = _units([(price, qty)], paper)
+
+        def run() -> None:
+            now = time.time()
+            self._exchange.trading.begin(now)
+            paper.traded(side, ticks, amount)
+            self._exchange.publish(now)
+
+        self._sockets.call(run)
+
+    def lose(self, symbol: str) -> None:
+        """The real market is not known at the moment: no orders are taken, and none is filled."""
+        paper = self._markets[symbol]
+
+        def run() -> None:
+            paper.market.status = "cancel_only"
+
+        self._sockets.call(run)
+
+
+def _units(levels: Levels, paper: PaperMarket) -> List[Level]:
+    pair = paper.market.pair
+    return [(int(price.scaleb(pair.price_digits)), int(qty.scaleb(pair.qty_digits))) for price, qty in levels]
