@@ -11,6 +11,8 @@ from typing import Any, Iterator, List
 import pytest
 
 _EXCHANGE: Any = pytest.StashKey()
+START_TIME = "2026-01-05T10:00:00Z"
+"""Where the clock of an exchange stands that does not live by itself."""
 _SHOWN = 20
 """The number of orders and of requests that the report of a failed test has."""
 
@@ -28,12 +30,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def kraken_exchange(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A running :class:`kraken_sync.testing.Simulator`, of this test alone.
 
-    Its market moves only when the test says so, unless the marker ``kraken(rate=...)`` says otherwise.
+    Its market and its clock move only when the test says so, unless the marker ``kraken(rate=...)`` says
+    otherwise.
     """
     from kraken_sync.testing import Simulator
 
     marker = request.node.get_closest_marker("kraken")
     options = {"rate": 0, "tier": None, "heartbeat_interval": 0.25, **(marker.kwargs if marker else {})}
+    if not options["rate"]:
+        options.setdefault("start_time", START_TIME)
     with Simulator(**options) as exchange:
         request.node.stash[_EXCHANGE] = exchange
         yield exchange

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import queue
+import random
+from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, Callable, List
 
 import pytest
-from conftest import FAR, WAIT, S, eventually
+from conftest import FAR, FAST, WAIT, S, eventually
 
-from kraken_sync import OrderNotSent, OrderRejected, SpotWSClient
+from kraken_sync import KrakenError, OrderNotSent, OrderOutcomeUnknown, OrderRejected, SpotWSClient
 from kraken_sync.simulator import Simulator
 
 BUY = {"symbol": S, "side": "buy", "order_type": "limit", "order_qty": "0.5", "limit_price": 60000}
@@ -131,3 +134,103 @@ def test_what_cannot_be(exchange: Simulator) -> None:
         exchange.trade(S, "buy", 0.01, 1)
     with pytest.raises(ValueError, match="side must be"):
         exchange.trade(S, "bid", 1, 1)
+
+
+# -- one seed is one run -----------------------------------------------------------------------
+
+
+def transcript(seed: int) -> List[Any]:
+    """What a bot sees and does on a day with losses, lost replies and refusals; and the ledger."""
+    said: List[Any] = []
+    rng = random.Random(seed)
+    with Simulator(seed, rate=0, tier=None, start_time="2026-01-05T10:00:00Z") as sim:
+        with sim.client(timing=FAST, parse_float=Decimal) as client:
+            book, trades = client.book(S, 25), client.trades([S, "ETH/USD"])
+            client.wait_ready(private=True)
+
+            def call(method: Callable[..., Any], **params: Any) -> None:
+                try:
+                    said.append(method(**params, timeout=1))
+                except KrakenError as error:
+                    said.append((type(error).__name__, getattr(error, "error", "")))
+                    if isinstance(error, OrderOutcomeUnknown):
+                        said.append(client.reconcile(error).outcome)
+                sim.settle()
+
+            for number in range(25):
+                sim.step(rng.randrange(1, 40), [S, "ETH/USD"])
+                state = book.snapshot()
+                said.append((state.checksum, state.timestamp, state.best_bid, state.best_ask))
+                choice = rng.random()
+                name = f"order {number}"
+                new = {"symbol": S, "side": "buy", "order_qty": "0.01", "cl_ord_id": name}
+                if choice < 0.3:
+                    call(client.add_order, **new, order_type="market")
+                elif choice < 0.5:
+                    call(client.add_order, **new, order_type="limit", limit_price=state.best_bid.price)
+                elif choice < 0.6:
+                    sim.cut()
+                elif choice < 0.7:
+                    sim.faults.drop_replies = 1
+                    call(client.add_order, **new, order_type="limit", limit_price=60000)
+                elif choice < 0.8:
+                    sim.reject_next("EOrder:Insufficient funds")
+                    call(client.add_order, **new, order_type="market")
+                elif choice < 0.9:
+                    with sim.offline(rng.choice(["private", "public"])):
+                        call(client.add_order, **new, order_type="market")
+                else:
+                    call(client.cancel_all)
+                    sim.run(rng.randrange(1, 400))
+                said += [(one.cl_ord_id, one.status, one.filled) for one in client.orders.values()]
+                while True:
+                    try:
+                        said.append(trades.get(0))
+                    except queue.Empty:
+                        break
+            said += [sim.orders(), sim.balances(), dict(client.balance.stale), str(sim.now)]
+    return said
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_one_seed_is_one_run(seed: int) -> None:
+    """Every call, every outcome, every state that was seen, and the ledger."""
+    first = transcript(seed)
+    assert len(first) > 100
+    for _ in range(2):
+        assert transcript(seed) == first
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_one_seed_is_one_run_a_hundred_times() -> None:
+    """Without an exception."""
+    first = transcript(3)
+    for _ in range(99):
+        assert transcript(3) == first
+
+
+def test_time_of_its_own() -> None:
+    """It moves only when it is told to; what it ends, ends; clients count deadlines by it."""
+    with Simulator(rate=0, start_time="2026-01-05T10:00:00Z") as sim, sim.client(timing=FAST) as client:
+        expires = {"time_in_force": "gtd", "expire_time": "2026-01-05T10:30:00Z"}
+        placed = client.add_order(**FAR, **expires)["order_id"]
+        sim.run(1790)
+        assert client.orders[placed].is_open
+        sim.run(20)
+        assert client.orders[placed].status == "expired"
+        assert client.orders[placed].updated.startswith("2026-01-05T10:30:")
+        assert client.add_order(**FAR, deadline=2)["order_id"]
+        client.cancel_all_orders_after(timeout=60)
+        sim.run(61)
+        assert client.orders.open == {}
+        assert str(sim.now).startswith("2026-01-05 10:31:")
+        candles = client.rest.ohlc(S)
+        assert candles
+    for wrong in ("yesterday", datetime(2026, 1, 5), object()):
+        with pytest.raises(ValueError, match="start_time"):
+            Simulator(start_time=wrong)  # type: ignore[arg-type]
+    with Simulator(start_time=datetime(2026, 1, 5, tzinfo=timezone.utc)) as sim:
+        assert sim.now == datetime(2026, 1, 5, tzinfo=timezone.utc)
+        with pytest.raises(ValueError, match="seconds"):
+            sim.run(-1)

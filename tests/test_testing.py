@@ -18,6 +18,7 @@ from kraken_sync import ConnectFailed, ReplyTimeout, SpotWSClient
 from kraken_sync.simulator import Simulator
 
 PAGE = Path(__file__).parents[1] / "docs" / "testing.rst"
+EXAMPLE = Path(__file__).parents[1] / "examples" / "testing"
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_kraken_sync", "-p", "no:cacheprovider"]
 ROOT = str(Path(pytest_kraken_sync.__file__).parent)
 
@@ -57,7 +58,9 @@ def test_the_page(tmp_path: Path) -> None:
     (tmp_path / "test_bot.py").write_text(test, "utf-8")
     done = run(tmp_path, "--strict-markers")
     assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout
+    for text, name in ((bot, "bot.py"), (test, "test_bot.py")):
+        assert text.strip() == (EXAMPLE / name).read_text("utf-8").strip()
 
 
 @pytest.mark.slow
@@ -69,7 +72,7 @@ def test_the_page_a_hundred_times(tmp_path: Path) -> None:
     hundred = "\n\nimport pytest\npytestmark = pytest.mark.parametrize('again', range(100))\n"
     (tmp_path / "test_bot.py").write_text(test.replace("kraken_client):", "kraken_client, again):") + hundred)
     done = run(tmp_path, "-p", "xdist.plugin", "-n", "4")
-    assert "200 passed" in done.stdout, done.stdout
+    assert "300 passed" in done.stdout, done.stdout
 
 
 def test_a_report_shows_the_ledger(tmp_path: Path) -> None:

@@ -67,9 +67,10 @@ class Transport:
         endpoint: Endpoint,
         context: Optional[ssl.SSLContext] = None,
         sending: Callable[[bytes], None] = lambda frame: None,
+        pinged: Callable[[], None] = lambda: None,
     ) -> None:
         self._endpoint = endpoint
-        self._sending = sending
+        self._sending, self._pinged = sending, pinged
         self._context = context
         self._guard: Optional[GuardedSocket] = None
         self._codec: Any = None
@@ -134,6 +135,7 @@ class Transport:
                     self._violation("a bad control frame")
                 if opcode == _PING:
                     self._pong = bytes(data)  # the watchdog's thread answers it
+                    self._pinged()
                 elif opcode == _CLOSE:
                     self._closed(bytes(data))
                 # Between the fragments of a message the budget and the message's age go on.

@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ..simulator.clock import Clock
 from ..simulator.credentials import Credentials
 from ..simulator.exchange import Exchange
 from ..simulator.faults import Faults
@@ -57,7 +58,7 @@ class PaperExchange:
         credentials.add(self.key, self.secret)
         self._exchange = Exchange(seed, time.time(), faults, credentials, tier, pairs=(), funds=balances)
         self._faults = faults
-        self._sockets = Sockets(self._exchange, HOST, 0, None, lambda: 0.0, 60.0, 1.0)
+        self._sockets = Sockets(self._exchange, HOST, 0, None, lambda: 0.0, 60.0, 1.0, Clock())
         self._public = _PublicRest(public)
         self._rest: Optional[RestServer] = None
         self._rest_port = 0

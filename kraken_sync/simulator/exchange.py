@@ -58,6 +58,8 @@ class Exchange:
         self.trading.gone_text = lambda: self.faults.gone_text
         self.desk.trading = self.trading
         self._rng = random.Random(seed)
+        # Of its own: how often clients connect must not change the market.
+        self._ids = random.Random(f"connections/{seed}")
         self._busy = [market for market in self.markets.values() if market.pair.activity]
         self._weights = [market.pair.activity for market in self._busy]
 
@@ -80,7 +82,7 @@ class Exchange:
             }
             peer.send(wire.dump({"error": error}), 0.0)
         elif not self.faults.no_status:
-            self._send(peer, self._status(self._rng.randrange(2**63, 2**64)), now)
+            self._send(peer, self._status(self._ids.randrange(2**63, 2**64)), now)
         return peer
 
     def disconnect(self, peer: Peer) -> None:

@@ -9,11 +9,27 @@ from __future__ import annotations
 import ssl
 import time
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, TypeVar, Union
+from functools import partial
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+)
 
 from ..client import SpotWSClient
 from .account import AccountOrder
+from .clock import Clock, Start
 from .credentials import PERMISSIONS, Credentials
 from .exchange import Exchange
 from .faults import Faults
@@ -22,9 +38,13 @@ from .peers import LEVEL3, PRIVATE, PUBLIC
 from .private_rest import PrivateRest
 from .rest import RestApi, RestServer
 from .script import Number, fill, print_trade, set_price
-from .sockets import Line, Sockets
+from .settling import Clients
+from .sockets import SLICE, Line, Sockets
 
 SYSTEMS = ("online", "maintenance", "cancel_only", "post_only")
+MOST_SLICES = 1000
+"""The largest number of moments that :meth:`Simulator.run` is made of."""
+ROLES = frozenset((PUBLIC, PRIVATE, LEVEL3))
 T = TypeVar("T")
 
 
@@ -55,6 +75,10 @@ class Simulator:
         tier: ``starter``, ``intermediate`` or ``pro``: how many orders the account may place; None for no
             limit.
         token_prefix: what every WebSocket token begins with, for tests that look for leaks.
+        start_time: None for this machine's time. Otherwise the exchange's clock stands at this time (RFC 3339
+            text, seconds since the epoch, or a datetime) until :meth:`run` or :meth:`step` moves it. Nothing
+            happens by itself then, and the methods that make something happen return when every client has
+            taken it in, so that the same seed and the same calls are the same run.
     """
 
     key = "SIMULATED-KEY"
@@ -74,6 +98,7 @@ class Simulator:
         secret: str = "",
         tier: Optional[str] = "pro",
         token_prefix: str = "",
+        start_time: Start = None,
     ) -> None:
         if rate < 0:
             raise ValueError(f"rate must be 0 or more events a second, not {rate!r}")
@@ -83,13 +108,22 @@ class Simulator:
         self._host = host
         self._rest_port = port + 1 if port else 0
         self._ssl = ssl_context
+        self._clock = Clock(start_time)
+        self._clients = Clients()
         self._rest: Optional[RestServer] = None
         self.key, self.secret = key or self.key, secret or self.secret
         credentials = Credentials(seed, prefix=token_prefix)
         credentials.add(self.key, self.secret)
-        self.exchange = Exchange(seed, time.time(), self.faults, credentials, tier)
+        self.exchange = Exchange(seed, self._clock.now(), self.faults, credentials, tier)
         self._sockets = Sockets(
-            self.exchange, host, port, ssl_context, lambda: self.rate, idle_timeout, heartbeat_interval
+            self.exchange,
+            host,
+            port,
+            ssl_context,
+            lambda: self.rate,
+            idle_timeout,
+            heartbeat_interval,
+            self._clock,
         )
 
     # -- life --------------------------------------------------------------------------------
@@ -99,7 +133,8 @@ class Simulator:
         if self._sockets.running:
             return self
         self._sockets.start()
-        api, private = RestApi(self.exchange), PrivateRest(self.exchange).answer
+        clock = self._clock.now
+        api, private = RestApi(self.exchange, clock), PrivateRest(self.exchange, clock).answer
         try:
             self._rest = RestServer(self._host, self._rest_port, api, private, self.call, self.faults)
         except OSError:
@@ -170,7 +205,9 @@ class Simulator:
 
     def client(self, **more: Any) -> SpotWSClient:
         """Return a client of this exchange; ``more`` are further arguments, which take precedence."""
-        return SpotWSClient(**{**self.options, **more})
+        client = SpotWSClient(**{**self.options, **more})
+        self._clients.add(client)
+        return client
 
     # -- what tests and demos do with it -----------------------------------------------------
 
@@ -186,11 +223,73 @@ class Simulator:
             raise ValueError(f"no such pairs: {', '.join(sorted(unknown))}")
 
         def run() -> None:
-            now = time.time()
+            self._clock.move(0.001 * events)  # so that one thing is later than the other
+            now = self._clock.now()
             self.exchange.happen(events, now, names)
             self.exchange.publish(now)
 
-        self.call(run)
+        self._make(run)
+
+    def run(self, seconds: float) -> None:
+        """Let time pass, with ``rate`` events a second, orders that expire, and candles that end.
+
+        With a clock of its own (``start_time``) that takes only moments; otherwise it blocks for so long.
+        """
+        if seconds < 0:
+            raise ValueError(f"seconds must be 0 or more, not {seconds!r}")
+        if not self._clock.own:
+            time.sleep(seconds)
+            self.settle()
+            return
+        slices, owed = min(MOST_SLICES, max(1, round(seconds / SLICE))), 0.0
+        for _ in range(slices):
+            owed += self.rate * seconds / slices
+            events, owed = int(owed), owed - int(owed)
+            self.call(partial(self._pass, seconds / slices, events))
+        self.settle()
+        self._clients.read_clock()
+
+    def _pass(self, seconds: float, events: int) -> None:
+        self._clock.move(seconds)
+        now = self._clock.now()
+        self.exchange.happen(events, now)
+        self.exchange.publish(now)
+
+    @property
+    def now(self) -> datetime:
+        """The exchange's time."""
+        return datetime.fromtimestamp(self._clock.now(), timezone.utc)
+
+    def settle(self) -> None:
+        """Block until every connected client has taken in everything that was sent, and the clients that
+        :meth:`client` has made are complete again: connections, subscriptions, books, tables.
+
+        It gives up waiting after 5 seconds. With ``start_time``, every method that makes something happen
+        does this by itself.
+        """
+        if not self._sockets.offline:
+            self._clients.wait_ready()
+        self._sockets.settle()
+
+    def _make(self, function: Callable[[], T]) -> T:
+        """Run a function that makes something happen; with a clock of its own, until it has arrived."""
+        result = self.call(function)
+        if self._clock.own:
+            self.settle()
+        return result
+
+    def _lose(self, end: Callable[[Line], None], roles: Collection[str] = ROLES) -> None:
+        """End connections; with a clock of its own, until the clients know it, and are back if they may."""
+        before = self._clients.connections(roles) if self._clock.own else {}
+
+        def run(line: Line) -> None:
+            if line.peer is not None and line.peer.role in roles:
+                end(line)
+
+        self._sockets.each(run)
+        if self._clock.own:
+            self._clients.wait_lost(before)
+            self.settle()
 
     def top(self, symbol: str, levels: int) -> Tuple[List[Tuple[int, int]], List[Tuple[int, int]]]:
         """The true (bids, asks), best first, as integers of the smallest unit."""
@@ -223,12 +322,12 @@ class Simulator:
         """A deposit."""
 
         def run() -> None:
-            now, account = time.time(), self.exchange.trading.account
+            now, account = self._clock.now(), self.exchange.trading.account
             reference = text_id("D", len(account.entries))
             account.post(asset, Decimal(amount), Decimal(0), reference, "deposit", now)
             self.exchange.desk.flush(now)
 
-        self.call(run)
+        self._make(run)
 
     # -- what tests make happen --------------------------------------------------------------
 
@@ -237,7 +336,7 @@ class Simulator:
 
         Orders of the account that the price has run over are filled, at their own prices.
         """
-        self.call(lambda: set_price(self.exchange, symbol, bid, ask, time.time()))
+        self._make(lambda: set_price(self.exchange, symbol, bid, ask, self._clock.now()))
 
     def trade(self, symbol: str, side: str, price: Number, qty: Number) -> None:
         """Print a trade of two strangers; ``side`` is the taker's.
@@ -245,7 +344,7 @@ class Simulator:
         It is the last price, which triggers look at, and part of candles and tickers. The book stays as it
         is, and no order of the account takes part; for that see :meth:`fill`.
         """
-        self.call(lambda: print_trade(self.exchange, symbol, side, price, qty, time.time()))
+        self._make(lambda: print_trade(self.exchange, symbol, side, price, qty, self._clock.now()))
 
     def fill(self, order: Any, qty: Optional[Number] = None) -> None:
         """Fill an order that rests in the book, or ``qty`` of it, at its price, whatever stands before it.
@@ -258,7 +357,7 @@ class Simulator:
         Raises:
             ValueError: there is no such order, or it cannot be filled.
         """
-        self.call(lambda: fill(self.exchange, order, qty, time.time()))
+        self._make(lambda: fill(self.exchange, order, qty, self._clock.now()))
 
     def reject_next(self, error: str, count: int = 1) -> None:
         """Refuse the next trading requests, over WebSocket or REST, in these words, such as
@@ -271,22 +370,19 @@ class Simulator:
         """In this block there are no connections of these kinds (``public``, ``private``, ``level3``), or
         none at all; those that exist are cut.
         """
-        unknown = set(kinds) - {PUBLIC, PRIVATE, LEVEL3}
+        unknown = set(kinds) - ROLES
         if unknown:
             raise ValueError(f"connections are public, private or level3, not {', '.join(sorted(unknown))}")
-        roles = set(kinds) or {PUBLIC, PRIVATE, LEVEL3}
+        roles = set(kinds) or ROLES
         sockets, before = self._sockets, set(self._sockets.offline)
-
-        def cut(line: Line) -> None:
-            if line.peer is not None and line.peer.role in roles:
-                line.socket.transport.abort()
-
         sockets.offline = before | roles
-        sockets.each(cut)
+        self._lose(lambda line: line.socket.transport.abort(), roles)
         try:
             yield
         finally:
             sockets.offline = before
+            if self._clock.own:
+                self.settle()
 
     @contextmanager
     def maintenance(self, system: str = "maintenance") -> Iterator[None]:
@@ -301,7 +397,7 @@ class Simulator:
         """``online``, ``maintenance``, ``cancel_only`` or ``post_only``, told to everybody."""
         if system not in SYSTEMS:
             raise ValueError(f"system must be one of {', '.join(SYSTEMS)}, not {system!r}")
-        self.call(lambda: self.exchange.set_system(system, time.time()))
+        self._make(lambda: self.exchange.set_system(system, self._clock.now()))
 
     def announce(
         self,
@@ -325,23 +421,25 @@ class Simulator:
             if given not in known:
                 raise ValueError(f"{given!r} is none of {', '.join(known)}")
         told = {"urgency": urgency, "services": list(services), "recommended_action": advice}
-        self.call(lambda: self.exchange.announce(time.time(), kind, told))
+        self._make(lambda: self.exchange.announce(self._clock.now(), kind, told))
 
     def withdraw(self, kind: str = "maintenance") -> None:
         """Announce it no more."""
-        self.call(lambda: self.exchange.announce(time.time(), kind, None))
+        self._make(lambda: self.exchange.announce(self._clock.now(), kind, None))
 
     def set_pair_status(self, symbol: str, status: str) -> None:
         """Change a pair's status, told to ``instrument`` subscribers."""
-        self.call(lambda: self.exchange.set_pair_status(symbol, status, time.time()))
+        self._make(lambda: self.exchange.set_pair_status(symbol, status, self._clock.now()))
 
     def end_subscriptions(self, channel: str, symbol: Optional[str] = None) -> None:
         """End the subscriptions of a channel (and symbol) without being asked, and say so."""
-        self.call(lambda: self.exchange.end_subscriptions(channel, symbol, time.time()))
+        self._make(lambda: self.exchange.end_subscriptions(channel, symbol, self._clock.now()))
 
     def send_text(self, text: str) -> None:
         """Send this text to every connection, whatever it is."""
         self._sockets.each(lambda line: line.send(text, 0.0))
+        if self._clock.own:
+            self.settle()
 
     def send_bytes(self, data: bytes) -> None:
         """Write these bytes to every connection, outside of any framing."""
@@ -354,16 +452,14 @@ class Simulator:
 
     def cut(self) -> None:
         """Cut every connection without a close frame."""
-        self._sockets.each(lambda line: line.socket.transport.abort())
+        self._lose(lambda line: line.socket.transport.abort())
 
     def close_all(self, code: int = 1001, reason: str = "", role: str = "") -> None:
         """Close every connection, or the ``public`` or ``private`` ones only, with this code and reason."""
 
-        def close(line: Line) -> None:
-            if not role or (line.peer is not None and line.peer.role == role):
-                self._sockets.background(line.socket.close(code, reason))
-
-        self._sockets.each(close)
+        self._lose(
+            lambda line: self._sockets.background(line.socket.close(code, reason)), {role} if role else ROLES
+        )
 
 
 def _ledger_order(order: AccountOrder) -> Dict[str, Any]:

@@ -11,6 +11,7 @@ import time
 from http import HTTPStatus
 from typing import Any, Callable, Coroutine, Dict, List, Optional, Set, Tuple, TypeVar
 
+from .clock import Clock
 from .exchange import Exchange
 from .peers import LEVEL3, PRIVATE, PUBLIC, Peer
 
@@ -38,6 +39,8 @@ PATHS = {
 SLICE = 0.05
 """Seconds of market that go into one message."""
 MAX_WAITING = 200_000
+PATIENCE = 5.0
+"""The longest time in seconds to wait for a client that takes nothing in."""
 T = TypeVar("T")
 
 
@@ -58,9 +61,12 @@ class Line:
         """Send what is queued, for ever."""
         while True:
             text, delay = await self.waiting.get()
-            if delay:
-                await asyncio.sleep(delay)
-            await self.socket.send(text)
+            try:
+                if delay:
+                    await asyncio.sleep(delay)
+                await self.socket.send(text)
+            finally:
+                self.waiting.task_done()
 
 
 class Sockets:
@@ -73,6 +79,7 @@ class Sockets:
         rate: returns how many events happen in a second.
         idle_timeout: seconds after which a connection without subscription and requests is closed.
         heartbeat_interval: seconds of silence after which a subscriber gets a heartbeat.
+        clock: the exchange's time; with one of its own nothing happens here by itself.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class Sockets:
         rate: Callable[[], float],
         idle_timeout: float,
         heartbeat_interval: float,
+        clock: Clock,
     ) -> None:
         self.port = port
         self.errors: List[Exception] = []
@@ -94,6 +102,7 @@ class Sockets:
         """The kinds of connections that are refused."""
         self._exchange = exchange
         self._faults = exchange.faults
+        self._clock = clock
         self._host = host
         self._ssl = context
         self._rate = rate
@@ -151,6 +160,23 @@ class Sockets:
 
         self.call(run)
 
+    def settle(self) -> None:
+        """Block until every connection has taken in what was sent to it, or does not do so in time."""
+        loop = self._loop
+        if loop is not None and threading.current_thread() is not self._thread:
+            asyncio.run_coroutine_threadsafe(self._settle(), loop).result()
+
+    async def _settle(self) -> None:
+        await asyncio.gather(*(self._taken_in(line) for line in list(self._lines.values())))
+
+    async def _taken_in(self, line: Line) -> None:
+        # A client answers a ping after it has read everything that was sent before it.
+        try:
+            await asyncio.wait_for(line.waiting.join(), PATIENCE)
+            await asyncio.wait_for(await line.socket.ping(), PATIENCE)
+        except (ConnectionClosed, asyncio.TimeoutError):
+            pass  # it is gone, or stuck
+
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` in the event loop, and hold it until it is done."""
         task = asyncio.ensure_future(work)
@@ -205,7 +231,7 @@ class Sockets:
         line = self._lines[socket] = Line(socket)
         assert socket.request is not None
         path = socket.request.path
-        peer = line.peer = self._exchange.connect(PATHS[path], line.send, time.time())
+        peer = line.peer = self._exchange.connect(PATHS[path], line.send, self._clock.now())
         role, peer.unified = peer.role, path.endswith(("/v2/public", "/v2/private"))
         sender = asyncio.ensure_future(line.run())
         try:
@@ -215,7 +241,7 @@ class Sockets:
             async for text in socket:
                 if self._faults.request_delay and role != PUBLIC:
                     await asyncio.sleep(self._faults.request_delay)  # it arrives even if its sender has gone
-                self._guarded(self._exchange.receive, peer, str(text), time.time())
+                self._guarded(self._exchange.receive, peer, str(text), self._clock.now())
         except ConnectionClosed:
             pass
         finally:
@@ -240,7 +266,9 @@ class Sockets:
         owed, last = 0.0, time.monotonic()
         while True:
             await asyncio.sleep(SLICE)
-            moment, now = time.monotonic(), time.time()
+            if self._clock.own:
+                continue
+            moment, now = time.monotonic(), self._clock.now()
             owed = min(owed + (moment - last) * self._rate(), self._rate())
             last = moment
             events, owed = int(owed), owed - int(owed)

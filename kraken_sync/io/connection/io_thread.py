@@ -148,7 +148,9 @@ class IOThread:
                 if room.stop.is_set():
                     return
                 room.attempts += 1
-                transport = room.transport = Transport(room.endpoint, self._context, room.note_sent)
+                transport = room.transport = Transport(
+                    room.endpoint, self._context, room.note_sent, self._wake_watchdog
+                )
             opened_at: Optional[float] = None
             try:
                 # Each has a full limit of its own: a slow REST host must not make the connect fail.

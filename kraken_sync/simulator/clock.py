@@ -1,0 +1,56 @@
+"""The time of the simulated exchange: this machine's, or its own."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Optional, Union
+
+from .wire import moment
+
+Start = Union[None, str, float, datetime]
+
+
+class Clock:
+    """Tells the exchange's time.
+
+    Args:
+        start: None for this machine's time. Otherwise the time at which it stands until it is moved: RFC 3339
+            text, seconds since the epoch, or a datetime with a time zone.
+
+    Raises:
+        ValueError: it is no time.
+    """
+
+    def __init__(self, start: Start = None) -> None:
+        self._now: Optional[float] = None if start is None else _seconds(start)
+
+    @property
+    def own(self) -> bool:
+        """Whether it is moved by :meth:`move` only."""
+        return self._now is not None
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        return time.time() if self._now is None else self._now
+
+    def move(self, seconds: float) -> None:
+        """Let time pass, if it does not do so by itself."""
+        if self._now is not None:
+            self._now += seconds
+
+
+def _seconds(start: Union[str, float, datetime]) -> float:
+    try:
+        if isinstance(start, str):
+            return moment(start)
+        if isinstance(start, datetime):
+            if start.tzinfo is None:
+                raise ValueError
+            return start.timestamp()
+        return float(start)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"start_time must be like '2026-01-05T10:00:00Z', seconds since the epoch, or a datetime with a "
+            f"time zone, not {start!r:.80}"
+        ) from None
