@@ -256,7 +256,12 @@ def test_another_depth_is_exact(seed: int, depth: int) -> None:
         step = -1 if name == "bids" else 1
         sides[name] = {base + step * n: rng.randrange(1, 99) for n in range(rng.randrange(0, 26))}
     assert feed.take(message("snapshot", sides), True).ready or not (sides["bids"] or sides["asks"])
-    assert reader.apply(decode_book(view.snapshot()).data[0], True)
+    first = decode_book(view.snapshot()).data[0]
+    assert reader.apply(first, True)
+    cutter = {
+        name: {int(level.price[:-2]): int(level.qty.replace(".", "")) for level in getattr(first, name)}
+        for name in ("bids", "asks")
+    }
     for _ in range(200):
         changes: Dict[str, Dict[int, int]] = {"bids": {}, "asks": {}}
         for _ in range(rng.randrange(1, 4)):
@@ -266,9 +271,18 @@ def test_another_depth_is_exact(seed: int, depth: int) -> None:
         feed.take(message("update", changes), False)
         told = view.update()
         if told is not None:
-            assert reader.apply(decode_book(told).data[0], False)
+            data = decode_book(told).data[0]
+            assert reader.apply(data, False)
+            for side, entries in ((cutter["bids"], data.bids), (cutter["asks"], data.asks)):
+                for level in entries:  # a reader that cuts its book after each entry
+                    side[int(level.price[:-2])] = int(level.qty.replace(".", ""))
+                    name = "bids" if side is cutter["bids"] else "asks"
+                    kept = best({price: qty for price, qty in side.items() if qty}, name, depth)
+                    side.clear()
+                    side.update(kept)
         for name, side, mine in (("bids", full.bids, reader.bids), ("asks", full.asks, reader.asks)):
             assert list(mine.items()) == best(dict(side), name, depth)
+            assert best(cutter[name], name, depth) == [(price // 10, qty) for price, qty in mine.items()]
 
 
 def test_what_it_answers(whole: Day, replay: Callable[..., Replay]) -> None:

@@ -202,7 +202,7 @@ def test_one_seed_is_one_run(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_one_seed_is_one_run_a_hundred_times() -> None:
     """Without an exception."""
     first = transcript(3)

@@ -152,9 +152,9 @@ class DepthView:
         before, self._told = self._told, self._now()
         changes: List[Levels] = []
         for old, new in zip(before, self._told):
-            # New levels first, and then those that are gone: a reader cuts its book to the depth afterwards.
-            changed = {price: qty for price, qty in new.items() if old.get(price) != qty}
-            changed.update((price, 0) for price in old if price not in new)
+            # What is gone first, as the exchange does: some readers cut their book after every single level.
+            changed = {price: 0 for price in old if price not in new}
+            changed.update((price, qty) for price, qty in new.items() if old.get(price) != qty)
             changes.append(changed)
         asks, bids = changes
         return self._frame("update", (asks, bids)) if asks or bids else None

@@ -36,6 +36,8 @@ SLOWEST = 30.0
 RETURN = 10.0
 """Seconds that cut connections have to come back, at full speed."""
 FULL_SPEED = float("inf")
+NORMAL = 1000
+"""The close code for the end of a recording."""
 T = TypeVar("T")
 
 
@@ -121,11 +123,11 @@ class ReplayServer:
         self.port = ready.result(10)
 
     def stop(self, code: int = 1001) -> None:
-        """Stop serving; every connection is closed with this code."""
+        """Stop serving; every connection is closed with this code, with 1000 once it has taken everything."""
         loop, thread = self._loop, self._thread
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(self._begin_to_stop, code)
-            thread.join(5)
+            thread.join(SLOWEST if code == NORMAL else 5)
         self._loop = self._thread = None
 
     def call(self, function: Callable[[], T]) -> T:
@@ -169,7 +171,7 @@ class ReplayServer:
                 process_request=self._admit,
                 compression=None,
                 ping_interval=None,
-                close_timeout=0.5,
+                close_timeout=SLOWEST,
                 max_size=2**20,
                 logger=_quiet,
             )
@@ -183,15 +185,17 @@ class ReplayServer:
         await stopping.wait()
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*self._closing)
         server.close()
         await server.wait_closed()
 
     def _begin_to_stop(self, code: int) -> None:
         for line in self._lines.values():
             line.flush()
-            closing = asyncio.ensure_future(
-                line.socket.close(code, "the recording is over" if code == 1000 else "")
-            )
+            if code != NORMAL:
+                line.socket.transport.close()
+                continue
+            closing = asyncio.ensure_future(line.socket.close(code, "the recording is over"))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
         self._running(self._stopping).set()

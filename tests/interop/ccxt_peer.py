@@ -1,6 +1,6 @@
 """ccxt (pro) against ``kraken-sync simulate``: prints one JSON object of what it saw.
 
-``python ccxt_peer.py WS_URL AUTH_WS_URL REST_URL KEY SECRET``
+``python ccxt_peer.py WS_URL AUTH_WS_URL REST_URL KEY SECRET [UPDATES]``; with UPDATES only public data.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import ccxt.pro
 
 WS_URL, AUTH_WS_URL, REST_URL, KEY, SECRET = sys.argv[1:6]
+UPDATES = int(sys.argv[6]) if len(sys.argv) > 6 else None
 
 
 async def main() -> dict:
@@ -30,12 +31,14 @@ async def main() -> dict:
     try:
         seen: dict = {"markets": len(await exchange.load_markets())}
         book: dict = {}
-        for _ in range(300):
+        for _ in range(UPDATES or 300):
             book = await exchange.watch_order_book("BTC/USD", 10)
         seen["crossed"] = book["bids"][0][0] >= book["asks"][0][0]
         seen["levels"] = [len(book["bids"]), len(book["asks"])]
         trades = await exchange.watch_trades("BTC/USD")
         seen["trade"] = [trades[-1]["side"], trades[-1]["price"] > 0]
+        if UPDATES:
+            return seen
         balance = await exchange.watch_balance()
         seen["balance"] = balance["total"]["BTC"]
         placed = await exchange.create_order_ws("BTC/USD", "limit", "sell", 0.01, 90000)

@@ -1,6 +1,6 @@
 """python-kraken-sdk against ``kraken-sync simulate``: prints one JSON object of what it saw.
 
-``python sdk_peer.py books|client WS_URL AUTH_WS_URL REST_URL KEY SECRET``
+``python sdk_peer.py books|channels|client WS_URL AUTH_WS_URL REST_URL KEY SECRET [UPDATES SYMBOL...]``
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ kraken.spot.websocket.SpotWSClientBase.WS_URL = WS_URL
 kraken.spot.websocket.SpotWSClientBase.AUTH_WS_URL = AUTH_WS_URL
 kraken.base_api.SpotClient.URL = REST_URL
 out, builtins.print = builtins.print, lambda *args, **kwargs: None  # the SDK prints every message
-UPDATES = 3000
-SYMBOLS = ["BTC/USD", "ETH/USD", "SOL/USD", "ETH/BTC", "BTC/EUR", "DOGE/USD", "ADA/USD"]
+UPDATES = int(sys.argv[7]) if len(sys.argv) > 7 else 3000
+SYMBOLS = sys.argv[8:] or ["BTC/USD", "ETH/USD", "SOL/USD", "ETH/BTC", "BTC/EUR", "DOGE/USD", "ADA/USD"]
 """Without SHIB/USD: its quantities have 17 digits, and the SDK puts them through floats."""
 
 
@@ -55,7 +55,12 @@ async def books() -> dict:
     return dict(seen)
 
 
-async def client() -> dict:
+async def channels() -> dict:
+    """Its WebSocket client on every public channel."""
+    return await client(trades=False)
+
+
+async def client(trades: bool = True) -> dict:
     """Its WebSocket client: every public channel, executions, an order placed, amended, canceled."""
     messages: list = []
     news = asyncio.Event()
@@ -89,15 +94,22 @@ async def client() -> dict:
     }.items():
         await one.subscribe(params={"channel": channel, "symbol": ["BTC/USD"], **options})
     await one.subscribe(params={"channel": "instrument"})
-    await one.subscribe(params={"channel": "executions"})
+    snapshots = ["ticker", "book", "trade", "ohlc", "instrument"]
+    if trades:
+        await one.subscribe(params={"channel": "executions"})
+        snapshots.append("executions")
     seen = {}
-    for channel in ("ticker", "book", "trade", "ohlc", "instrument", "executions"):
+    for channel in snapshots:
         message = await until(
             lambda m, c=channel: m.get("channel") == c and m.get("type") == "snapshot", channel
         )
         seen[channel] = message["type"]
     for channel in ("ticker", "book", "trade", "ohlc"):
         await until(lambda m, c=channel: m.get("channel") == c and m.get("type") == "update", channel)
+
+    if not trades:
+        await one.close()
+        return seen
 
     async def ask(method: str, params: dict, req_id: int) -> dict:
         await one.send_message({"method": method, "params": params, "req_id": req_id})
@@ -130,4 +142,4 @@ async def client() -> dict:
     return seen
 
 
-out(json.dumps(asyncio.run({"books": books, "client": client}[sys.argv[1]]())))
+out(json.dumps(asyncio.run({"books": books, "channels": channels, "client": client}[sys.argv[1]]())))
