@@ -9,10 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple, Union
 
-from ..core.book.book import Book, smallest_depth
-from ..core.wire import messages
-from ..core.wire.channels import DEPTHS
-from ..core.wire.messages import MalformedFrame
+from .books import Books, Mismatch
 from .files import PathLike
 from .routing import parts_of
 from .source import FRAME, GAP, LOST, Source
@@ -41,15 +38,16 @@ def health(files: Union[PathLike, Sequence[PathLike]]) -> Health:
     """Read recordings, and return how healthy they are. Raises OSError."""
     given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     found = Health()
-    books: Dict[str, Book] = {}
+    books = Books()
     lost_at = 0.0
     for moment in Source([Path(one) for one in given]):
         at = moment.at / 1e9
         if moment.kind == LOST:
             lost_at = lost_at or at
-            books.clear()
+            books.lose()
         if moment.kind in (LOST, GAP):
             continue
+        books.acknowledged(moment.frame)
         for key, snapshot, frame in parts_of(moment.frame):
             if moment.kind == FRAME:
                 found.begin, found.end = found.begin or at, at
@@ -62,24 +60,16 @@ def health(files: Union[PathLike, Sequence[PathLike]]) -> Health:
     return found
 
 
-def _book(
-    found: Health, books: Dict[str, Book], symbol: str, at: float, snapshot: bool, frame: bytes
-) -> None:
+def _book(found: Health, books: Books, symbol: str, at: float, snapshot: bool, frame: bytes) -> None:
     try:
-        data = messages.decode_book(frame).data[0]
-        if snapshot:
-            books[symbol] = Book(symbol, smallest_depth((data.asks, data.bids), DEPTHS))
-        book = books.get(symbol)
-        if book is None:
-            return
-        if not book.apply(data, snapshot):
-            raise ValueError("the checksum does not match")
-    except (MalformedFrame, ValueError, IndexError):
-        books.pop(symbol, None)
+        book = books.take(symbol, snapshot, frame)
+    except Mismatch:
         found.mismatched.append(at)
         return
     spreads = found.spreads.setdefault(symbol, [])
-    if book.asks and book.bids and (not spreads or int(spreads[-1][0]) < int(at)):
+    if book is None or not (book.asks and book.bids):
+        return
+    if not spreads or int(spreads[-1][0]) < int(at):
         ask, bid = next(iter(book.asks)), next(iter(book.bids))
         spreads.append((at, 20000.0 * (ask - bid) / (ask + bid)))
 

@@ -9,14 +9,12 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 
 import msgspec
 
-from ..core.book.book import Book, smallest_depth
-from ..core.wire import messages
-from ..core.wire.channels import DEPTHS
-from ..core.wire.messages import MalformedFrame
+from ..core.book.book import Book
 from ..core.wire.numbers import to_decimal
+from .books import Books
 from .manifest import wall_text_ns
 from .routing import Key, parts_of
-from .source import FRAME, GAP, KNOWN, LOST, Moment, Source
+from .source import GAP, LOST, Moment, Source
 
 TEXT, INTEGER, NUMBER, TIME = "text", "integer", "number", "time"
 """The types of columns: text, int, an exact number (a Decimal), a time of the exchange (RFC 3339, UTC)."""
@@ -157,15 +155,14 @@ class Extractor:
         self._every = every_ms * 10**6
         self._levels = levels
         self._rows: Rows = {name: [] for name in wanted}
-        self._depths: Dict[str, int] = {}
-        self._books: Dict[str, Book] = {}
+        self._books = Books()
         self._best: Dict[str, Any] = {}
         self._due: Dict[str, int] = {}
         self._last_trade: Dict[str, int] = {}
         self.counts = dict.fromkeys(wanted, 0)
         """The number of rows so far, by table."""
         self.unreadable = 0
-        """The number of messages that could not be read."""
+        """The number of messages that could not be read, or did not verify."""
         self._kinds: Dict[str, Callable[[Moment, Key, bool, bytes], None]] = {
             "book": self._book,
             "trade": self._trade,
@@ -191,34 +188,21 @@ class Extractor:
             self._missing(moment)
             return
         frame = moment.frame
-        if moment.kind in (FRAME, KNOWN) and b'"method":"subscribe"' in frame[:400]:
-            self._acknowledged(frame)
+        self._books.acknowledged(frame)
         for key, snapshot, part in parts_of(frame):
             take = self._kinds.get(key.channel)
             if take is not None and key.symbol is not None:
                 try:
                     take(moment, key, snapshot, part)
-                except (MalformedFrame, msgspec.MsgspecError, ValueError, ArithmeticError):
+                except (msgspec.MsgspecError, ValueError, ArithmeticError):
                     self.unreadable += 1
-
-    def _acknowledged(self, frame: bytes) -> None:
-        result = msgspec.json.decode(frame).get("result") or {}
-        if result.get("channel") == "book" and isinstance(result.get("depth"), int):
-            self._depths[result["symbol"]] = result["depth"]
 
     def _book(self, moment: Moment, key: Key, snapshot: bool, frame: bytes) -> None:
         if not ("best" in self._rows or "depth" in self._rows):
             return
         symbol = key.symbol or ""
-        data = messages.decode_book(frame).data[0]
-        if snapshot:
-            depth = self._depths.get(symbol) or smallest_depth((data.asks, data.bids), DEPTHS)
-            self._books[symbol] = Book(symbol, depth)
-        book = self._books.get(symbol)
+        book = self._books.take(symbol, snapshot, frame)
         if book is None:
-            return
-        if not book.apply(data, snapshot):
-            del self._books[symbol]  # not verified: no rows until the next snapshot
             return
         received = wall_text_ns(moment.at)
         if "best" in self._rows:
@@ -284,7 +268,7 @@ class Extractor:
 
     def _missing(self, moment: Moment) -> None:
         if moment.kind == LOST:
-            self._books.clear()
+            self._books.lose()
         if "gaps" not in self._rows:
             return
         received = wall_text_ns(moment.at)
