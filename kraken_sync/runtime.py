@@ -30,7 +30,7 @@ from .io.locks import new_rlock
 from .io.logs import log
 from .io.rest import Rest, missing
 from .io.streams import Decode, Stream
-from .io.tape import Tape
+from .io.tape import Tapes
 from .io.unclosed import EXIT_TIMEOUT, LOG_TIMEOUT, abandon, engines
 from .io.waiting import deadline_of, time_left
 
@@ -117,7 +117,7 @@ class Runtime:
         self._past: Optional[Engine] = None  # the engine that was closed last, for stats() and gaps()
         self._closed = False
         self._messages: Optional[Stream] = None
-        self.tapes: List[Tape] = []
+        self.tapes = Tapes()
         """Get what is received and sent, for recorders."""
         self._origin = _caller()
         # A list of its own, because the finalizer must not refer to the object that is to be collected.

@@ -251,6 +251,10 @@ class Disk:
             raise OSError(errno.ENOSPC, "No space left on device")
         return int(self.file.write(data))
 
+    @property
+    def closed(self) -> bool:
+        return bool(self.file.closed)
+
     def fileno(self) -> int:
         return int(self.file.fileno())
 
@@ -442,7 +446,7 @@ def test_mistakes(client: SpotWSClient, tmp_path: Path) -> None:
         Recorder("BTC/USD", tmp_path / "a.jsonl")  # type: ignore[arg-type]
     with pytest.raises(NotADirectoryError):
         verify_archive(there)
-    assert client._ks_runtime.tapes == []
+    assert client._ks_runtime.tapes.all == ()
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "no recordings" in verify_archive(empty).faults[0]

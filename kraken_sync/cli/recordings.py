@@ -15,6 +15,7 @@ import click
 
 from ..core.wire.channels import CHANNELS, DEPTHS, INTERVALS, ORDER_DEPTHS
 from ..core.wire.recorded import FORMS
+from ..errors import KrakenError
 from ..recording import Recorder, Report, export, plot_health, verify, verify_archive, verify_file
 from ..recording.rows import TABLES
 from .display import print_json
@@ -193,14 +194,19 @@ def _verify_archive(directory: str, known: Any, as_json: bool) -> int:
         return 0 if found.proven else 1
     for one in found.files:
         report = one.report
-        state = "; ".join(one.faults) or ("proven" if one.listed else "proven, but not in a manifest")
+        state = "; ".join(one.faults) or ("proven" if one.listed else "its checksums match")
         click.echo(
             f"{one.file}: {state}: {report.messages} messages, {report.verified} verified, "
             f"{report.skipped} skipped, {len(report.gaps)} gaps{f'; {report.cut}' if report.cut else ''}"
         )
     for fault in found.faults:
         click.echo(fault)
-    click.echo("the archive is proven" if found.proven else "the archive is NOT proven")
+    verdict = "the archive is proven" if found.proven else "the archive is NOT proven"
+    if found.unlisted:
+        verdict += (
+            f", except that {len(found.unlisted)} files are in no manifest: {', '.join(found.unlisted)}"
+        )
+    click.echo(verdict)
     return 0 if found.proven else 1
 
 
@@ -291,6 +297,8 @@ def replay_recordings(files: Tuple[str, ...], speed: str, host: str, port: int) 
         except KeyboardInterrupt:
             pass  # the usual end
         replay.stop(1000 if replay.finished else 1001)
+    if replay.errors:
+        raise KrakenError(f"a fault of kraken_sync itself ended the replay: {replay.errors[0]!r}")
 
 
 @click.command("export")

@@ -27,7 +27,7 @@ from .logs import log
 from .patched import check_patches
 from .rest import Rest
 from .streams import Decode, Stream
-from .tape import Tape, Taps
+from .tape import Tapes, Taps
 from .watchdog import Visited, Watchdog
 from .worker import Worker
 
@@ -44,7 +44,7 @@ class Engine:
         rest: fetches tokens; the client's, which closes it.
         rate: the account's rate counters.
         events: is told when a connection is lost, is back, or is given up; the client's.
-        tapes: of the client's recorders; the client's list.
+        tapes: of the client's recorders.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Engine:
         rest: Rest,
         rate: TradingRate,
         events: Events,
-        tapes: List[Tape],
+        tapes: Tapes,
     ) -> None:
         self.pid = os.getpid()
         self.timing = timing

@@ -19,6 +19,7 @@ ORDER: Mapping[str, str] = {
     "send": "one WebSocket connection: the order of frames on the wire; held while a frame is sent",
     "session": "one connection: everything that is decided about it",
     "stream": "one stream: its queue",
+    "tapes": "one client: its recorders",
     "tape": "one recorder: what is to be written",
     "turn": "one turn-taking: whose turn it is",
     "unresolved": "one client: the requests whose outcome is unknown",

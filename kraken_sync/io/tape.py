@@ -95,13 +95,32 @@ class Tape:
         return records, lost
 
 
+class Tapes:
+    """The tapes of one client. Any thread."""
+
+    def __init__(self) -> None:
+        self.all: Tuple[Tape, ...] = ()
+        """Replaced by each change, never changed, because the I/O threads read it without a lock."""
+        self._lock = new_lock("tapes")
+
+    def add(self, tape: Tape) -> None:
+        """Put everything on this tape, too."""
+        with self._lock:
+            self.all = (*self.all, tape)
+
+    def remove(self, tape: Tape) -> None:
+        """Put nothing more on this tape. No effect if that was done before."""
+        with self._lock:
+            self.all = tuple(one for one in self.all if one is not tape)
+
+
 class Taps:
     """What gets every frame of every connection of one client.
 
     Args:
-        tapes: of recorders; the list may grow and shrink at any time.
+        tapes: of recorders.
     """
 
-    def __init__(self, tapes: List[Tape]) -> None:
+    def __init__(self, tapes: Tapes) -> None:
         self.streams: List[Stream] = []
         self.tapes = tapes

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from .files import CHUNK, LineReader, PathLike
-from .manifest import is_recording, lines_of, stem_of
+from .manifest import is_recording, lines_of, stem_of, unreadable_lines
 from .verify import Decimals, Report, Verifier, lines_in
 
 
@@ -51,10 +52,16 @@ class ArchiveReport:
         faults = self.faults or any(one.faults for one in self.files)
         return not faults and any(one.report.verified for one in self.files)
 
+    @property
+    def unlisted(self) -> List[str]:
+        """The files that no manifest lists: nothing shows whether they were changed since."""
+        return [one.file for one in self.files if not one.listed]
+
     def as_dict(self) -> Dict[str, Any]:
         """Return the report as a dict that can be encoded as JSON."""
         return {
             "proven": self.proven,
+            "unlisted": self.unlisted,
             "faults": self.faults,
             "files": [one.as_dict() for one in self.files],
         }
@@ -109,6 +116,8 @@ def verify_archive(
 
 def _entries(manifest: Path, archive: ArchiveReport) -> List[Dict[str, Any]]:
     found, previous = [], ""
+    if unreadable_lines(manifest):
+        archive.faults.append(f"{manifest.name}: there are lines that cannot be read")
     for number, line in enumerate(lines_of(manifest), 1):
         entry = json.loads(line)
         if entry.get("previous") != previous:
@@ -126,7 +135,7 @@ def _others(root: Path, listed: Any, stem: str = "") -> List[Path]:
 def _belongs(name: str, stem: str) -> bool:
     """Whether a file is one of a recording called ``stem``: ``day`` and ``day-2026-11-29-000001``."""
     rest = name[len(stem) :]
-    return name.startswith(stem) and (not rest or (rest[0] == "-" and rest[1:].replace("-", "").isdigit()))
+    return name.startswith(stem) and (not rest or bool(re.fullmatch(r"-\d{4}-\d\d-\d\d-\d{6,}", rest)))
 
 
 def _check_file(path: Path, entry: Optional[Dict[str, Any]], verifier: Verifier) -> FileReport:

@@ -10,6 +10,7 @@ from ..core.book.book import Book, smallest_depth
 from ..core.wire import messages
 from ..core.wire.channels import DEPTHS
 from ..core.wire.messages import MalformedFrame
+from ..core.wire.record_lines import UNREADABLE
 
 
 class Mismatch(ValueError):
@@ -30,7 +31,7 @@ class Books:
         try:
             message = msgspec.json.decode(frame)
             result = message.get("result") if message.get("success") is True else None
-        except (msgspec.MsgspecError, AttributeError):
+        except (*UNREADABLE, AttributeError):
             return
         if isinstance(result, dict) and result.get("channel") == "book":
             depth, symbol = result.get("depth"), result.get("symbol")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import sqlite3
@@ -9,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Union
 
+from ..io.logs import log
 from .files import PathLike
 from .rows import INTEGER, NUMBER, TABLES, TIME, Extractor, Row, Table
 from .source import Source, nanoseconds
@@ -32,6 +34,9 @@ ENDINGS = (".csv", ".parquet", ".sqlite", ".db")
 class Writer(Protocol):
     """Where rows are written to."""
 
+    counts: Dict[str, int]
+    """The number of rows that were written, by table."""
+
     def write(self, table: str, rows: Sequence[Row]) -> None:
         """Write rows of a table."""
 
@@ -53,7 +58,8 @@ class _File:
         os.replace(self.part, self._path)
 
     def abandon(self) -> None:
-        self.part.unlink()
+        with contextlib.suppress(OSError):
+            self.part.unlink()
 
 
 class _Csv:
@@ -62,8 +68,10 @@ class _Csv:
         self._file = open(self._whole.part, "w", newline="", encoding="utf-8")  # noqa: SIM115
         self._writer = csv.writer(self._file)
         self._writer.writerow(table.columns)
+        self.counts = {table.name: 0}
 
     def write(self, table: str, rows: Sequence[Row]) -> None:
+        self.counts[table] += len(rows)
         self._writer.writerows([_plain(value) for value in row] for row in rows)
 
     def close(self) -> None:
@@ -94,8 +102,10 @@ class _Parquet:
         )
         self._whole = _File(path)
         self._writer = pyarrow.parquet.ParquetWriter(self._whole.part, self._schema, compression="zstd")
+        self.counts = {table.name: 0}
 
     def write(self, table: str, rows: Sequence[Row]) -> None:
+        self.counts[table] += len(rows)
         arrays = []
         for field, kind, values in zip(self._schema, self._columns.values(), zip(*rows)):
             converted = [nanoseconds(value) for value in values] if kind == TIME else list(values)
@@ -124,10 +134,14 @@ class _Sqlite:
             columns = ", ".join(
                 f'"{name}" {"INTEGER" if kind == INTEGER else "TEXT"}' for name, kind in table.columns.items()
             )
-            key = ", ".join(f'"{name}"' for name in table.key)
-            self._database.execute(f'CREATE TABLE IF NOT EXISTS "{table.name}" ({columns}, UNIQUE ({key}))')
+            # Rows of one moment may differ in anything; NULLs would all be different.
+            unique = ", ".join(f"COALESCE(\"{name}\", '')" for name in table.key or table.columns)
+            self._database.execute(f'CREATE TABLE IF NOT EXISTS "{table.name}" ({columns})')
+            self._database.execute(
+                f'CREATE UNIQUE INDEX IF NOT EXISTS "one {table.name}" ON "{table.name}" ({unique})'
+            )
             places = ", ".join("?" * len(table.columns))
-            insert = f'INSERT INTO "{table.name}" VALUES ({places}) ON CONFLICT ({key}) DO '
+            insert = f'INSERT INTO "{table.name}" VALUES ({places}) ON CONFLICT ({unique}) DO '
             if table.name == "candles":  # the one that has seen more trades is the newer state
                 changed = ", ".join(
                     f'"{name}" = excluded."{name}"' for name in table.columns if name not in table.key
@@ -137,12 +151,15 @@ class _Sqlite:
                 insert += "NOTHING"
             self._statements[table.name] = insert
         self._database.commit()
+        self.counts = {table.name: 0 for table in tables}
 
     def write(self, table: str, rows: Sequence[Row]) -> None:
+        before = self._database.total_changes
         with self._database:  # one transaction for each batch
             self._database.executemany(
                 self._statements[table], ([_plain(value) for value in row] for row in rows)
             )
+        self.counts[table] += self._database.total_changes - before
 
     def close(self) -> None:
         self._database.close()
@@ -156,6 +173,7 @@ class _Candles:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._latest: Dict[Any, Row] = {}
+        self.counts = writer.counts
 
     def write(self, table: str, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -178,7 +196,8 @@ def export(
     levels: int = 10,
     progress: Callable[[int], None] = lambda read: None,
 ) -> Dict[str, int]:
-    """Write what is in recordings to a table, and return the number of rows by table.
+    """Write what is in recordings to a table, and return the number of rows
+    that were written by table.
 
     Numbers keep all their digits: they are text in CSV and SQLite, and decimals with 18 places in Parquet.
     Times are UTC: ``received`` is when the recorder got the message, ``timestamp`` the exchange's own. A book
@@ -213,18 +232,27 @@ def export(
         raise ValueError(f"every_ms and levels must be 1 or more, not {every_ms!r} and {levels!r}")
     source = Source([Path(one) for one in given])
     extractor = Extractor(source, names, every_ms, levels)
-    writer = _writer(target, [TABLES[name] for name in names])
+    try:
+        writer = _writer(target, [TABLES[name] for name in names])
+    except sqlite3.Error as error:
+        raise OSError(f"{target}: {error}") from error
     try:
         for rows in extractor.rows():
             for name, new in rows.items():
                 if new:
                     writer.write(name, new)
             progress(source.read)
-    except BaseException:
+        writer.close()
+    except BaseException as error:
         writer.abandon()
+        if isinstance(error, sqlite3.Error):
+            raise OSError(f"{target}: {error}") from error
         raise
-    writer.close()
-    return extractor.counts
+    if extractor.unreadable:
+        log.warning("%d messages cannot be read, or did not verify, and are left out", extractor.unreadable)
+    for text in source.cut:
+        log.warning("%s; everything before it was exported", text)
+    return writer.counts
 
 
 def _tables(target: Path, what: Optional[str]) -> List[str]:

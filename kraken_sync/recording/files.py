@@ -15,6 +15,8 @@ from typing import Any, Iterator, Optional, Protocol, Union
 PathLike = Union[str, "os.PathLike[str]"]
 CHUNK = 2**18
 """The number of bytes read at once."""
+PIECE = 2**12
+"""The number of bytes decompressed at once."""
 OWN = b'{"wall_ns":'
 """How a line of our own recordings begins."""
 
@@ -120,9 +122,10 @@ class Sink:
 
         Raises OSError; the next call goes on.
         """
-        self.push()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        if not self._file.closed:
+            self.push()
+            os.fsync(self._file.fileno())
+            self._file.close()
         return self._hash.hexdigest()
 
     def abandon(self) -> None:
@@ -176,20 +179,33 @@ class LineReader:
                 if not data:
                     break
                 while data:
+                    inflater = inflater or _inflater(ending)
+                    # What a library has inflated before an error is lost, so damage is approached in
+                    # small steps.
+                    piece, data = data[:PIECE], data[PIECE:]
+                    before = inflater.copy() if hasattr(inflater, "copy") else None
                     try:
-                        inflater = inflater or _inflater(ending)
-                        yield inflater.decompress(data)
+                        yield inflater.decompress(piece)
                     except Exception as error:  # each library has errors of its own
-                        if isinstance(error, ImportError):
-                            raise
                         self.cut = f"it is damaged: {error}"
+                        yield from _before_damage(before, piece)
                         return
                     # Several compressed parts may follow one another in a file.
-                    data = inflater.unused_data
+                    data = inflater.unused_data + data
                     if inflater.eof:
                         inflater = None
-            if inflater is not None:
+            if inflater is not None or not self.read:
                 self.cut = "its end is missing"
+
+
+def _before_damage(inflater: Optional[Any], piece: bytes) -> Iterator[bytes]:
+    """Decompress byte by byte up to the damage."""
+    try:
+        for at in range(len(piece) if inflater is not None else 0):
+            assert inflater is not None
+            yield inflater.decompress(piece[at : at + 1])
+    except Exception:
+        return
 
 
 def _inflater(ending: str) -> Any:

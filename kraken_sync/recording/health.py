@@ -39,12 +39,13 @@ def health(files: Union[PathLike, Sequence[PathLike]]) -> Health:
     given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     found = Health()
     books = Books()
-    lost_at = 0.0
+    lost: Dict[str, float] = {}
     for moment in Source([Path(one) for one in given]):
         at = moment.at / 1e9
         if moment.kind == LOST:
-            lost_at = lost_at or at
-            books.lose()
+            lost.setdefault(moment.role, at)
+            if moment.role in ("", "public"):
+                books.lose()
         if moment.kind in (LOST, GAP):
             continue
         books.acknowledged(moment.frame)
@@ -52,9 +53,8 @@ def health(files: Union[PathLike, Sequence[PathLike]]) -> Health:
             if moment.kind == FRAME:
                 found.begin, found.end = found.begin or at, at
                 found.rates.setdefault(key.channel, Counter())[int(at)] += 1
-                if lost_at:
-                    found.missing.append((lost_at, at, "connection lost"))
-                    lost_at = 0.0
+                for role in [role for role in lost if role in ("", moment.role)]:
+                    found.missing.append((lost.pop(role), at, f"{role or 'every'} connection lost"))
             if key.channel == "book":
                 _book(found, books, key.symbol or "", at, snapshot, frame)
     return found

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional
 
 import msgspec
 
-from ..core.wire.record_lines import NOTE, RECEIVED, SENT, STATE
+from ..core.wire.record_lines import NOTE, RECEIVED, SENT, STATE, UNREADABLE
 from ..io.tape import Record
 
 KEPT_GAPS = 1000
@@ -111,7 +111,7 @@ class Summary:
             ack = (
                 msgspec.convert(frame.result, _Ack) if frame.success and frame.method == "subscribe" else None
             )
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return
         if ack is not None and ack.channel is not None:
             symbols = self.channels.setdefault(ack.channel, [])
@@ -136,13 +136,14 @@ class Manifest:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._previous = ""
-        for line in lines_of(path):
-            self._previous = hashlib.sha256(line).hexdigest()
 
     def add(self, summary: Summary) -> None:
-        """List a finished file. Raises OSError."""
-        summary.previous = self._previous
+        """List a finished file; one that is listed already is not listed again. Raises OSError."""
+        # Read each time: another recorder may use the same manifest, or a failed attempt have written it.
+        before = lines_of(self.path)
+        if before and json.loads(before[-1]).get("file") == summary.file:
+            return
+        summary.previous = hashlib.sha256(before[-1]).hexdigest() if before else ""
         line = json.dumps(asdict(summary)).encode()
         with open(self.path, "ab") as file:
             # A manifest that was cut off in a line goes on in a new one.
@@ -151,21 +152,28 @@ class Manifest:
             file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self._previous = hashlib.sha256(line).hexdigest()
 
 
 def lines_of(path: Path) -> List[bytes]:
-    """Return the whole entries of a manifest; none if there is no such file."""
-    if not path.exists():
-        return []
-    found = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            if isinstance(json.loads(line or b"0"), dict):
-                found.append(line)
-        except ValueError:
-            pass  # cut off while it was written; the files are looked at without it
-    return found
+    """Return the entries of a manifest that can be read; none if there is no such file."""
+    return [line for line in _lines(path) if _is_entry(line)]
+
+
+def unreadable_lines(path: Path) -> int:
+    """Return how many lines cannot be read, except for a last one that was cut off while it was written."""
+    lines = _lines(path)
+    return sum(not _is_entry(line) for line in lines[:-1]) if lines else 0
+
+
+def _lines(path: Path) -> List[bytes]:
+    return path.read_bytes().split(b"\n") if path.exists() else []
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def wall_text_ns(wall_ns: int) -> str:

@@ -76,7 +76,7 @@ class Recorder:
             raise TypeError(f"client must be a SpotWSClient, not {client!r:.80}")
         if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
             raise ValueError(f"max_bytes must be a number of bytes, 1 or more, not {max_bytes!r}")
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # the working directory may change
         self.error: Optional[BaseException] = None
         """Why nothing can be written at the moment, or None."""
         self._pid = os.getpid()
@@ -86,7 +86,7 @@ class Recorder:
         self._waiting: List[Record] = []
         self._stop, self._thread = Event(), GuardedThread("recorder", self._run, self._died)
         self._writer = Writer(self.path, max_bytes, daily, self._tell_state)
-        self._runtime.tapes.append(self._tape)
+        self._runtime.tapes.add(self._tape)
         self._tell_state()
         try:
             self._thread.begin()
@@ -143,8 +143,7 @@ class Recorder:
             raise OSError(f"{self.path}: the rest could not be written: {self.error}") from self.error
 
     def _detach(self) -> None:
-        if self._tape in self._runtime.tapes:
-            self._runtime.tapes.remove(self._tape)
+        self._runtime.tapes.remove(self._tape)
 
     def _tell_state(self) -> None:
         try:

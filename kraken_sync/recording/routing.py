@@ -7,6 +7,8 @@ from typing import Dict, List, NamedTuple, Optional
 
 import msgspec
 
+from ..core.wire.record_lines import UNREADABLE
+
 _HEAD = re.compile(rb'\{"channel":"(\w+)","type":"(snapshot|update)"')
 _SYMBOL = re.compile(rb'"symbol":"([^"\\]+)"')
 _INTERVAL = re.compile(rb'"interval":(\d+)')
@@ -42,6 +44,19 @@ class _Message(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+class _Result(msgspec.Struct):
+    channel: Optional[str] = None
+    symbol: Optional[str] = None
+    interval: Optional[int] = None
+
+
+class _Reply(msgspec.Struct):
+    method: Optional[str] = None
+    success: Optional[bool] = None
+    result: Optional[_Result] = None
+
+
+_reply = msgspec.json.Decoder(_Reply).decode
 _decode = msgspec.json.Decoder(_Message).decode
 _items = msgspec.json.Decoder(List[msgspec.Raw]).decode
 _item = msgspec.json.Decoder(_Item).decode
@@ -71,7 +86,8 @@ def parts_of(frame: bytes) -> List[Part]:
     if channel not in ("book", "level3") and frame.count(b'"symbol":') > 1:
         return _split(channel, frame)
     interval = _INTERVAL.search(frame) if channel == "ohlc" else None
-    key = Key(channel, symbol[1].decode(), int(interval[1]) if interval else None)
+    name = symbol[1].decode("utf-8", "replace")
+    key = Key(channel, name, int(interval[1]) if interval else None)
     return [Part(key, snapshot, frame)]
 
 
@@ -79,7 +95,7 @@ def _slowly(frame: bytes) -> List[Part]:
     """The same for a message whose keys are in another order, or have spaces."""
     try:
         message = _decode(frame)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return []
     if message.channel not in SERVED or message.type not in ("snapshot", "update"):
         return []
@@ -95,7 +111,7 @@ def _split(channel: str, frame: bytes) -> List[Part]:
         for raw in _items(message.data):
             item = _item(raw)
             by_key.setdefault(Key(channel, item.symbol, item.interval), []).append(bytes(raw))
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return []
     if len(by_key) == 1:
         return [Part(key, message.type == "snapshot", frame) for key in by_key]
@@ -105,11 +121,25 @@ def _split(channel: str, frame: bytes) -> List[Part]:
     ]
 
 
+def ended_by(frame: bytes) -> List[Key]:
+    """Return the subscriptions that the reply to an unsubscribe has ended."""
+    if b'"unsubscribe"' not in frame[:400]:
+        return []
+    try:
+        reply = _reply(frame)
+    except UNREADABLE:
+        return []
+    result = reply.result
+    if reply.method != "unsubscribe" or not reply.success or result is None or result.channel is None:
+        return []
+    return [Key(result.channel, result.symbol, result.interval)]
+
+
 def items_of(frame: bytes) -> List[bytes]:
     """Return the items of a message's ``data``; none if they cannot be read."""
     try:
         return [bytes(raw) for raw in _items(_decode(frame).data)]
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return []
 
 

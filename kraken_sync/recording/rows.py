@@ -11,9 +11,10 @@ import msgspec
 
 from ..core.book.book import Book
 from ..core.wire.numbers import to_decimal
+from ..core.wire.record_lines import UNREADABLE
 from .books import Books
 from .manifest import wall_text_ns
-from .routing import Key, parts_of
+from .routing import Key, ended_by, parts_of
 from .source import GAP, LOST, Moment, Source
 
 TEXT, INTEGER, NUMBER, TIME = "text", "integer", "number", "time"
@@ -21,7 +22,7 @@ TEXT, INTEGER, NUMBER, TIME = "text", "integer", "number", "time"
 
 
 class Table(NamedTuple):
-    """A table: its columns with their types, and those that identify a row."""
+    """A table: its columns with their types, and those that identify a row; all of them if none are named."""
 
     name: str
     columns: Mapping[str, str]
@@ -55,7 +56,7 @@ TABLES: Dict[str, Table] = {
                 "ask": NUMBER,
                 "ask_qty": NUMBER,
             },
-            ("symbol", "received"),
+            (),
         ),
         Table(
             "depth",
@@ -67,7 +68,7 @@ TABLES: Dict[str, Table] = {
                 "price": NUMBER,
                 "qty": NUMBER,
             },
-            ("symbol", "received", "side", "level"),
+            (),
         ),
         Table(
             "candles",
@@ -95,7 +96,7 @@ TABLES: Dict[str, Table] = {
                 "since": TIME,
                 "until": TIME,
             },
-            ("received", "channel", "symbol"),
+            (),
         ),
     )
 }
@@ -110,9 +111,9 @@ class _Trade(msgspec.Struct):
     price: Decimal
     qty: Decimal
     trade_id: int
-    side: str = ""
-    timestamp: str = ""
-    ord_type: str = ""
+    side: Optional[str] = ""
+    timestamp: Optional[str] = ""
+    ord_type: Optional[str] = ""
 
 
 class _Trades(msgspec.Struct):
@@ -159,8 +160,6 @@ class Extractor:
         self._best: Dict[str, Any] = {}
         self._due: Dict[str, int] = {}
         self._last_trade: Dict[str, int] = {}
-        self.counts = dict.fromkeys(wanted, 0)
-        """The number of rows so far, by table."""
         self.unreadable = 0
         """The number of messages that could not be read, or did not verify."""
         self._kinds: Dict[str, Callable[[Moment, Key, bool, bytes], None]] = {
@@ -179,8 +178,6 @@ class Extractor:
 
     def _handed_over(self) -> Rows:
         rows, self._rows = self._rows, {name: [] for name in self._rows}
-        for name, new in rows.items():
-            self.counts[name] += len(new)
         return rows
 
     def _take(self, moment: Moment) -> None:
@@ -189,12 +186,17 @@ class Extractor:
             return
         frame = moment.frame
         self._books.acknowledged(frame)
+        if "gaps" in self._rows:
+            for key in ended_by(frame):
+                received = wall_text_ns(moment.at)
+                row = (received, key.channel, key.symbol or "", "unsubscribed", received, None)
+                self._rows["gaps"].append(row)
         for key, snapshot, part in parts_of(frame):
             take = self._kinds.get(key.channel)
             if take is not None and key.symbol is not None:
                 try:
                     take(moment, key, snapshot, part)
-                except (msgspec.MsgspecError, ValueError, ArithmeticError):
+                except (*UNREADABLE, ValueError, ArithmeticError):
                     self.unreadable += 1
 
     def _book(self, moment: Moment, key: Key, snapshot: bool, frame: bytes) -> None:
@@ -267,7 +269,7 @@ class Extractor:
             )
 
     def _missing(self, moment: Moment) -> None:
-        if moment.kind == LOST:
+        if moment.kind == LOST and moment.role in ("", "public"):
             self._books.lose()
         if "gaps" not in self._rows:
             return

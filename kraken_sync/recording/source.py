@@ -8,7 +8,7 @@ from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence
 
 import msgspec
 
-from ..core.wire.record_lines import NOTE, RECEIVED, STATE, own
+from ..core.wire.record_lines import NOTE, RECEIVED, STATE, UNREADABLE, own
 from ..core.wire.recorded import messages_of
 from .files import LineReader
 from .routing import time_in
@@ -29,6 +29,11 @@ class Moment(NamedTuple):
     """A frame; for a loss its reason, for a gap the note."""
     connection: str
 
+    @property
+    def role(self) -> str:
+        """The kind of the connection; empty if it is all of them, or not known."""
+        return self.connection.partition(" ")[0]
+
 
 class Source:
     """The moments of several files, which follow one another.
@@ -47,20 +52,23 @@ class Source:
         """The files whose end is missing, and why; known when they were read."""
 
     def __iter__(self) -> Iterator[Moment]:
-        at = 0
-        for path in self._paths:
+        at, previous = 0, ""
+        for number, path in enumerate(self._paths):
             self._progress(path)
+            if number and self.cut and self.cut[-1].startswith(f"{previous}: "):
+                yield Moment(at, LOST, f"the end of {previous} is missing".encode(), "")
             reader, before = LineReader(path), self.read
             for line in lines_in(reader):
                 self.read = before + reader.read
-                for moment in _moments(line, at):
+                for moment in _moments(line, at, previous):
                     at = max(at, moment.at)
                     yield moment._replace(at=at)
             if reader.cut:
                 self.cut.append(f"{path.name}: {reader.cut}")
+            previous = path.name
 
 
-def _moments(line: bytes, before: int) -> Iterator[Moment]:
+def _moments(line: bytes, before: int, previous: str) -> Iterator[Moment]:
     found = own(line)
     if found is None:  # another form: the time is the exchange's own
         for one in messages_of(line):
@@ -75,12 +83,14 @@ def _moments(line: bytes, before: int) -> Iterator[Moment]:
     elif header.dir == NOTE:
         try:
             note = msgspec.json.decode(found.frame)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return
         what = note.get("note")
         if what in ("lost", "closed", "dropped"):
             reason = str(note.get("reason") or "the recording client was closed")
             yield Moment(header.wall_ns, LOST, reason.encode(), header.connection)
+        elif what == "file" and previous and note.get("continues") != previous:
+            yield Moment(header.wall_ns, LOST, f"{previous} was not recorded further".encode(), "")
         elif what == "gap":
             yield Moment(header.wall_ns, GAP, found.frame, header.connection)
 

@@ -35,7 +35,7 @@ from ..core.book.level3 import Level3
 from ..core.wire import messages
 from ..core.wire.channels import DEPTHS, ORDER_DEPTHS, Key
 from ..core.wire.messages import BookFrame, Level3Data, Level3Frame, MalformedFrame
-from ..core.wire.record_lines import NOTE, RECEIVED, SENT, own, own_frame
+from ..core.wire.record_lines import NOTE, RECEIVED, SENT, UNREADABLE, own, own_frame
 from ..core.wire.recorded import lines_of, messages_of
 from .files import LineReader, PathLike
 
@@ -224,12 +224,12 @@ class Verifier:
     def _note(self, text: bytes) -> None:
         try:
             note = msgspec.json.decode(text)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             self.report.foreign += 1
             return
         if note.get("note") in ("gap", "lost", "dropped"):
             self.report.gaps.append(note)
-        if note.get("note") == "dropped":
+        if note.get("note") == "dropped" or (note.get("note") == "file" and note.get("continues") is None):
             self._books.clear()
 
     def _frame(self, line: int, frame: bytes) -> None:

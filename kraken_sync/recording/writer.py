@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime, timezone
+from itertools import takewhile
 from pathlib import Path
 from typing import Callable, List, Optional, Sequence
 
@@ -60,11 +61,12 @@ class Writer:
             if self._sink is not None and self._over(waiting[0]):
                 self.end()
             if self._sink is None:
-                self._open()
+                self._open(waiting[0].wall_ns)
                 self._begun()
             part = waiting[:SLICE]
             if self._daily:
-                part = [record for record in part if record.wall_ns // DAY_NS <= self._day]
+                # Not every record that belongs here: clocks are set back, and the order must stay.
+                part = list(takewhile(lambda record: record.wall_ns // DAY_NS <= self._day, part))
             self._add(part)
             del waiting[: len(part)]
             self._push()
@@ -113,8 +115,8 @@ class Writer:
             self._summary.count(record)
         self._sink.add(self._compressor.add(lines))
 
-    def _open(self) -> None:
-        now = time.time_ns()
+    def _open(self, first_ns: int = 0) -> None:
+        now = max(time.time_ns(), first_ns)
         self._compressor = compressor(self._path)
         path = self._path
         while self._sink is None:
@@ -133,5 +135,11 @@ class Writer:
                     ) from None
         self.files.append(path)
         self._day, self._summary = now // DAY_NS, Summary(path.name)
-        header = {"note": "file", "format": FORMAT, "recorder": f"kraken_sync {__version__}"}
+        before = self.files[-2].name if len(self.files) > 1 else None
+        header = {
+            "note": "file",
+            "format": FORMAT,
+            "recorder": f"kraken_sync {__version__}",
+            "continues": before,
+        }
         self._add([Record(now, time.monotonic_ns(), "", NOTE, json.dumps(header).encode())])

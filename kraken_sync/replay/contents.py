@@ -11,8 +11,12 @@ from ..core.wire import messages
 from ..core.wire.channels import DEPTHS, ORDER_DEPTHS
 from ..core.wire.messages import MalformedFrame
 from ..core.wire.numbers import decimals_of
+from ..core.wire.record_lines import UNREADABLE
 from ..recording.routing import Key, parts_of
 from ..recording.source import FRAME, KNOWN, Moment, Source
+
+EARLY = 5 * 10**9
+"""Nanoseconds: what is subscribed within this time belongs to the beginning of a recording."""
 
 
 class _Result(msgspec.Struct):
@@ -49,14 +53,16 @@ class Contents:
         """The messages of market data."""
         self.begin = self.end = 0
         """The times of the first and the last of them, in nanoseconds since the epoch."""
-        self._has_snapshot: Dict[Key, bool] = {}
+        self.has_snapshot: Dict[Key, bool] = {}
+        self.early: Dict[Key, bool] = {}
+        """Whether the first message is from the beginning of the recording, and may be told at once."""
         for moment in source:
             if moment.kind in (FRAME, KNOWN):
                 self._see(moment)
         if not self.first:
             raise ValueError("the recording has no market data")
         for key in list(self.first):
-            if key.channel in ("book", "level3") and not self._has_snapshot[key]:
+            if key.channel in ("book", "level3") and not self.has_snapshot[key]:
                 del self.first[key]  # without a snapshot nothing can be served of it
         self.digits = self._digits()
         """The decimal places of (price, quantity) by symbol."""
@@ -78,16 +84,18 @@ class Contents:
         for key, snapshot, part in parts_of(frame):
             self.messages += moment.kind == FRAME
             self.begin, self.end = self.begin or moment.at, moment.at
-            if key not in self.first or (snapshot and not self._has_snapshot[key]):
+            if key not in self.first or (snapshot and not self.has_snapshot[key]):
+                # What comes later must not be known from the beginning on.
+                self.early[key] = key not in self.first and moment.at - self.begin <= EARLY
                 self.first[key] = part
-                self._has_snapshot[key] = snapshot
+                self.has_snapshot[key] = snapshot
                 if snapshot and key.channel in ("book", "level3") and key not in self.depths:
                     self._guess_depth(key, part)
 
     def _acknowledged(self, frame: bytes) -> None:
         try:
             ack = _decode_ack(frame)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return
         result = ack.result
         if ack.success and result is not None and result.channel in ("book", "level3") and result.depth:

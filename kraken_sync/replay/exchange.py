@@ -8,7 +8,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Set, Union
 
 from ..core.wire.channels import CHANNELS, DEPTHS
-from ..recording.routing import SERVED, Key, parts_of
+from ..recording.routing import SERVED, Key, ended_by, parts_of
 from ..recording.source import GAP, KNOWN, LOST, Moment
 from ..simulator import wire
 from .contents import Contents
@@ -65,10 +65,13 @@ class ReplayedExchange:
         self.feeds: Dict[Key, Union[Feed, BookFeed]] = {}
         self._subscribers: Dict[Key, List[Member]] = {}
         # Before the recording begins to play, a subscriber gets the first snapshot that is in it.
-        self._primed = dict(contents.first)
-        for key, frame in contents.first.items():
+        self._primed = {key: frame for key, frame in contents.first.items() if contents.early[key]}
+        for key in contents.first:
             feed = self.feeds[key] = feed_of(key, contents.depths)
-            feed.begin(frame, b'"snapshot"' in frame[:200])
+            if key in self._primed:
+                feed.begin(self._primed[key], contents.has_snapshot[key])
+        self._ended: Set[Key] = set()
+        """What was unsubscribed in the recording: until it comes again, something is missing."""
         self._lost: Set[str] = set()
         self._lost_at = 0
         self.on_subscribed: Callable[[], None] = lambda: None
@@ -118,6 +121,9 @@ class ReplayedExchange:
             symbols = params.get("symbol") if channel != "instrument" else [None]
             refusal = self._refusal(member, channel, symbols, params)
             for symbol in symbols if isinstance(symbols, list) and symbols else [None]:
+                if not isinstance(symbol, (str, type(None))) or not _is_plain(params):
+                    refusal = "EGeneral:Invalid arguments"
+                    symbol = None
                 self._subscription(member, method, Key(str(channel), symbol), params, req_id, refusal)
         else:
             error = DISABLED if isinstance(method, str) else "Unsupported event"
@@ -209,11 +215,12 @@ class ReplayedExchange:
         """Let a moment happen. Return whether connections were cut, because something is missing here."""
         kind = moment.kind
         if kind == LOST:
-            self._lost.add(_role(moment.connection))
+            self._lost.add(moment.role)
             self._lost_at = moment.at
             return False
         if kind == GAP:
             return self._gap(moment)
+        self._ended.update(key for key in ended_by(moment.frame) if key in self.feeds and key.symbol)
         parts = parts_of(moment.frame)
         cut = False
         # Not at the loss itself: at the end of a recording nothing more comes, and nothing is missing.
@@ -223,6 +230,10 @@ class ReplayedExchange:
             feed = self.feeds.get(key)
             if feed is None or self._is_primed(key, frame) or (kind == KNOWN and feed.valid):
                 continue
+            if key in self._ended:
+                self._ended.discard(key)
+                feed.lose()
+                cut = self._cut(self._subscribers.get(key, ())) or cut
             told = feed.take(frame, snapshot)
             if told.broken:
                 cut = self._cut(self._subscribers.get(key, ())) or cut
@@ -245,7 +256,7 @@ class ReplayedExchange:
         if first == frame:
             del self._primed[key]
             # The first trades are news although they are known: no snapshot has told them.
-            return key.channel != "trade" or b'"snapshot"' in frame[:200]
+            return key.channel != "trade" or self.contents.has_snapshot[key]
         if key.channel in ("book", "level3"):
             return True  # it belongs to a state before that snapshot
         del self._primed[key]
@@ -282,5 +293,6 @@ class ReplayedExchange:
         return bool(found)
 
 
-def _role(connection: str) -> str:
-    return connection.partition(" ")[0]
+def _is_plain(params: Any) -> bool:
+    """Whether depth and interval, if they are given, are whole numbers."""
+    return all(type(params.get(name, 1)) is int for name in ("depth", "interval"))

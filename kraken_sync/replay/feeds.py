@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any, Deque, Dict, List, Optional, Tuple, Union
 
@@ -15,6 +16,7 @@ from ..recording.routing import Key, items_of, message_of
 KEPT_TRADES = 50
 """The number of trades in a snapshot of ``trade``, as the exchange has it."""
 Levels = Dict[int, int]
+_SNAPSHOT, _UPDATE = re.compile(rb'"type"\s*:\s*"snapshot"'), re.compile(rb'"type"\s*:\s*"update"')
 Sides = Tuple[Levels, Levels]
 
 
@@ -67,16 +69,18 @@ class Feed:
             self._frame = frame
         if channel in ("trade", "instrument") and snapshot:
             return Told(ready=not was_valid)
-        return Told(frame.replace(b'"type":"snapshot"', b'"type":"update"', 1), ready=not was_valid)
+        return Told(_SNAPSHOT.sub(b'"type":"update"', frame, count=1), ready=not was_valid)
 
     def lose(self) -> None:
-        """Something is missing from here on: for these, later messages do not depend on earlier ones."""
+        """Something is missing from here on: nothing is known until the next message."""
+        self.valid = False
+        self._items.clear()
 
     def snapshot(self) -> bytes:
         """Return the snapshot for a new subscriber."""
         if self.key.channel in ("trade", "ohlc"):
             return message_of(self.key.channel, "snapshot", list(self._items))
-        return self._frame.replace(b'"type":"update"', b'"type":"snapshot"', 1)
+        return _UPDATE.sub(b'"type":"snapshot"', self._frame, count=1)
 
 
 class BookFeed:
@@ -117,9 +121,8 @@ class BookFeed:
             pass
         if snapshot:
             return Told(ready=self.valid, broken=was_valid)
-        # A message that does not verify is passed on: its readers find that out, as they did when it was
-        # recorded, and then wait for the next snapshot.
-        return Told(frame)
+        # After a message that does not verify the book is not known, whatever the depth of the subscriber.
+        return Told(frame, broken=not self.valid)
 
     def lose(self) -> None:
         """Something is missing from here on."""

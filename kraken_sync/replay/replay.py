@@ -103,7 +103,7 @@ class Replay:
                 self._server.call,
                 Faults(),
             )
-        except OSError:
+        except BaseException:
             self._server.stop()
             raise
         self._rest_port = self._rest.port
@@ -139,9 +139,10 @@ class Replay:
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Block until everything was sent, up to ``timeout`` seconds, and return whether it was.
 
-        What was sent last may still be on its way to the clients.
+        What was sent last may still be on its way to the clients. Returns at once when the replay is stopped.
         """
-        return self._server.finished.wait(timeout)
+        self._server.over.wait(timeout)
+        return self.finished
 
     @property
     def finished(self) -> bool:

@@ -98,6 +98,8 @@ class ReplayServer:
         """Faults of the replay itself."""
         self.finished = threading.Event()
         """Set when everything was handed over to the connections."""
+        self.over = threading.Event()
+        """Set then, and when it is stopped before."""
         self.played = 0
         """The number of moments so far."""
         self.position = 0
@@ -124,6 +126,7 @@ class ReplayServer:
 
     def stop(self, code: int = 1001) -> None:
         """Stop serving; every connection is closed with this code, with 1000 once it has taken everything."""
+        self.over.set()
         loop, thread = self._loop, self._thread
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(self._begin_to_stop, code)
@@ -209,6 +212,7 @@ class ReplayServer:
             self.errors.append(error)
             log.exception("a fault of the replay")
             self.finished.set()
+            self.over.set()
 
     def _admit(self, connection: ServerConnection, request: Any) -> Any:
         if request.path not in PATHS:
@@ -264,6 +268,7 @@ class ReplayServer:
                 due = clock()
         await self._flush()
         self.finished.set()
+        self.over.set()
 
     async def _happen(self, moment: Moment) -> None:
         exchange = self._exchange

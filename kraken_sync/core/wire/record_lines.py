@@ -18,10 +18,12 @@ RECEIVED, SENT, STATE, NOTE = "rx", "tx", "state", "note"
 """A frame from the exchange; one of the client; what a subscription held when a recording (or a new file of
 it) began, as a frame; what happened to a connection or a subscription, or to the recording itself."""
 _OWN, _FRAME = b'{"wall_ns":', b',"frame":'
-_TOKEN = re.compile(rb'("token"\s*:\s*)"(?:[^"\\]|\\.)*"')
+_TOKEN = re.compile(rb"""(\\*["']token\\*["']\s*:\s*\\*["'])[^"'\\]*""")
+"""Also within a text in JSON, and cut off in the middle."""
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_text = msgspec.json.Decoder(str).decode
-_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""What decoding JSON may raise."""
 
 
 class Header(msgspec.Struct):
@@ -42,12 +44,13 @@ def own_line(wall_ns: int, mono_ns: int, connection: str, direction: str, conten
     >>> own_line(1, 2, "public 1", "rx", b'{"channel":"heartbeat"}')
     b'{"wall_ns":1,"mono_ns":2,"connection":"public 1","dir":"rx","frame":{"channel":"heartbeat"}}\\n'
     """
-    if b'"token"' in content:
-        content = _TOKEN.sub(rb'\1"hidden"', content)
+    if b"token" in content:
+        content = _TOKEN.sub(rb"\1hidden", content)
     try:
         _decode_raw(content)
-        one_line = b"\n" not in content and b"\r" not in content
-    except _UNREADABLE:
+        # A string would be taken for a frame that had to be written as one.
+        one_line = b"\n" not in content and b"\r" not in content and not content.startswith(b'"')
+    except UNREADABLE:
         one_line = False
     if not one_line:
         content = json.dumps(content.decode("utf-8", "backslashreplace")).encode()
@@ -86,5 +89,5 @@ def own(line: bytes) -> Optional[OwnLine]:
         if content.startswith(b'"'):
             content = _decode_text(content).encode()
         return OwnLine(_decode_header(head + b"}"), content)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None

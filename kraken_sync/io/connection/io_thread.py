@@ -114,6 +114,8 @@ class IOThread:
             room.stop.set()
             self._hurry.set()
             transport, streams = room.transport, room.holders.all_streams()
+            if room.session.open:
+                self._note({"note": "lost", "reason": str(error)})
             room.session.lost(str(error))
             room.lock.notify_all()
         log.error("%s: given up for good: %s", room.endpoint, error)
@@ -200,8 +202,8 @@ class IOThread:
             with lock:
                 received = session.receive(frame, clock())
                 # Under the lock, so that Room.tell_state() can tell which frames a state includes.
-                if tapes:
-                    for tape in tapes:
+                if tapes.all:
+                    for tape in tapes.all:
                         tape.put(line, RECEIVED, frame)
                 keys = received.keys
                 # Taken under the lock, delivered without it: a stream subscribed after this frame was applied
@@ -375,7 +377,7 @@ class IOThread:
         self._note({"note": "gap", "channel": gap.key.channel, **frame["data"][0]})
 
     def _note(self, what: Dict[str, Any]) -> None:
-        for tape in self._room.taps.tapes:
+        for tape in self._room.taps.tapes.all:
             tape.note(self._room.line, what)
 
 

@@ -118,7 +118,7 @@ class Room:
 
     def note_sent(self, frame: bytes) -> None:
         """Have it recorded that a frame is sent now. Any thread; does not block."""
-        for tape in self.taps.tapes:
+        for tape in self.taps.tapes.all:
             tape.put(self.line, SENT, frame)
 
     def tell_state(self, tape: Tape) -> None:
