@@ -6,7 +6,7 @@ kraken_sync is imported until a test asks for one of the fixtures.
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 
@@ -35,8 +35,11 @@ def kraken_exchange(request: pytest.FixtureRequest) -> Iterator[Any]:
     """
     from kraken_sync.testing import Simulator
 
-    marker = request.node.get_closest_marker("kraken")
-    options = {"rate": 0, "tier": None, "heartbeat_interval": 0.25, **(marker.kwargs if marker else {})}
+    options: Dict[str, Any] = {"rate": 0, "tier": None, "heartbeat_interval": 0.25}
+    for marker in reversed(list(request.node.iter_markers("kraken"))):  # the closest last
+        if marker.args:
+            raise pytest.UsageError("the marker kraken takes keyword arguments, such as kraken(seed=7)")
+        options.update(marker.kwargs)
     if not options["rate"]:
         options.setdefault("start_time", START_TIME)
     with Simulator(**options) as exchange:
@@ -62,7 +65,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     exchange = item.stash.get(_EXCHANGE, None)
     report = outcome.get_result()
     if exchange is not None and call.when == "call" and report.failed:
-        report.sections.append(("kraken_exchange", "\n".join(_seen(exchange))))
+        try:
+            text = "\n".join(_seen(exchange))
+        except Exception as error:  # it must never end the run
+            text = f"what the exchange has seen cannot be shown: {error!r}"
+        report.sections.append(("kraken_exchange", text))
 
 
 def _seen(exchange: Any) -> List[str]:
@@ -77,6 +84,8 @@ def _seen(exchange: Any) -> List[str]:
     requests = exchange.requests()
     lines += [f"{len(requests)} requests over WebSocket, the last of them:"]
     for request in requests[-_SHOWN:]:
-        params = {name: value for name, value in (request.get("params") or {}).items() if name != "token"}
-        lines.append(f"  {request.get('method')} {params}")
+        given = request.get("params")
+        if isinstance(given, dict):
+            given = {name: value for name, value in given.items() if name != "token"}
+        lines.append(f"  {request.get('method')} {given if given is not None else ''}".rstrip())
     return lines

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import random
+import time
 import weakref
 from decimal import Decimal
 from pathlib import Path
@@ -13,14 +15,13 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, S, eventually
 
-from kraken_sync import KrakenError, OrderRejected, UnknownSymbol
+from kraken_sync import KrakenError, OrderNotSent, OrderRejected, UnknownSymbol
 from kraken_sync.paper import PaperClient
-from kraken_sync.paper.market import PaperMarket
+from kraken_sync.paper.market import PaperMarket, RealMarket
 from kraken_sync.recording import Recorder
 from kraken_sync.replay import Replay
 from kraken_sync.simulator import Simulator
 from kraken_sync.simulator.instruments import INSTRUMENTS
-from kraken_sync.simulator.market import Market
 from kraken_sync.simulator.matching import BUY, SELL
 
 
@@ -118,7 +119,7 @@ def test_no_orders_without_a_market(paper: PaperClient, exchange: Simulator) -> 
     """While the real book is not live nothing is taken or filled; afterwards everything goes on."""
     resting = order(paper, "sell", "0.1", 90000)["order_id"]
     with exchange.offline("public"):
-        eventually(lambda: str(paper._ks_feed._books[0].state) != "LIVE")
+        eventually(lambda: str(paper._ks_feed._books[S].state) != "LIVE")
 
         def refused() -> bool:
             try:
@@ -177,12 +178,24 @@ def test_no_way_to_a_real_account(
             for kind, endpoint in one._ks_runtime.endpoints.items():
                 assert kind == "public" or endpoint.host == "127.0.0.1"
         assert client._ks_source._ks_runtime.connection("private") is None
+    with pytest.raises(ValueError, match="no certificates"):  # it is a setting of the public connection
+        PaperClient(ca_file="/nosuch.pem")
     for wrong in ("key", "secret", "auth_ws_url", "rest_url", "level3_ws_url", "api_key", "otp", "endpoint"):
         with pytest.raises(TypeError, match="no way to a real account"):
             PaperClient(**{wrong: "x"})
     with pytest.raises(ValueError, match="takes orders"):
         PaperClient(ws_url="wss://ws-auth.kraken.com")
-    for balances in ({"USD": "much"}, {"USD": -1}, {1: 1}, {"USD": float("nan")}):
+    with pytest.raises(ValueError, match="takes orders"):
+        PaperClient(ws_url="wss://colo-ws-auth.kraken.com")
+    for balances in (
+        {"USD": "much"},
+        {"USD": -1},
+        {1: 1},
+        {"USD": float("nan")},
+        {"XBT": 1},
+        {"USD": "1e400"},
+        [],
+    ):
         with pytest.raises(ValueError, match="balances are like"):
             PaperClient(balances)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
@@ -234,9 +247,9 @@ def test_on_a_recorded_day(exchange: Simulator, tmp_path: Path) -> None:
 def test_the_mirror(seed: int) -> None:
     """After any walk, strangers show the real book less what was taken, and nothing crosses."""
     rng = random.Random(seed)
-    market = Market(INSTRUMENTS[0], None, 0, 0.0)
+    market = RealMarket(INSTRUMENTS[0], None, 0, 0.0)
     market.on_own_fill = lambda fill, trade: fills.append((fill.maker, fill.qty, fill.price))
-    paper, book = PaperMarket(market), market.book
+    paper, book = PaperMarket(market, 8), market.book
     fills: List[Any] = []
     resting: List[Any] = []
     taken: Dict[Any, int] = {}
@@ -248,8 +261,11 @@ def test_the_mirror(seed: int) -> None:
         before = {id(one): one.left for one in resting}
         paper.mirror(sorted(bids.items(), reverse=True), sorted(asks.items()))
         real = {BUY: bids, SELL: asks}
-        for key in [key for key in taken if key[1] not in real[key[0]]]:
-            del taken[key]
+        for side, price in list(taken):
+            worst = min(bids) if side == BUY else max(asks)
+            beyond = price < worst if side == BUY else price > worst
+            if price not in real[side] and not beyond:  # it is gone; one that is too far away may be there
+                del taken[side, price]
         for maker, qty, price in fills:
             assert price == maker.price  # at its own price
             assert before[id(maker)] >= qty
@@ -285,3 +301,176 @@ def test_the_mirror(seed: int) -> None:
             if maker is not None and maker.owner is None:
                 fill = book.fill(side, maker, rng.randrange(1, 10))
                 taken[maker.side, fill.price] = taken.get((maker.side, fill.price), 0) + fill.qty
+
+
+def test_nothing_is_filled_from_a_stale_book(paper: PaperClient, exchange: Simulator) -> None:
+    """Neither what triggers meanwhile, nor what rests; both meet the book that is live again."""
+    bid = paper.book(S).best_bid.price
+    stop = paper.add_order(
+        symbol=S, side="sell", order_type="stop-loss", order_qty="0.1", triggers={"price": int(bid) - 500}
+    )["order_id"]
+    resting = order(paper, "buy", "0.1", int(bid) - 700)["order_id"]
+    paper.orders.wait_open(resting)
+    exchange.faults.bad_checksum[S] = exchange.faults.bad_snapshot[S] = 10**6
+    exchange.set_price(S, int(bid) - 5000, int(bid) - 4999)
+    eventually(lambda: paper._ks_exchange._markets[S].market.halted)
+    exchange.trade(S, "sell", int(bid) - 5000, 1)
+    eventually(lambda: paper._ks_exchange._markets[S]._waiting)
+    assert paper.orders[stop].filled == paper.orders[resting].filled == 0
+    exchange.faults.bad_checksum[S] = exchange.faults.bad_snapshot[S] = 0
+    done = paper.orders.wait_done(stop, WAIT)
+
+    assert abs(done.average_price - (int(bid) - 5000)) < 100
+    assert paper.orders.wait_done(resting, WAIT).average_price == int(bid) - 700
+
+
+def test_followed_again(new_paper: Callable[..., PaperClient], exchange: Simulator) -> None:
+    """After a close, orders of the pairs from before are filled again, at the prices of now."""
+    client = new_paper()
+    with client:
+        bid = int(client.book(S).best_bid.price)
+        resting = order(client, "buy", "0.1", bid - 1000)["order_id"]
+        client.orders.wait_open(resting)
+    exchange.set_price(S, bid + 5000, bid + 5001)
+    with client:
+        client.amend_order(order_id=resting, limit_price=bid + 6000)
+        assert client.orders.wait_done(resting, WAIT).average_price == bid + 5001
+
+
+def test_another_spelling_leaves_the_pair_alone(paper: PaperClient, exchange: Simulator) -> None:
+    """It is refused, as for a real order, and the pair is followed further."""
+    resting = order(paper, "buy", "0.1", 60000)["order_id"]
+    for name in ("XBT/USD", "btc/usd", "BTCUSD"):
+        with pytest.raises(UnknownSymbol, match="BTC/USD"):
+            order(paper, "buy", "0.1", symbol=name)
+    assert order(paper, "buy", "0.001")["order_id"]
+    exchange.set_price(S, 59990, 59999)
+    assert paper.orders.wait_done(resting, WAIT).status == "filled"
+
+
+def test_own_fills_are_no_real_trades(new_paper: Callable[..., PaperClient]) -> None:
+    """A take-profit waits for the market, not for what the account itself has paid."""
+    paper = new_paper({"USD": 10**8, "BTC": 5})
+    asks = paper.book(S, 100).asks
+    waiting = paper.add_order(
+        symbol=S, side="sell", order_type="take-profit", order_qty="0.1", triggers={"price": asks[20].price}
+    )["order_id"]
+    taken = order(paper, "buy", str(sum(level.qty for level in asks[:30]).quantize(Decimal("0.01"))))
+    assert paper.orders.wait_done(taken["order_id"], WAIT).average_price > asks[1].price
+    paper.send_message({"method": "ping"})
+
+    assert paper.orders[waiting].is_open
+
+
+def test_a_pair_without_a_trade(paper: PaperClient, exchange: Simulator) -> None:
+    """The middle of the book stands for the last price, so that no stop is triggered by nothing."""
+    exchange.call(lambda: exchange.exchange.markets[S].tape.trades.clear())
+    placed = paper.add_order(
+        symbol=S, side="sell", order_type="stop-loss", order_qty="0.1", triggers={"price": 50000}
+    )
+    assert paper.orders.wait_open(placed["order_id"]).filled == 0
+    assert not paper.orders[placed["order_id"]].is_done
+
+
+def test_the_status_of_the_pair(paper: PaperClient, exchange: Simulator) -> None:
+    """Is that of the real one."""
+    assert order(paper, "buy", "0.001")["order_id"]
+
+    def refused() -> bool:
+        try:
+            order(paper, "buy", "0.0001")
+        except OrderRejected:
+            return True
+        return False
+
+    exchange.set_pair_status(S, "cancel_only")
+    eventually(refused)
+    exchange.set_pair_status(S, "online")
+    eventually(lambda: not refused())
+
+
+def test_the_time_of_a_call(paper: PaperClient, exchange: Simulator) -> None:
+    """It includes everything that the first order of a pair waits for; then nothing was sent."""
+    exchange.faults.no_snapshot[S] = 10**6
+    started = time.monotonic()
+    with pytest.raises(OrderNotSent, match="real book"):
+        order(paper, "buy", "0.001", timeout=1)
+    assert time.monotonic() - started < 2.5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child(paper: PaperClient) -> None:
+    """Closing there ends at once, and ends nothing here."""
+    child = os.fork()
+    if child == 0:
+        paper.close()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert order(paper, "buy", "0.001")["order_id"]
+
+
+class Owner:
+    """Stands for an order of the account."""
+
+
+def market_of(depth: int) -> Any:
+    fills: List[Any] = []
+    market = RealMarket(INSTRUMENTS[0], None, 0, 0.0)
+    market.on_own_fill = lambda fill, trade: fills.append((fill.price, fill.qty))
+    paper = PaperMarket(market, depth)
+    return paper, market.book, fills
+
+
+def test_a_book_that_is_ahead_of_its_trades() -> None:
+    """What stood before an order and has traded is counted once, whichever is told first."""
+    paper, book, fills = market_of(100)
+    paper.mirror([(100, 5)], [(101, 5)])
+    book.rest(BUY, 100, 1, Owner())
+    paper.mirror([(100, 5)], [(101, 5)])
+    paper.mirror([(99, 5)], [(101, 5)])
+    paper.traded(SELL, 100, 5)
+    assert fills == []
+    paper.traded(SELL, 100, 1)
+    assert fills == [(100, 1)]
+
+
+def test_two_orders_behind_the_same_strangers() -> None:
+    """They stood before both, and are traded with once."""
+    paper, book, fills = market_of(100)
+    paper.mirror([(100, 5)], [(101, 5)])
+    book.rest(BUY, 100, 1, Owner())
+    book.rest(BUY, 100, 1, Owner())
+    paper.traded(SELL, 100, 7)
+    assert fills == [(100, 1), (100, 1)]
+
+
+def test_a_level_that_is_out_of_sight() -> None:
+    """It is not gone: what was taken of it stays taken, and who stood before an order stands there."""
+    paper, book, fills = market_of(2)
+    paper.mirror([(100, 5), (99, 5)], [(101, 5), (102, 5)])
+    assert book.take(BUY, 5, 101)
+    book.rest(BUY, 99, 1, Owner())
+    paper.mirror([(100, 5), (99, 5)], [(101, 5), (102, 5)])
+    paper.mirror([(104, 5), (103, 5)], [(105, 5), (106, 5)])  # the bids at 99 are too far away to be seen
+    paper.mirror([(100, 5), (99, 5)], [(101, 5), (102, 5)])
+    paper.traded(SELL, 99, 3)
+    assert fills == []
+
+
+def test_an_iceberg_below_a_trade() -> None:
+    """All of its slices are filled by a trade that goes past them."""
+    paper, book, fills = market_of(100)
+    paper.mirror([(100, 5)], [(101, 5)])
+    left = [10]
+
+    def refill(fill: Any, trade: Any) -> None:
+        fills.append((fill.price, fill.qty))
+        left[0] -= fill.qty
+        if left[0] > 0 and not fill.maker.left:
+            book.rest(BUY, 100, min(2, left[0]), fill.maker.owner)
+
+    paper.market.on_own_fill = refill
+    book.rest(BUY, 100, 2, Owner())
+    paper.traded(SELL, 99, 50)
+    assert sum(qty for _, qty in fills) == 10

@@ -17,11 +17,12 @@ import pytest
 from conftest import CANARY_TOKEN, FAR, WAIT, S, eventually
 
 from kraken_sync import OrderBook, SpotWSClient
-from kraken_sync.core.wire.record_lines import own
-from kraken_sync.io.tape import Record
-from kraken_sync.recording import Recorder, verify_archive, verify_file
+from kraken_sync.core.wire.record_lines import own, own_line
+from kraken_sync.io.tape import Record, Tape, Tapes
+from kraken_sync.recording import Recorder, export, health, verify_archive, verify_file
 from kraken_sync.recording.files import LineReader, Sink
 from kraken_sync.recording.writer import DAY_NS, Writer
+from kraken_sync.replay import Replay
 from kraken_sync.simulator import Simulator
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -450,3 +451,114 @@ def test_mistakes(client: SpotWSClient, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "no recordings" in verify_archive(empty).faults[0]
+
+
+# -- what else can go wrong ------------------------------------------------------------------
+
+
+def test_a_manifest_that_cannot_be_written(
+    client: SpotWSClient, exchange: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is finished; its entry is written when there is room again, once."""
+    failures = [OSError(errno.ENOSPC, "No space left on device")] * 3
+    fsync = os.fsync
+
+    def full(number: int) -> None:
+        fsync(number)
+        if failures and os.readlink(f"/proc/self/fd/{number}").endswith("manifest.jsonl"):
+            raise failures.pop()
+
+    monkeypatch.setattr(os, "fsync", full)
+    with Recorder(client, tmp_path / "x.jsonl", max_bytes=3000) as recorder:
+        client.book(S)
+        eventually(lambda: step(exchange, 2) or len(recorder.files) > 3)
+        eventually(lambda: recorder.error is None)
+    assert not failures
+    assert verify_archive(tmp_path).proven
+    assert all(one.listed for one in verify_archive(tmp_path).files)
+
+
+def test_clocks_that_are_set_back(tmp_path: Path) -> None:
+    """Around midnight, too: every record once, in the order in which it came."""
+    frame = b'{"channel":"heartbeat"}'
+    writer = Writer(tmp_path / "x.jsonl", None, True, lambda: None)
+    writer._day = 1
+    given = [Record(day * DAY_NS, n, "public 1", "rx", frame) for n, day in enumerate([1, 2, 1, 2, 9**5, 1])]
+    writer.write(list(given))
+    writer.end()
+    found = [one.header.mono_ns for path in writer.files for one in map(own, lines(path)) if one]
+
+    assert [number for number in found if number < 10] == [0, 1, 2, 3, 4, 5]
+    assert len(writer.files) == 3
+
+
+def test_recorders_that_end_while_others_go_on() -> None:
+    """A change of the recorders makes no other one miss a frame."""
+    tapes, tape = Tapes(), Tape()
+    others = [Tape(), Tape()]
+    for one in (others[0], tape, others[1]):
+        tapes.add(one)
+    seen = []
+    for one in tapes.all:
+        tapes.remove(others[0])
+        seen.append(one)
+    assert seen == [others[0], tape, others[1]]
+    assert tapes.all == (tape, others[1])
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"method":"subscribe","success":true,"result":{"channel":"bo\xffok"}}',
+        b'{"channel":"trade","type":"update","data":[{"symbol":"B\xffC","qty":1}]}',
+        b'{"channel":"trade","type":"update","data":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'"a text that is whole"',
+        b"\x00",
+    ],
+)
+def test_odd_frames(tmp_path: Path, frame: bytes) -> None:
+    """They end nothing: not the recorder, nor who reads what it wrote."""
+    path = tmp_path / "odd.jsonl"
+    writer = Writer(path, None, False, lambda: None)
+    good = b'{"channel":"trade","type":"update","data":[{"symbol":"A/B","trade_id":1,"price":1.5,"qty":2}]}'
+    writer.write([Record(n, n, "public 1", "rx", text) for n, text in enumerate([good, frame, good])])
+    writer.end()
+    assert verify_file(path).messages >= 2
+    assert export(path, tmp_path / "trades.csv") == {"trades": 1}
+    assert Replay(path).messages >= 2
+    assert health(path).rates["trade"]
+
+
+@pytest.mark.parametrize("ending", [".jsonl.gz", ".jsonl.zst"])
+def test_damage_at_the_end(tmp_path: Path, ending: str) -> None:
+    """All whole lines before it are read."""
+    path = tmp_path / f"x{ending}"
+    writer = Writer(path, None, False, lambda: None)
+    for record in records_of(3000):
+        writer.write([record])
+        if record.mono_ns % 300 == 0:
+            writer.flush()
+    content = path.read_bytes()
+    for tail in (b"\xff" * 64, bytes(4096)):
+        path.write_bytes(content + tail)
+        reader = LineReader(path)
+        assert len(list(reader)) > (2400 if ending.endswith("gz") else 100)
+        assert reader.cut
+    path.write_bytes(b"")
+    reader = LineReader(path)
+    assert (list(reader), reader.cut) == ([], "its end is missing")
+    writer.abandon()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"params":{"token":"SECRET"}}',
+        '{"params": {"token" : "SECRET", "x": 1}}',
+        '{"error":"cannot read {\\"token\\":\\"SECRET\\"}"}',
+        '{"params":{"token":"SECRET',
+    ],
+)
+def test_tokens_in_odd_places(text: str) -> None:
+    """They are hidden there, too."""
+    assert b"SECRET" not in own_line(1, 2, "public 1", "tx", text.encode())

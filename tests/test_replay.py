@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,13 +16,14 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 import requests
 from conftest import FAR, FAST, WAIT, S, eventually
+from helpers import background
 from oracle import best
 
 from kraken_sync import BookNotLive, KrakenError, OrderBook, SpotWSClient, SubscriptionRefused, UnknownSymbol
 from kraken_sync.core.book.book import Book
 from kraken_sync.core.wire.messages import decode_book
 from kraken_sync.core.wire.record_lines import own
-from kraken_sync.recording import Recorder
+from kraken_sync.recording import Recorder, export, verify_file
 from kraken_sync.recording.files import LineReader
 from kraken_sync.recording.routing import Key
 from kraken_sync.replay import Replay
@@ -388,3 +390,134 @@ def test_the_command(whole: Day) -> None:
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT) == 0
+
+
+def recorded(path: Path, *parts: Callable[[Simulator, SpotWSClient], None], between: int = 300) -> List[Path]:
+    """A recording for each part, of one client; meanwhile so many things happen that nobody records."""
+    paths = []
+    with Simulator(seed=6, rate=0, tier=None) as sim, sim.client(timing=FAST, parse_float=Decimal) as client:
+        for number, part in enumerate(parts):
+            paths.append(path / f"{number}.jsonl")
+            with Recorder(client, paths[-1]):
+                part(sim, client)
+                client.send_message({"method": "ping"})
+            sim.step(between, S)
+    return paths
+
+
+def walk(sim: Simulator, client: SpotWSClient) -> None:
+    client.book(S)
+    client.trades(S)
+    for _ in range(20):
+        sim.step(20, S)
+
+
+def test_nothing_between_two_recordings(tmp_path: Path) -> None:
+    """A file that does not continue the one before it begins with a hole; one that does has none."""
+    first, second = recorded(tmp_path, walk, walk)
+    with Replay([first, second], speed="max", paused=True) as day, client_of(day) as client:
+        book, trades = client.book(S), client.trades(S, gaps=True)
+        day.play()
+        assert day.wait(WAIT)
+        eventually(lambda: client.gaps())
+        eventually(lambda: str(book.state) == "LIVE")
+        assert client.stats()["mismatched"] == 0
+    assert any(one.get("type") == "gap" for one in trades)
+    assert export([first, second], tmp_path / "gaps.csv")["gaps"] == 1
+
+
+def test_unsubscribed_in_the_recording(tmp_path: Path) -> None:
+    """What came meanwhile is missing, and that is told."""
+
+    def part(sim: Simulator, client: SpotWSClient) -> None:
+        for _ in range(2):
+            client.trades(S)
+            for _ in range(20):
+                sim.step(20, S)
+            client.unsubscribe({"channel": "trade", "symbol": [S]})
+            sim.step(300, S)
+
+    (path,) = recorded(tmp_path, part)
+    with Replay(path, speed="max", paused=True) as day, client_of(day) as client:
+        trades = client.trades(S, gaps=True)
+        day.play()
+        assert day.wait(WAIT)
+        eventually(lambda: client.gaps())
+    seen = list(trades)
+    ids = [one["trade_id"] for one in seen if "trade_id" in one]
+    jumps = [n for n in range(1, len(seen)) if "trade_id" in seen[n] and "trade_id" in seen[n - 1]]
+    assert len(ids) > 50
+    assert all(seen[n]["trade_id"] == seen[n - 1]["trade_id"] + 1 for n in jumps)
+    assert export(path, tmp_path / "gaps.csv")["gaps"] == 2
+
+
+def test_nothing_of_the_future(tmp_path: Path) -> None:
+    """What the recording has later than its beginning is not known before."""
+    (path,) = recorded(tmp_path, walk)
+    lines = path.read_bytes().splitlines(keepends=True)
+    later = tmp_path / "later.jsonl"
+    shifted = []
+    for line in lines:
+        found = own(line.rstrip())
+        assert found is not None
+        # The book comes ten minutes after the trades.
+        late = 600 * 10**9 if b'"book"' in line else 0
+        _, _, rest = line.partition(b',"mono_ns"')
+        shifted.append(
+            (found.header.wall_ns + late, b'{"wall_ns":%d,"mono_ns"' % (found.header.wall_ns + late) + rest)
+        )
+    later.write_bytes(b"".join(line for _, line in sorted(shifted, key=lambda one: one[0])))
+    with Replay(later, speed="max", paused=True) as day, client_of(day) as client:
+        trades = client.trades(S)
+        with pytest.raises(KrakenError):
+            client.book(S, timeout=0.5)
+        day.play()
+        assert trades.get(WAIT)
+        assert day.wait(WAIT)
+
+
+@pytest.mark.parametrize("depth", [10, 25])
+def test_a_recording_that_does_not_verify(tmp_path: Path, depth: int) -> None:
+    """In whatever depth it is served, no message after that is proven; the next snapshot heals it."""
+    (path,) = recorded(tmp_path, walk)
+    lines = path.read_bytes().splitlines(keepends=True)
+    updates = [n for n, line in enumerate(lines) if b'"book","type":"update"' in line]
+    del lines[updates[20] : updates[40]]
+    path.write_bytes(b"".join(lines))
+    expected = verify_file(path)
+    assert expected.mismatched == 1
+    with Replay(path, speed="max", paused=True) as day, client_of(day) as client:
+        client.book(S, depth)
+        day.play()
+        assert day.wait(WAIT)
+        eventually(lambda: client.gaps() or client.stats()["reconnects"] or client._ks_runtime.state)
+        assert client.stats()["verified"] <= expected.verified
+        assert str(client.state.value) in ("CONNECTED", "RECONNECTING")
+
+
+def test_a_replay_that_is_stopped(whole: Day) -> None:
+    """Whoever waits for its end is told at once."""
+    day = Replay(whole.path, paused=True).start()
+    waiting = background(day.wait)
+    day.stop()
+    waiting["thread"].join(WAIT)
+    assert waiting["value"] is False
+
+
+def test_other_orders_of_keys(tmp_path: Path) -> None:
+    """A recording of others, with sorted keys and spaces, is served."""
+    (path,) = recorded(tmp_path, walk)
+    plain = tmp_path / "sorted.jsonl"
+    frames = [own(line) for line in LineReader(path)]
+    texts = [one.frame.decode() for one in frames if one is not None and one.header.dir == "rx"]
+    pattern = re.compile(r'^\{"channel":"(\w+)","type":"(\w+)",("data":.*)\}$')
+    plain.write_text(
+        "\n".join(pattern.sub(r'{"channel": "\1", \3, "type": "\2"}', text) for text in texts) + "\n"
+    )
+    with Replay(plain, speed="max", paused=True) as day, client_of(day) as client:
+        book = client.book(S)
+        day.play()
+        assert day.wait(WAIT)
+        eventually(lambda: client.stats()["verified"] > 50)
+        assert str(book.state) == "LIVE"
+        assert client.stats()["mismatched"] == 0

@@ -10,6 +10,7 @@ from typing import Any, Callable, List
 
 import pytest
 from conftest import FAR, FAST, WAIT, S, eventually
+from helpers import background
 
 from kraken_sync import KrakenError, OrderNotSent, OrderOutcomeUnknown, OrderRejected, SpotWSClient
 from kraken_sync.simulator import Simulator
@@ -234,3 +235,51 @@ def test_time_of_its_own() -> None:
         assert sim.now == datetime(2026, 1, 5, tzinfo=timezone.utc)
         with pytest.raises(ValueError, match="seconds"):
             sim.run(-1)
+
+
+def test_a_minute_is_a_minute() -> None:
+    """To the microsecond: what ends in a minute has ended, and does not trade after its end."""
+    with Simulator(rate=0, start_time="2026-01-05T10:00:00Z") as sim, sim.client(timing=FAST) as client:
+        placed = client.add_order(**FAR, time_in_force="gtd", expire_time="2026-01-05T10:01:00Z")["order_id"]
+        sim.run(60)
+        assert str(sim.now) == "2026-01-05 10:01:00+00:00"
+        assert client.orders[placed].status == "expired"
+        client.add_order(**FAR)
+        client.cancel_all_orders_after(timeout=10)
+        sim.run(10)
+        assert client.orders.open == {}
+        with pytest.raises(ValueError, match="events"):
+            sim.step(-1)
+
+
+def test_blocks_within_blocks() -> None:
+    """Each ends what it has begun."""
+    with Simulator(rate=0, start_time="2026-01-05T10:00:00Z") as sim, sim.client(timing=FAST) as client:
+        book = client.book(S)
+        with sim.maintenance("cancel_only"):
+            with sim.maintenance():
+                pass
+            assert client.stats()["system"] == "cancel_only"
+        assert client.stats()["system"] == "online"
+        one, two = sim.offline("private"), sim.offline("public")
+        one.__enter__()
+        assert str(book.state) == "LIVE"
+        two.__enter__()
+        one.__exit__(None, None, None)
+        assert str(book.state) == "STALE"
+        two.__exit__(None, None, None)
+        assert str(book.state) == "LIVE"
+        with sim.offline("private"):
+            sim.cut()
+            assert client._ks_runtime.connection("public").open
+
+
+def test_requests_on_their_way(trader: SpotWSClient, exchange: Simulator) -> None:
+    """settle() waits for them."""
+    trader.orders.wait_live(WAIT)
+    exchange.faults.request_delay = 0.5
+    calling = background(trader.add_order, **FAR)
+    eventually(lambda: exchange._sockets._arriving)
+    exchange.settle()
+    assert len(exchange.orders()) == 1
+    calling["thread"].join(WAIT)

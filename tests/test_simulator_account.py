@@ -8,16 +8,17 @@ from decimal import Decimal
 from typing import Any, Dict, List
 
 import pytest
-from conftest import some_slow
+from conftest import WAIT, S, some_slow
 from facts import fact
 
+from kraken_sync import OrderRejected, SpotWSClient
+from kraken_sync.simulator import Simulator
 from kraken_sync.simulator.credentials import Credentials
 from kraken_sync.simulator.exchange import Exchange, Peer
 from kraken_sync.simulator.faults import Faults
 from kraken_sync.simulator.level3 import OrderView
 from kraken_sync.simulator.rate_counter import RateCounters, age_cost
 
-S = "BTC/USD"
 START = 1_700_000_000.0
 
 
@@ -401,3 +402,42 @@ def test_random_requests_break_nothing(seed: int) -> None:
         desk.later(rng.random(), rng.randrange(6))
         check(desk)
     assert len(desk.exchange.trading.account.orders) > 20
+
+
+def test_money_that_is_reserved(trader: SpotWSClient, exchange: Simulator) -> None:
+    """A market order stops where it would use what another order holds."""
+    held = trader.add_order(symbol=S, side="buy", order_type="limit", limit_price=60000, order_qty=3)
+
+    def thin() -> None:
+        """The best ask is small, and the next is far away."""
+        book = exchange.exchange.markets[S].book
+        best, *others = [price for price, _ in book.asks.top(1000)]
+        for price in others:
+            if price < best + 4200:
+                for one in list(book.asks.queue(price)):
+                    book.cancel(one)
+        book.reduce(book.asks.queue(best)[0], 1_000_000)
+
+    exchange.call(thin)
+    taken = trader.add_order(symbol=S, side="buy", order_type="market", order_qty="1.0739")
+    done = trader.orders.wait_done(taken["order_id"], WAIT)
+    assert (done.status, done.filled > 1) == ("canceled", True)
+    exchange.set_price(S, 59990, 59999)
+    if exchange.orders()[0]["status"] != "filled":
+        exchange.fill(held)
+    trader.orders.wait_done(held["order_id"], WAIT)
+
+    assert exchange.balances()["USD"] >= 0
+
+
+def test_fill_or_kill_does_not_count_on_itself(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The account's own orders are not traded with; and it is for limit orders only."""
+    ask = trader.book(S).best_ask
+    mine = {"symbol": S, "order_type": "limit", "limit_price": ask.price}
+    trader.add_order(**mine, side="sell", order_qty=1)
+    killed = trader.add_order(**mine, side="buy", order_qty=ask.qty + Decimal("0.2"), time_in_force="fok")
+    done = trader.orders.wait_done(killed["order_id"], WAIT)
+    assert (done.status, done.filled) == ("canceled", 0)
+    market = {"order_type": "market", "side": "buy", "order_qty": 0.01, "symbol": S, "time_in_force": "FOK"}
+    with pytest.raises(OrderRejected, match="time_in_force"):
+        trader.send_message({"method": "add_order", "params": market})

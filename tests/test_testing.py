@@ -136,3 +136,31 @@ def test_ready(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> 
         eventually(lambda: not client._ks_runtime.connection("private").open)
         with pytest.raises(ConnectFailed):
             client.wait_ready(timeout=0.2)
+
+
+def test_markers(tmp_path: Path) -> None:
+    """Those of a class and of a test add up; a seed without its name is told."""
+    (tmp_path / "test_it.py").write_text(
+        """
+import pytest
+
+@pytest.mark.kraken(seed=7, tier="pro")
+class TestIt:
+    @pytest.mark.kraken(tier=None)
+    def test_both(self, kraken_exchange):
+        assert kraken_exchange.seed == 7
+
+@pytest.mark.kraken(7)
+def test_nameless(kraken_exchange):
+    pass
+
+def test_odd_requests(kraken_exchange, kraken_client):
+    kraken_client.send_message({"method": "ping", "params": [1]}, raw=True)
+    kraken_exchange.settle()
+    assert False, "told"
+"""
+    )
+    done = run(tmp_path)
+    assert "1 failed, 1 passed, 1 error" in done.stdout
+    assert "the marker kraken takes keyword arguments" in done.stdout
+    assert "ping [1]" in done.stdout

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import weakref
 from decimal import Decimal
-from typing import Any, List, Mapping, Optional, Union
+from typing import Any, Dict, List, Mapping, Optional, Union
 from urllib.parse import urlsplit
 
 from ..client import SpotWSClient
 from ..core.timing import Timing
-from ..core.wire.channels import nearest
+from ..errors import ClientClosed, KrakenError, OrderNotSent, UnknownSymbol
+from ..io.waiting import deadline_of, time_left
 from .exchange import PaperExchange
 from .feed import Feed
 
-TRADING_HOSTS = ("ws-auth", "ws-l3", "beta-ws-auth", "beta-ws-l3", "futures")
-"""The first parts of the names of Kraken's hosts that take orders or tokens."""
+TRADING_HOSTS = ("auth", "l3", "futures")
+"""What is in the names of Kraken's hosts that take orders or tokens."""
+LARGEST = 20
+"""The number of digits before the point that a balance may have."""
 BALANCES: Mapping[str, str] = {"USD": "10000"}
-_PLACES = ("key", "secret", "auth_ws_url", "level3_ws_url", "rest_url", "otp", "endpoint", "nonce_file")
+_PLACES = frozenset(
+    "key secret api_key api_secret token auth_ws_url level3_ws_url rest_url otp endpoint nonce_file "
+    "no_public".split()
+)
 Number = Union[int, str, float, Decimal]
 
 
@@ -72,13 +78,13 @@ class PaperClient(SpotWSClient):
         **options: Any,
     ) -> None:
         for name in options:
-            if name in _PLACES or nearest(name, _PLACES):
+            if name in _PLACES:
                 raise TypeError(f"PaperClient takes no {name}: it has no way to a real account")
         url = ws_url or self.WS_URL
         host = urlsplit(url).hostname or ""
-        if host.startswith(TRADING_HOSTS):
+        if host.endswith("kraken.com") and any(word in host for word in TRADING_HOSTS):
             raise ValueError(f"{url!r} takes orders; ws_url is for public market data")
-        funds = {asset: _amount(asset, amount) for asset, amount in (balances or BALANCES).items()}
+        funds = _funds(BALANCES if balances is None else balances)
         sources: List[SpotWSClient] = []  # not through self, which is to be collected when it is dropped
         exchange = self._ks_exchange = PaperExchange(
             funds, tier, lambda path, params: sources[0].request("GET", path, params, auth=False)
@@ -105,9 +111,14 @@ class PaperClient(SpotWSClient):
                 ca_file=options.get("ca_file"),
             )
             sources.append(source)
-            self._ks_feed = Feed(source)
+            self._ks_feed = Feed(source, exchange)
             super().__init__(
-                **account, ws_url=url, rest_url=exchange.rest_url, timing=timing, tier=tier, **options
+                **account,
+                ws_url=url,
+                rest_url=exchange.rest_url,
+                timing=timing,
+                tier=tier,
+                **{**options, "proxy": self._ks_proxies(options.get("proxy"))},
             )
             # It has no use for a key; but a client without one would look for it in the environment.
             source._ks_runtime.rest.credentials = self._ks_runtime.rest.credentials
@@ -118,10 +129,11 @@ class PaperClient(SpotWSClient):
 
     def start(self, timeout: Optional[float] = 10.0) -> None:
         """Connect; see :meth:`SpotWSClient.start`."""
+        deadline = deadline_of(timeout)
         self._ks_exchange.start()
         super().start(timeout)
-        self._ks_source.start(timeout)
-        self._ks_feed.start(self._ks_exchange)
+        self._ks_source.start(time_left(deadline))
+        self._ks_feed.start(time_left(deadline))
 
     def close(self, timeout: Optional[float] = 2.0) -> None:
         """Close everything; see :meth:`SpotWSClient.close`. The paper account stays."""
@@ -131,13 +143,11 @@ class PaperClient(SpotWSClient):
 
     def add_order(self, *args: Any, **params: Any) -> Any:
         """Place an order in the paper account; see :meth:`SpotWSClient.add_order`."""
-        self._ks_have(params.get("symbol"), params.get("timeout", 10.0))
-        return super().add_order(*args, **params)
+        return super().add_order(*args, **self._ks_ready("add_order", params))
 
     def batch_add(self, *args: Any, **params: Any) -> Any:
         """Place orders in the paper account; see :meth:`SpotWSClient.batch_add`."""
-        self._ks_have(params.get("symbol"), params.get("timeout", 10.0))
-        return super().batch_add(*args, **params)
+        return super().batch_add(*args, **self._ks_ready("batch_add", params))
 
     def send_message(
         self, message: Mapping[str, Any], *, raw: bool = False, timeout: Optional[float] = 10.0
@@ -145,13 +155,32 @@ class PaperClient(SpotWSClient):
         """Send a request; see :meth:`SpotWSClient.send_message`."""
         params = message.get("params") if isinstance(message, Mapping) else None
         if isinstance(params, Mapping) and message.get("method") in ("add_order", "batch_add"):
-            self._ks_have(params.get("symbol"), timeout)
+            timeout = self._ks_ready(message["method"], {**params, "timeout": timeout})["timeout"]
         return super().send_message(message, raw=raw, timeout=timeout)
 
-    def _ks_have(self, symbol: Any, timeout: Optional[float]) -> None:
-        if isinstance(symbol, str):
-            self._ks_feed.start(self._ks_exchange)
-            self._ks_feed.have(symbol, timeout)
+    def _ks_ready(self, method: str, params: Dict[str, Any]) -> Dict[str, Any]:
+        """Have the real book of an order's pair; return the parameters, with what is left of the time."""
+        symbol, deadline = params.get("symbol"), deadline_of(params.get("timeout", 10.0))
+        if not isinstance(symbol, str):
+            return params
+        if not self._ks_feed.running and self.state.value != "CLOSED":  # whatever else has started the client
+            type(self).start(self, time_left(deadline))
+        try:
+            self._ks_feed.have(symbol, time_left(deadline))
+        except (UnknownSymbol, ClientClosed):
+            raise
+        except KrakenError as error:
+            raise OrderNotSent(method, f"the real book of {symbol} is not there: {error}") from error
+        return {**params, "timeout": time_left(deadline)}
+
+    @staticmethod
+    def _ks_proxies(proxy: Any) -> Any:
+        """The proxies for the public connection alone: a proxy does not reach this machine's own servers."""
+        if isinstance(proxy, str) and proxy:
+            return {"https": proxy}
+        if isinstance(proxy, Mapping):
+            return {"https" if name == "all" else name: url for name, url in proxy.items() if name != "http"}
+        return proxy
 
     def __repr__(self) -> str:
         return super().__repr__().replace("SpotWSClient", "PaperClient", 1)
@@ -162,11 +191,21 @@ def _stop(exchange: PaperExchange, feed: Feed) -> None:
     exchange.stop()
 
 
+def _funds(balances: Any) -> Dict[str, str]:
+    if not isinstance(balances, Mapping):
+        raise ValueError(f"balances are like {{'USD': 10000}}, not {balances!r:.80}")
+    return {asset: _amount(asset, amount) for asset, amount in balances.items()}
+
+
 def _amount(asset: Any, amount: Any) -> str:
     try:
         number = Decimal(str(amount))
     except ArithmeticError:
         number = Decimal(-1)
-    if not isinstance(asset, str) or not number.is_finite() or number < 0:
-        raise ValueError(f"balances are like {{'USD': 10000}}, not {{{asset!r}: {amount!r}}}")
+    known = isinstance(asset, str) and asset == asset.upper() and asset not in ("XBT", "XDG")
+    if not known or not number.is_finite() or number < 0 or number.adjusted() > LARGEST:
+        raise ValueError(
+            f"balances are like {{'USD': 10000, 'BTC': 1}}, with the names of WebSocket API v2, not "
+            f"{{{asset!r}: {amount!r}}}"
+        )
     return format(number, "f")

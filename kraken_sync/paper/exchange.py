@@ -12,11 +12,10 @@ from ..simulator.credentials import Credentials
 from ..simulator.exchange import Exchange
 from ..simulator.faults import Faults
 from ..simulator.instruments import Instrument
-from ..simulator.market import Market
 from ..simulator.private_rest import PrivateRest
 from ..simulator.rest import RestServer
 from ..simulator.sockets import Sockets
-from .market import Level, PaperMarket
+from .market import Level, PaperMarket, RealMarket
 
 HOST = "127.0.0.1"
 Levels = Sequence[Tuple[Decimal, Decimal]]
@@ -108,30 +107,37 @@ class PaperExchange:
 
     # -- markets -----------------------------------------------------------------------------
 
+    @property
+    def symbols(self) -> List[str]:
+        """The pairs of which orders are taken."""
+        return list(self._markets)
+
     def has(self, symbol: str) -> bool:
         """Whether orders of this pair are taken."""
         return symbol in self._markets
 
-    def add(self, pair: Instrument) -> None:
-        """Take orders of a further pair, once its book is known."""
+    def add(self, pair: Instrument, depth: int) -> None:
+        """Take orders of a further pair, once its book is known, which has ``depth`` levels a side."""
 
         def run() -> None:
-            market = Market(pair, None, 0, time.time())
+            market = RealMarket(pair, None, 0, time.time())
             market.status = "cancel_only"
             self._exchange.add_market(market)
-            self._markets[pair.symbol] = PaperMarket(market)
+            self._markets[pair.symbol] = PaperMarket(market, depth)
 
         self._sockets.call(run)
 
-    def follow(self, symbol: str, bids: Levels, asks: Levels) -> None:
-        """Take over a state of the real book."""
+    def follow(self, symbol: str, bids: Levels, asks: Levels, status: str) -> None:
+        """Take over a state of the real book, and the status of the pair."""
         paper = self._markets[symbol]
 
         def run() -> None:
             now = time.time()
             self._exchange.trading.begin(now)
-            paper.market.status = "online"
-            paper.mirror(_units(bids, paper), _units(asks, paper))
+            paper.mirror(_units(bids, paper), _units(asks, paper), status)
+            tape = paper.market.tape
+            if not tape.last and bids and asks:  # a pair without any trade yet
+                tape.last = sum(price for side in (bids, asks) for price, _ in _units(side[:1], paper)) // 2
             self._exchange.publish(now)
 
         self._sockets.call(run)
@@ -153,10 +159,7 @@ class PaperExchange:
         """The real market is not known at the moment: no orders are taken, and none is filled."""
         paper = self._markets[symbol]
 
-        def run() -> None:
-            paper.market.status = "cancel_only"
-
-        self._sockets.call(run)
+        self._sockets.call(paper.lose)
 
 
 def _units(levels: Levels, paper: PaperMarket) -> List[Level]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from decimal import Decimal
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from ..client import SpotWSClient
-from ..errors import KrakenError, UnknownSymbol
+from ..errors import ClientClosed, KrakenError, UnknownSymbol, did_you_mean
 from ..io.logs import log
 from ..io.threads import GuardedThread
+from ..io.waiting import deadline_of, time_left
 from ..market.live_book import Changes
 from ..market.order_book import OrderBook
 from ..market.subscription import ItemStream
@@ -21,6 +23,8 @@ DEPTH = 100
 """The number of levels a side that paper orders can trade with."""
 ROUND = 0.1
 """Seconds without news after which the states of all books are looked at."""
+FIRST_TRADE = 1.0
+"""Seconds to wait for the last trades of a pair, which a pair that was just listed does not have."""
 
 
 class Feed:
@@ -28,34 +32,50 @@ class Feed:
 
     Args:
         client: a client of the real exchange's public side, and of nothing else.
+        exchange: where the orders are.
     """
 
-    def __init__(self, client: SpotWSClient) -> None:
-        self._client = client
-        self._exchange: Optional[PaperExchange] = None
-        self._lock = threading.Lock()
+    def __init__(self, client: SpotWSClient, exchange: PaperExchange) -> None:
+        self._client, self._exchange = client, exchange
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
         self._pairs: Dict[str, Mapping[str, Any]] = {}
-        self._books: List[OrderBook] = []
+        self._instruments: Any = None
+        self._books: Dict[str, OrderBook] = {}
         self._trades: Dict[str, ItemStream] = {}
         self._last_trade: Dict[str, int] = {}
         self._stopping = threading.Event()
         self._thread: Optional[GuardedThread] = None
 
-    def start(self, exchange: PaperExchange) -> None:
-        """Begin, or go on, to follow. Does not block."""
-        self._exchange = exchange
+    @property
+    def running(self) -> bool:
+        """Whether it follows the pairs that it was told."""
+        return self._thread is not None and not self._thread.dead
+
+    def start(self, timeout: Optional[float]) -> None:
+        """Begin to follow, and follow again what was followed before. Blocks up to ``timeout`` seconds."""
+        deadline = deadline_of(timeout)
         with self._lock:
-            if self._thread is None:
+            if not self.running:
                 self._stopping.clear()
                 self._thread = GuardedThread("paper", self._run, self._died)
                 self._thread.begin()
+        for symbol in self._exchange.symbols:
+            try:
+                self.have(symbol, time_left(deadline))
+            except KrakenError as error:
+                log.warning("paper trading: %s is not followed: %s", symbol, error)
 
     def stop(self, timeout: float) -> None:
-        """Stop following. Blocks up to ``timeout`` seconds."""
+        """Stop following: no order is filled until :meth:`start`. Blocks up to ``timeout`` seconds."""
+        if os.getpid() != self._pid:
+            return  # a forked child has no such thread
         with self._lock:
             thread, self._thread = self._thread, None
-            self._books, self._trades = [], {}
+            self._books, self._trades, self._instruments = {}, {}, None
         self._stopping.set()
+        for symbol in self._exchange.symbols:
+            self._exchange.lose(symbol)
         self._client.close(timeout)
         if thread is not None:
             thread.finish(timeout)
@@ -64,36 +84,44 @@ class Feed:
         """Follow a pair. Blocks until its book is known, up to ``timeout`` seconds.
 
         Raises:
-            UnknownSymbol: the exchange has no such pair.
+            ClientClosed: it was not started, or was stopped.
+            UnknownSymbol: the exchange has no pair of exactly this name.
             KrakenError: its book did not come in time.
         """
-        exchange = self._exchange
-        if exchange is None or any(book.symbol == symbol for book in self._books):
+        book = self._books.get(symbol)
+        if book is not None and not book.over:
             return
-        book = self._client.book(symbol, DEPTH, timeout=timeout)
-        if book.symbol != symbol:
-            book.unsubscribe()
-            raise UnknownSymbol(symbol, [book.symbol])  # as the exchange has it for orders
-        trades = self._client.trades(symbol, snapshot=True, timeout=timeout)
-        state = book.snapshot()
-        pair = self._instrument(symbol, timeout)
+        deadline = deadline_of(timeout)
         with self._lock:
-            if any(one.symbol == symbol for one in self._books):
+            if self._thread is None:
+                raise ClientClosed
+            book = self._books.get(symbol)
+            if book is not None and not book.over:
                 return
-            if not exchange.has(symbol):
-                exchange.add(pair)
-            self._take_trades(exchange, symbol, trades, fill=False)
-            exchange.follow(symbol, state.bids, state.asks)
-            self._trades[symbol] = trades
-            self._books = [*self._books, book]
+            pair = self._instrument(symbol, deadline)
+            trades = self._client.trades(symbol, snapshot=True, timeout=time_left(deadline))
+            book = self._client.book(symbol, DEPTH, timeout=time_left(deadline))
+            if not self._exchange.has(symbol):
+                self._exchange.add(pair, DEPTH)
+            left = time_left(deadline)
+            self._take_trades(symbol, trades, FIRST_TRADE if left is None else min(FIRST_TRADE, left))
+            state = book.snapshot()
+            self._exchange.follow(symbol, state.bids, state.asks, self._status(symbol))
+            self._trades = {**self._trades, symbol: trades}
+            self._books = {**self._books, symbol: book}
 
-    def _instrument(self, symbol: str, timeout: Optional[float]) -> Instrument:
+    def _instrument(self, symbol: str, deadline: Optional[float]) -> Instrument:
+        if self._instruments is None:
+            stream = self._client.subscribe({"channel": "instrument"}, timeout=time_left(deadline))
+            try:
+                self._read_pairs(stream.get(time_left(deadline)))
+            except queue.Empty:
+                raise KrakenError("the exchange did not send its list of pairs in time") from None
+            self._instruments = stream
         if symbol not in self._pairs:
-            with self._client.subscribe({"channel": "instrument"}, timeout=timeout) as stream:
-                data = stream.get(timeout)["data"]
-            self._pairs = {pair["symbol"]: pair for pair in data["pairs"]}
-        if symbol not in self._pairs:
-            raise UnknownSymbol(symbol, [])
+            close = self._client.symbols(symbol, timeout=time_left(deadline))
+            text = f"{symbol!r} is no pair of the exchange. {did_you_mean(close[:2])}".strip()
+            raise UnknownSymbol(symbol, close, text=text)
         pair = self._pairs[symbol]
         digits = int(pair["qty_precision"])
         return Instrument(
@@ -110,49 +138,71 @@ class Feed:
             cost_digits=int(pair.get("cost_precision") or 5),
         )
 
+    def _read_pairs(self, message: Mapping[str, Any]) -> None:
+        data = message.get("data")
+        for pair in data.get("pairs", ()) if isinstance(data, Mapping) else ():
+            self._pairs[pair["symbol"]] = pair
+
+    def _status(self, symbol: str) -> str:
+        return str(self._pairs.get(symbol, {}).get("status") or "online")
+
     # -- the thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        exchange = self._exchange
-        assert exchange is not None
-        books: List[OrderBook] = []
+        books: Dict[str, OrderBook] = {}
         changes: Optional[Changes] = None
         while not self._stopping.is_set():
             if books != self._books:
-                books = list(self._books)
-                changes = Changes(books)
-            if changes is None:
-                self._stopping.wait(ROUND)
-                continue
+                books = dict(self._books)
+                changes = Changes(list(books.values())) if books else None
             try:
-                news = changes.wait(ROUND)
+                self._follow(changes, books)
             except KrakenError as error:
-                log.warning("paper trading: %s", error)
-                news = []
-                self._stopping.wait(ROUND)
-            for symbol, trades in list(self._trades.items()):
-                self._take_trades(exchange, symbol, trades, fill=True)
-            for book, state in news or ():
-                exchange.follow(book.symbol, state.bids, state.asks)
-            for book in books:
-                if str(book.state) != "LIVE":
-                    exchange.lose(book.symbol)
-            if news is None:  # every book has ended
+                if not self._stopping.is_set():
+                    log.warning("paper trading: %s", error)
                 self._stopping.wait(ROUND)
 
-    def _take_trades(self, exchange: PaperExchange, symbol: str, trades: ItemStream, fill: bool) -> None:
-        while True:
+    def _follow(self, changes: Optional[Changes], books: Mapping[str, OrderBook]) -> None:
+        """Wait for what is new, and tell it to the exchange."""
+        news = changes.wait(ROUND) if changes is not None else None
+        if news is None:
+            self._stopping.wait(ROUND)
+        statuses = {symbol: self._status(symbol) for symbol in books}
+        self._take_instruments()
+        fresh = {book.symbol: state for book, state in news or ()}
+        live = {symbol: book for symbol, book in books.items() if str(book.state) == "LIVE"}
+        for symbol in books:
+            if symbol not in live:
+                self._exchange.lose(symbol)
+        for symbol, trades in self._trades.items():
+            self._take_trades(symbol, trades, 0)
+        for symbol, book in live.items():
+            if symbol in fresh or statuses[symbol] != self._status(symbol):
+                state = fresh[symbol] if symbol in fresh else book.snapshot()
+                self._exchange.follow(symbol, state.bids, state.asks, self._status(symbol))
+
+    def _take_instruments(self) -> None:
+        stream = self._instruments
+        while stream is not None:
             try:
-                trade = trades.get(0)
+                self._read_pairs(stream.get(0))
             except (queue.Empty, KrakenError):
                 return
+
+    def _take_trades(self, symbol: str, trades: ItemStream, timeout: float) -> None:
+        """Pass on all trades that are there; wait for the first so many seconds."""
+        while True:
+            try:
+                trade = trades.get(timeout)
+            except (queue.Empty, KrakenError):
+                return
+            timeout = 0
             if trade["trade_id"] <= self._last_trade.get(symbol, -1):
                 continue  # a snapshot after a reconnect repeats trades
             self._last_trade[symbol] = trade["trade_id"]
-            exchange.trade(symbol, trade["side"], trade["price"], trade["qty"])
+            self._exchange.trade(symbol, trade["side"], trade["price"], trade["qty"])
 
     def _died(self, error: BaseException) -> None:
         log.critical("a fault of kraken_sync itself, paper trading has died: %r", error, error=error)
-        for book in self._books:
-            if self._exchange is not None:
-                self._exchange.lose(book.symbol)
+        for symbol in self._exchange.symbols:
+            self._exchange.lose(symbol)

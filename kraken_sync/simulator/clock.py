@@ -8,6 +8,8 @@ from typing import Optional, Union
 
 from .wire import moment
 
+LATEST = 4e9
+"""The latest time, in seconds since the epoch."""
 Start = Union[None, str, float, datetime]
 
 
@@ -23,21 +25,22 @@ class Clock:
     """
 
     def __init__(self, start: Start = None) -> None:
-        self._now: Optional[float] = None if start is None else _seconds(start)
+        # Whole microseconds, so that sixty times a second is a minute.
+        self._micros: Optional[int] = None if start is None else round(_seconds(start) * 1e6)
 
     @property
     def own(self) -> bool:
         """Whether it is moved by :meth:`move` only."""
-        return self._now is not None
+        return self._micros is not None
 
     def now(self) -> float:
         """Return seconds since the epoch."""
-        return time.time() if self._now is None else self._now
+        return time.time() if self._micros is None else self._micros / 1e6
 
-    def move(self, seconds: float) -> None:
-        """Let time pass, if it does not do so by itself."""
-        if self._now is not None:
-            self._now += seconds
+    def move(self, micros: int) -> None:
+        """Let so many microseconds pass, if time does not do so by itself."""
+        if self._micros is not None:
+            self._micros += micros
 
 
 def _seconds(start: Union[str, float, datetime]) -> float:
@@ -48,6 +51,8 @@ def _seconds(start: Union[str, float, datetime]) -> float:
             if start.tzinfo is None:
                 raise ValueError
             return start.timestamp()
+        if isinstance(start, bool) or not 0 <= float(start) < LATEST:
+            raise ValueError
         return float(start)
     except (TypeError, ValueError):
         raise ValueError(

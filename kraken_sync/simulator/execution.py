@@ -64,8 +64,9 @@ class Execution:
     def tick(self, now: float) -> None:
         """What time and the market's trades have brought: triggers, expiries, the dead man's switch."""
         self.begin(now)
-        while self._waiting:
-            closing = self._waiting.pop(0)
+        halted = [order for order in self._waiting if self._halted(order)]
+        waiting, self._waiting = [order for order in self._waiting if not self._halted(order)], halted
+        for closing in waiting:
             try:
                 self._check_funds(closing, [])
             except Refusal:
@@ -80,10 +81,15 @@ class Execution:
         for order in self.account.open_orders():
             if order.expires is not None and now >= order.expires:
                 self._end(order, "expired", "Expired")
+            elif self._halted(order):
+                continue
             elif order.status == "pending_new" and now >= (order.effective or 0):
                 self._go_live(order)
             elif order.trigger is not None and not order.triggered and order.status != "pending_new":
                 self._look_at_trigger(order)
+
+    def _halted(self, order: AccountOrder) -> bool:
+        return self.markets[order.pair.symbol].halted
 
     def _look_at_trigger(self, order: AccountOrder) -> None:
         last, sell = self._last(order.pair), order.side == "sell"
@@ -145,7 +151,7 @@ class Execution:
             self._end(order, "canceled", "Fill or kill")
             return
         while order.open and order.left:
-            if self.system != "online":
+            if self.system != "online" or market.halted:
                 break
             maker = market.book.next_maker(order.side, order.limit)
             if maker is None:
@@ -174,8 +180,9 @@ class Execution:
         """Whether the other side has enough at the order's price or better, at this moment."""
         side = self.markets[order.pair.symbol].book.sides["sell" if order.side == BUY else BUY]
         assert order.limit is not None
-        levels = [level for level in side.top(len(side)) if side.crosses(level[0], order.limit)]
-        return sum(total for _, total in levels) >= order.left
+        prices = [price for price, _ in side.top(len(side)) if side.crosses(price, order.limit)]
+        others = [one.left for price in prices for one in side.queue(price) if one.owner is None]
+        return sum(others) >= order.left  # its own account's orders are not traded with
 
     def _rest(self, order: AccountOrder) -> None:
         shown = min(order.left, order.display or order.left)
@@ -193,11 +200,12 @@ class Execution:
         return True
 
     def _affordable(self, order: AccountOrder, price: int) -> int:
-        """How much of it the account can pay for at this price, by its balance."""
+        """How much of it the account can pay for at this price, with what no other order has reserved."""
+        asset, own = reserved_by(order)
+        have = self.account.free(asset) + own
         if order.side == "sell":
-            have = self.account.balances.get(order.pair.base, Decimal(0))
             return int(have.scaleb(order.pair.qty_digits))
-        have = self.account.balances.get(order.pair.quote, Decimal(0)) / (1 + TAKER_FEE)
+        have /= 1 + TAKER_FEE
         cash = order.params.get("cash_order_qty")
         if cash is not None:
             have = min(have, Decimal(cash) - order.cost)

@@ -125,7 +125,7 @@ def new_order(
 def _check_options(params: Params, kind: str) -> None:
     if str(params.get("time_in_force", "gtc")).lower() not in ("gtc", "gtd", "ioc", "fok"):
         raise arguments("time_in_force")
-    if params.get("time_in_force") == "fok" and kind not in LIMITS:
+    if str(params.get("time_in_force")).lower() == "fok" and kind not in LIMITS:
         raise arguments("time_in_force")
     if params.get("post_only") and kind not in ("limit", "iceberg"):
         raise arguments("post_only order option is only available when ordertype = limit")

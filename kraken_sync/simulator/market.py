@@ -71,6 +71,8 @@ class Market:
     def __init__(self, pair: Instrument, values: Optional[Values], seed: int, now: float) -> None:
         self.pair = pair
         self.status = "online"
+        self.halted = False
+        """Whether nothing trades, and no trigger is looked at."""
         self.views: Dict[int, View] = {}
         self.order_views: Dict[int, OrderView] = {}
         self.on_own_fill: Optional[Callable[[Fill, Trade], None]] = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
 import time
@@ -247,6 +248,7 @@ class RestServer:
     ) -> None:
         opened: Set[socket.socket] = set()
         self._open = opened
+        self._pid = os.getpid()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -324,7 +326,9 @@ class RestServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving; every connection is cut."""
+        """Stop serving; every connection is cut. No effect in a forked child, which has no such thread."""
+        if os.getpid() != self._pid:
+            return
         self._server.shutdown()
         self._server.server_close()
         for sock in list(self._open):

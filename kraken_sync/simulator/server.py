@@ -100,7 +100,7 @@ class Simulator:
         token_prefix: str = "",
         start_time: Start = None,
     ) -> None:
-        if rate < 0:
+        if not 0 <= rate < 1e9:
             raise ValueError(f"rate must be 0 or more events a second, not {rate!r}")
         self.seed = seed
         self.rate = rate
@@ -217,13 +217,15 @@ class Simulator:
 
     def step(self, events: int = 1, symbols: Iterable[str] = ()) -> None:
         """Let so many things happen (in these markets) and publish them as one message per book."""
+        if events < 0:
+            raise ValueError(f"events must be 0 or more, not {events!r}")
         names = [symbols] if isinstance(symbols, str) else list(symbols)
         unknown = set(names) - set(self.exchange.markets)
         if unknown:
             raise ValueError(f"no such pairs: {', '.join(sorted(unknown))}")
 
         def run() -> None:
-            self._clock.move(0.001 * events)  # so that one thing is later than the other
+            self._clock.move(1000 * events)  # so that one thing is later than the other
             now = self._clock.now()
             self.exchange.happen(events, now, names)
             self.exchange.publish(now)
@@ -233,25 +235,30 @@ class Simulator:
     def run(self, seconds: float) -> None:
         """Let time pass, with ``rate`` events a second, orders that expire, and candles that end.
 
-        With a clock of its own (``start_time``) that takes only moments; otherwise it blocks for so long.
+        With a clock of its own (``start_time``) it takes as long as the events take to compute, so with
+        ``rate=0`` only a moment; otherwise it blocks for so long.
         """
-        if seconds < 0:
+        if not 0 <= seconds < 1e9:
             raise ValueError(f"seconds must be 0 or more, not {seconds!r}")
         if not self._clock.own:
             time.sleep(seconds)
             self.settle()
             return
-        slices, owed = min(MOST_SLICES, max(1, round(seconds / SLICE))), 0.0
-        for _ in range(slices):
+        micros, slices, owed = round(seconds * 1e6), max(1, round(seconds / SLICE)), 0.0
+        if not self.rate:
+            slices = min(MOST_SLICES, slices)
+        for number in range(slices):
             owed += self.rate * seconds / slices
             events, owed = int(owed), owed - int(owed)
-            self.call(partial(self._pass, seconds / slices, events))
+            passed = micros * (number + 1) // slices - micros * number // slices
+            self.call(partial(self._pass, passed, events))
         self.settle()
         self._clients.read_clock()
 
-    def _pass(self, seconds: float, events: int) -> None:
-        self._clock.move(seconds)
+    def _pass(self, micros: int, events: int) -> None:
+        self._clock.move(micros)
         now = self._clock.now()
+        self.exchange.trading.tick(now)  # what ends now does not trade any more
         self.exchange.happen(events, now)
         self.exchange.publish(now)
 
@@ -267,8 +274,7 @@ class Simulator:
         It gives up waiting after 5 seconds. With ``start_time``, every method that makes something happen
         does this by itself.
         """
-        if not self._sockets.offline:
-            self._clients.wait_ready()
+        self._clients.wait_ready([role for role in ROLES if self._sockets.offline[role]])
         self._sockets.settle()
 
     def _make(self, function: Callable[[], T]) -> T:
@@ -374,24 +380,25 @@ class Simulator:
         if unknown:
             raise ValueError(f"connections are public, private or level3, not {', '.join(sorted(unknown))}")
         roles = set(kinds) or ROLES
-        sockets, before = self._sockets, set(self._sockets.offline)
-        sockets.offline = before | roles
+        offline = self._sockets.offline
+        offline.update(roles)
         self._lose(lambda line: line.socket.transport.abort(), roles)
         try:
             yield
         finally:
-            sockets.offline = before
+            offline.subtract(roles)
             if self._clock.own:
                 self.settle()
 
     @contextmanager
     def maintenance(self, system: str = "maintenance") -> Iterator[None]:
         """In this block the exchange has this status (``maintenance``, ``cancel_only`` or ``post_only``)."""
+        before = self.exchange.system
         self.set_system(system)
         try:
             yield
         finally:
-            self.set_system("online")
+            self.set_system(before)
 
     def set_system(self, system: str) -> None:
         """``online``, ``maintenance``, ``cancel_only`` or ``post_only``, told to everybody."""

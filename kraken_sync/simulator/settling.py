@@ -43,9 +43,20 @@ class Clients:
         """Block until each of these connections is known to be lost, or has been replaced."""
         _until(lambda: all(not one.open or _number(one) != number for one, number in before.items()))
 
-    def wait_ready(self) -> None:
-        """Block until every client has what it wants: connections, subscriptions, books, tables."""
+    def wait_ready(self, offline: Collection[str] = ()) -> None:
+        """Block until every client has what it wants: connections, subscriptions, books, tables; or if some
+        kinds of connections are offline, until the others are up.
+        """
         until = time.monotonic() + PATIENCE
+        if offline:
+            _until(
+                lambda: all(
+                    one.open or one.name in offline
+                    for client in self._running()
+                    for one in client._ks_runtime.connections
+                )
+            )
+            return
         for client in self._running():
             with contextlib.suppress(Exception):  # it cannot, or is being closed: the test's to judge
                 client.wait_ready(timeout=max(0.0, until - time.monotonic()))

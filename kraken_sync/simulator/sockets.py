@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import os
 import ssl
 import threading
 import time
+from collections import Counter
 from http import HTTPStatus
 from typing import Any, Callable, Coroutine, Dict, List, Optional, Set, Tuple, TypeVar
 
@@ -93,13 +95,15 @@ class Sockets:
         heartbeat_interval: float,
         clock: Clock,
     ) -> None:
+        self._pid = os.getpid()
         self.port = port
         self.errors: List[Exception] = []
         """Faults of the simulator itself."""
         self.connections = 0
         """How many connections were ever accepted."""
-        self.offline: Set[str] = set()
-        """The kinds of connections that are refused."""
+        self.offline: Counter[str] = Counter()
+        """The kinds of connections that are refused, and by how many blocks."""
+        self._arriving = 0
         self._exchange = exchange
         self._faults = exchange.faults
         self._clock = clock
@@ -133,7 +137,9 @@ class Sockets:
             raise
 
     def stop(self) -> None:
-        """Stop serving; every connection is cut."""
+        """Stop serving; every connection is cut. No effect in a forked child, which has no such thread."""
+        if os.getpid() != self._pid:
+            return
         loop, stopping = self._loop, self._stopping
         if loop is not None and stopping is not None and self._thread is not None:
             loop.call_soon_threadsafe(stopping.set)
@@ -167,6 +173,8 @@ class Sockets:
             asyncio.run_coroutine_threadsafe(self._settle(), loop).result()
 
     async def _settle(self) -> None:
+        while self._arriving:  # requests that are held up on their way
+            await asyncio.sleep(0.005)
         await asyncio.gather(*(self._taken_in(line) for line in list(self._lines.values())))
 
     async def _taken_in(self, line: Line) -> None:
@@ -222,7 +230,7 @@ class Sockets:
             return connection.respond(HTTPStatus(self._faults.refuse_status), "refused\n")
         if request.path not in PATHS:
             return connection.respond(HTTPStatus.NOT_FOUND, "not found\n")
-        if PATHS[request.path] in self.offline:
+        if self.offline[PATHS[request.path]]:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "offline\n")
         return None
 
@@ -240,7 +248,9 @@ class Sockets:
                 await socket.close(1013, "")
             async for text in socket:
                 if self._faults.request_delay and role != PUBLIC:
+                    self._arriving += 1
                     await asyncio.sleep(self._faults.request_delay)  # it arrives even if its sender has gone
+                    self._arriving -= 1
                 self._guarded(self._exchange.receive, peer, str(text), self._clock.now())
         except ConnectionClosed:
             pass
