@@ -75,12 +75,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
 def _seen(exchange: Any) -> List[str]:
     lines = [f"balances: {', '.join(f'{name} {amount}' for name, amount in exchange.balances().items())}"]
     orders = exchange.orders()
-    lines += [f"{len(orders)} orders, the last of them:"]
-    lines += [
-        "  {order_id} {cl_ord_id} {side} {qty} {symbol} {order_type} at {limit_price}: {status}, "
-        "{filled} filled {reason}".format(**order).rstrip()
-        for order in orders[-_SHOWN:]
-    ]
+    lines += [f"{len(orders)} orders{', the last of them:' if orders else ''}"]
+    for order in orders[-_SHOWN:]:
+        price = "" if order["limit_price"] is None else f" at {order['limit_price']}"
+        average = f" at {order['average_price']}" if order["average_price"] is not None else ""
+        lines.append(
+            "  {order_id} {cl_ord_id} {side} {qty} {symbol} {order_type}{price}: {status}, {filled} filled"
+            "{average} {reason}".format(**order, price=price, average=average).rstrip()
+        )
     requests = exchange.requests()
     lines += [f"{len(requests)} requests over WebSocket, the last of them:"]
     for request in requests[-_SHOWN:]:

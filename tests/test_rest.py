@@ -579,7 +579,7 @@ def test_nothing_leaves_after_the_end(how: str, monkeypatch: pytest.MonkeyPatch)
     if how == "closed":
         threading.Thread(target=lambda: asked.wait(WAIT) and client.close()).start()
     with pytest.raises((ReplyTimeout, ClientClosed)):
-        client.request("POST", "/0/private/AddOrder", timeout=1 if how == "late" else WAIT)
+        client.request("POST", "/0/private/AddOrder", timeout=1 if how == "late" else 3)
 
     assert asked.is_set()
     ended.set()

@@ -140,7 +140,7 @@ def test_what_cannot_be(exchange: Simulator) -> None:
 # -- one seed is one run -----------------------------------------------------------------------
 
 
-def transcript(seed: int) -> List[Any]:
+def transcript(seed: int, steps: int = 25) -> List[Any]:
     """What a bot sees and does on a day with losses, lost replies and refusals; and the ledger."""
     said: List[Any] = []
     rng = random.Random(seed)
@@ -158,7 +158,7 @@ def transcript(seed: int) -> List[Any]:
                         said.append(client.reconcile(error).outcome)
                 sim.settle()
 
-            for number in range(25):
+            for number in range(steps):
                 sim.step(rng.randrange(1, 40), [S, "ETH/USD"])
                 state = book.snapshot()
                 said.append((state.checksum, state.timestamp, state.best_bid, state.best_ask))
@@ -193,13 +193,12 @@ def transcript(seed: int) -> List[Any]:
     return said
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_seed_is_one_run(seed: int) -> None:
     """Every call, every outcome, every state that was seen, and the ledger."""
-    first = transcript(seed)
-    assert len(first) > 100
-    for _ in range(2):
-        assert transcript(seed) == first
+    first = transcript(seed, steps=12)
+    assert len(first) > 60
+    assert transcript(seed, steps=12) == first
 
 
 @pytest.mark.slow

@@ -56,13 +56,14 @@ def record(file: str, symbols: Tuple[str, ...], channels: str, **options: Any) -
         raise click.UsageError(f"--channels takes some of {', '.join(RECORDED)}, not {channels!r}")
     size = _size(options["max_bytes"]) if options["max_bytes"] else None
     with _terminable(), running({**options, "as_json": True, "count": None}) as feed:
+        # First, so that a symbol that does not exist leaves no file: a recorder knows what is subscribed.
+        held = _subscribe(feed, wanted, symbols, int(options["depth"]), int(options["interval"]))
         with Recorder(feed.client, file, max_bytes=size, daily=options["daily"]) as recorder:
             try:
-                held = _subscribe(feed, wanted, symbols, int(options["depth"]), int(options["interval"]))
                 _watch(feed, recorder)
-                del held
             except KeyboardInterrupt:
                 pass  # the usual end of a recording
+        del held
         stats = feed.client.stats()
         verified, mismatched = (
             sum(part.get(name, 0) for part in (stats, stats.get("level3", {})))
@@ -194,7 +195,11 @@ def _verify_archive(directory: str, known: Any, as_json: bool) -> int:
         return 0 if found.proven else 1
     for one in found.files:
         report = one.report
-        state = "; ".join(one.faults) or ("proven" if one.listed else "its checksums match")
+        if not report.verified:
+            state = "nothing in it has a checksum"
+        else:
+            state = "proven" if one.listed else "its checksums match"
+        state = "; ".join(one.faults) or state
         click.echo(
             f"{one.file}: {state}: {report.messages} messages, {report.verified} verified, "
             f"{report.skipped} skipped, {len(report.gaps)} gaps{f'; {report.cut}' if report.cut else ''}"

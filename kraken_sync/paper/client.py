@@ -34,7 +34,7 @@ class PaperClient(SpotWSClient):
         with PaperClient({"USD": 10_000}) as client:
             print(client.book("BTC/USD").best_ask)
             client.add_order(order_type="market", side="buy", order_qty="0.01", symbol="BTC/USD")
-            print(client.balance.free("BTC"))
+            print(client.balance["BTC"])
 
     A program for ``SpotWSClient`` runs on it unchanged, and all of its parts are there: live orders and
     balances, order gate, dead man's switch, ``reconcile()``, REST. No key is needed, and none can be given.
@@ -55,7 +55,7 @@ class PaperClient(SpotWSClient):
     Needs ``pip install "kraken-sync[simulator]"``.
 
     Args:
-        balances: the money to begin with, by asset; ``{"USD": 10000}`` if it is not given.
+        balances: the money to begin with, by asset (``BTC``, not ``XBT``); ``{"USD": 10000}`` if not given.
         ws_url: other public market data, such as those of a :class:`kraken_sync.replay.Replay`.
         public_rest_url: the REST host for public requests; Kraken's by default.
         tier: ``starter``, ``intermediate`` or ``pro``: how many orders the account may place.

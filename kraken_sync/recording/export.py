@@ -221,7 +221,8 @@ def export(
         progress: called now and then with the number of bytes that were read.
 
     Raises:
-        ValueError: the name of ``to`` does not tell what it is to be, or an argument is not valid.
+        ValueError: the name of ``to`` does not tell what it is to be, an argument is not valid, or
+            there is no market data in the files.
         OSError: a file cannot be read or written.
         ImportError: pyarrow is missing.
     """
@@ -242,6 +243,8 @@ def export(
                 if new:
                     writer.write(name, new)
             progress(source.read)
+        if not extractor.messages:
+            raise ValueError(f"there is no market data in {source}")
         writer.close()
     except BaseException as error:
         writer.abandon()

@@ -79,8 +79,11 @@ def plot_health(files: Union[PathLike, Sequence[PathLike]]) -> Any:
 
     Needs matplotlib. Raises ImportError, OSError, and ValueError if there is no market data.
     """
-    from matplotlib import dates as matplotlib_dates
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib import dates as matplotlib_dates
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('a plot needs matplotlib: pip install "kraken-sync[notebook]"') from error
 
     dates: Any = matplotlib_dates
     found = health(files)

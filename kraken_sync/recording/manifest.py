@@ -46,6 +46,14 @@ def stem_of(path: Path) -> str:
     return path.stem
 
 
+def check_name(path: Path) -> None:
+    """Raise ValueError unless a file has the name of a recording."""
+    if not is_recording(path):
+        raise ValueError(
+            f"the name of a recording ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}, not {path.name!r}"
+        )
+
+
 def ending_of(path: Path) -> str:
     """Return the ending of a recording's name, such as ``.jsonl.gz``."""
     return path.name[len(stem_of(path)) :]

@@ -15,6 +15,7 @@ from ..io.tape import LIMIT, Record, Tape
 from ..io.threads import GuardedThread
 from ..io.waiting import Event
 from .files import PathLike
+from .manifest import check_name
 from .writer import Writer
 
 ROUND = 0.1
@@ -49,13 +50,14 @@ class Recorder:
 
     Args:
         client: any client, before it is started or after.
-        path: where; the ending ``.gz`` compresses it, and ``.zst`` with ``pip install "kraken-sync[zstd]"``.
+        path: where; ends in ``.jsonl``, ``.jsonl.gz``, or ``.jsonl.zst`` (with ``kraken-sync[zstd]``).
         max_bytes: begin another file when this one has so many bytes. The files are then called
             ``NAME-2026-11-29-000001.jsonl``, with the day (UTC) of their first record and a number.
         daily: begin another file at midnight UTC; the files are called the same.
         private: record the private connection, too: your orders and balances are then in the file.
 
     Raises:
+        ValueError: it has another ending, or ``max_bytes`` is not valid.
         FileExistsError: there is such a file; a recording is never overwritten.
         OSError: it cannot be written.
         ImportError: the library for ``.zst`` is missing.
@@ -76,6 +78,7 @@ class Recorder:
             raise TypeError(f"client must be a SpotWSClient, not {client!r:.80}")
         if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
             raise ValueError(f"max_bytes must be a number of bytes, 1 or more, not {max_bytes!r}")
+        check_name(Path(path))
         self.path = Path(path).absolute()  # the working directory may change
         self.error: Optional[BaseException] = None
         """Why nothing can be written at the moment, or None."""

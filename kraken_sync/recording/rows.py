@@ -160,6 +160,8 @@ class Extractor:
         self._best: Dict[str, Any] = {}
         self._due: Dict[str, int] = {}
         self._last_trade: Dict[str, int] = {}
+        self.messages = 0
+        """The number of messages of market data."""
         self.unreadable = 0
         """The number of messages that could not be read, or did not verify."""
         self._kinds: Dict[str, Callable[[Moment, Key, bool, bytes], None]] = {
@@ -192,6 +194,7 @@ class Extractor:
                 row = (received, key.channel, key.symbol or "", "unsubscribed", received, None)
                 self._rows["gaps"].append(row)
         for key, snapshot, part in parts_of(frame):
+            self.messages += 1
             take = self._kinds.get(key.channel)
             if take is not None and key.symbol is not None:
                 try:

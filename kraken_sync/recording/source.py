@@ -51,6 +51,9 @@ class Source:
         self.cut: List[str] = []
         """The files whose end is missing, and why; known when they were read."""
 
+    def __str__(self) -> str:
+        return ", ".join(map(str, self._paths))
+
     def __iter__(self) -> Iterator[Moment]:
         at, previous = 0, ""
         for number, path in enumerate(self._paths):

@@ -60,7 +60,7 @@ class Contents:
             if moment.kind in (FRAME, KNOWN):
                 self._see(moment)
         if not self.first:
-            raise ValueError("the recording has no market data")
+            raise ValueError(f"there is no market data in {source}")
         for key in list(self.first):
             if key.channel in ("book", "level3") and not self.has_snapshot[key]:
                 del self.first[key]  # without a snapshot nothing can be served of it

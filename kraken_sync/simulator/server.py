@@ -274,7 +274,8 @@ class Simulator:
         It gives up waiting after 5 seconds. With ``start_time``, every method that makes something happen
         does this by itself.
         """
-        self._clients.wait_ready([role for role in ROLES if self._sockets.offline[role]])
+        offline = [role for role in ROLES if self._sockets.offline[role]]
+        self._clients.wait_ready(whole=self.exchange.system == "online" and not offline, offline=offline)
         self._sockets.settle()
 
     def _make(self, function: Callable[[], T]) -> T:

@@ -43,12 +43,12 @@ class Clients:
         """Block until each of these connections is known to be lost, or has been replaced."""
         _until(lambda: all(not one.open or _number(one) != number for one, number in before.items()))
 
-    def wait_ready(self, offline: Collection[str] = ()) -> None:
-        """Block until every client has what it wants: connections, subscriptions, books, tables; or if some
-        kinds of connections are offline, until the others are up.
+    def wait_ready(self, whole: bool, offline: Collection[str]) -> None:
+        """Block until every client has what it wants: connections, subscriptions, books, tables. If it cannot
+        have the whole of it now, until its connections are up, except those that are offline.
         """
         until = time.monotonic() + PATIENCE
-        if offline:
+        if not whole:
             _until(
                 lambda: all(
                     one.open or one.name in offline
