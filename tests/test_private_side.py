@@ -128,7 +128,7 @@ def test_a_token_that_dies_is_renewed(trader: SpotWSClient, exchange: Simulator)
 
 
 def test_a_token_that_is_never_accepted(trader: SpotWSClient, exchange: Simulator) -> None:
-    """One renewal, then the truth: refused."""
+    """Two renewals, then the truth: refused."""
     exchange.faults.refuse_tokens = 100
     with pytest.raises(OrderRejected, match="ESession:Invalid session"):
         trader.add_order(**FAR)
