@@ -18,7 +18,7 @@ from typing import Any, Dict, List, Set
 
 from conftest import FAST, S
 
-from kraken_sync import BookNotLive, Level3Book, Level3Snapshot
+from kraken_sync import BookNotLive, Level3Book, Level3Snapshot, set_connection_budget
 from kraken_sync.simulator import Simulator
 
 DEPTH = 100
@@ -100,6 +100,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    set_connection_budget(10**6)  # it cuts more often than the exchange allows one to come back
     with Simulator(options.seed, rate=1500.0) as exchange:
         run = Run(exchange, options.seed)
         with exchange.client(timing=FAST) as client:
