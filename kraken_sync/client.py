@@ -1626,7 +1626,7 @@ class SpotWSClient:
         runtime = self._ks_runtime
         runtime.guard_fork()
         runtime.need_credentials("get_ws_token()")
-        result = runtime.rest.ws_token(deadline_of(timeout))
+        result = runtime.rest.ws_token(deadline_of(timeout)).result
         token = result["token"]
         return {**result, "token": token.reveal() if isinstance(token, Secret) else token}
 

@@ -10,7 +10,7 @@ from typing import Any, Callable
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S, eventually
 from facts import fact
-from helpers import status
+from helpers import background, status
 
 from kraken_sync import (
     ConnectFailed,
@@ -23,6 +23,10 @@ from kraken_sync import (
     SpotWSClient,
     SubscriptionRefused,
 )
+from kraken_sync.core.session.session import Session
+from kraken_sync.core.wire.secret import Secret
+from kraken_sync.io.connection.tokens import Tokens
+from kraken_sync.io.rest import FetchedToken
 from kraken_sync.simulator import Simulator
 
 
@@ -127,8 +131,65 @@ def test_a_token_that_dies_is_renewed(trader: SpotWSClient, exchange: Simulator)
     assert trader.stats()["private"]["reconnects"] == 0
 
 
+def test_a_token_that_was_on_its_way(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Who asks after a refusal does not share a token that was asked for before it."""
+    rest, issued = trader._ks_runtime.rest, exchange.exchange.credentials.tokens
+    trader.orders.wait_live(WAIT)
+    before = len(issued)
+    exchange.faults.rest_delay = 0.5  # a token is issued, and its answer comes so much later
+    deadline = time.monotonic() + WAIT
+    asking = [background(rest.ws_token, deadline) for _ in range(2)]
+    eventually(lambda: len(issued) > before)
+    refused_at = time.monotonic()
+    late = rest.ws_token(deadline, refused_at)
+    for one in asking:
+        one["thread"].join(WAIT)
+    first, second = (one["value"].result["token"].reveal() for one in asking)
+
+    assert first == second != late.result["token"].reveal()
+    assert late.asked_at >= refused_at
+
+
+class Line:
+    """A connection for :class:`Tokens`: a session, and nothing else."""
+
+    def __init__(self) -> None:
+        self.session = Session(FAST, private=True)
+        self.session.opened(0.0)
+        self.session.receive(b'{"channel":"status","type":"update","data":[{"system":"online"}]}', 0.0)
+
+    def read(self, question: Callable[[Session], Any]) -> Any:
+        return question(self.session)
+
+    change = read
+
+    def refuse(self) -> None:
+        """A request with the present token is refused."""
+        self.session._token_refused(None, time.monotonic())
+
+
+def test_a_thread_that_comes_late_with_its_token() -> None:
+    """Another has used the same one meanwhile, and it was refused since: it is not used again."""
+    line = Line()
+    line.refuse()
+    answers = ["shared", "fresh"]
+
+    class Answers:
+        def ws_token(self, deadline: Any, since: float) -> FetchedToken:
+            asked_at, text = time.monotonic(), answers.pop(0)
+            if text == "shared":
+                line.session.use_token(Secret(text), time.monotonic())
+                line.refuse()
+            return FetchedToken({"token": Secret(text)}, asked_at)
+
+    Tokens(Answers(), None, FAST).renew(line, None)
+
+    assert line.session.token == b'"fresh"'
+    assert answers == []
+
+
 def test_a_token_that_is_never_accepted(trader: SpotWSClient, exchange: Simulator) -> None:
-    """Two renewals, then the truth: refused."""
+    """One renewal, then the truth: refused."""
     exchange.faults.refuse_tokens = 100
     with pytest.raises(OrderRejected, match="ESession:Invalid session"):
         trader.add_order(**FAR)

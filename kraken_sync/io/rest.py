@@ -11,7 +11,7 @@ import re
 import ssl
 import time
 from functools import partial
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..core.wire.credentials import Credentials
 from ..core.wire.error_texts import INVALID_NONCE
@@ -43,6 +43,14 @@ LOCKOUT = 900.0
 _THROTTLED = re.compile(r"Throttled: ?(\d+)")
 NONCE_PAUSE = 60.0
 """Seconds without a request after a nonce was refused twice: that does not pass by itself."""
+
+
+class FetchedToken(NamedTuple):
+    """The exchange's answer: ``{"token": Secret, "expires": 900}``."""
+
+    result: Dict[str, Any]
+    asked_at: float
+    """When it was asked for (monotonic seconds): a token that is older than a refusal may be refused, too."""
 
 
 class Rest:
@@ -81,7 +89,7 @@ class Rest:
         self._http = Http(proxy, context)
         self._lock = new_lock("tokens")
         self._threads = RestThreads()
-        self._fetching: Optional[Job] = None
+        self._fetching: Optional[Tuple[Job, float]] = None
 
     def __repr__(self) -> str:
         return f"<Rest {self.url}>"
@@ -261,31 +269,35 @@ class Rest:
 
     # -- tokens ------------------------------------------------------------------------------
 
-    def ws_token(self, deadline: Optional[float]) -> Dict[str, Any]:
-        """Fetch a WebSocket token, and return ``{"token": Secret, "expires": 900}``.
+    def ws_token(self, deadline: Optional[float], since: float = float("-inf")) -> FetchedToken:
+        """Fetch a WebSocket token. Blocks at most until ``deadline``.
 
-        Callers that come while one is being fetched share it. Blocks at most until ``deadline``.
+        Callers that come while one is being fetched share it, unless it was asked for before ``since``
+        (monotonic seconds).
         """
         while True:
             with self._lock:
-                job = self._fetching
+                job, asked_at = self._fetching or (None, 0.0)
                 # One that is done was left by callers who were interrupted: its token may be old.
                 mine = job is None or job.wait(0.0)
                 if job is None or mine:
-                    job = self._fetching = Job(partial(self._fetch_token, deadline))
+                    job, asked_at = Job(partial(self._fetch_token, deadline)), time.monotonic()
+                    self._fetching = job, asked_at
             if mine:
                 self._threads.submit(job)
             if not self._threads.wait(job, deadline):
                 raise ReplyTimeout("no WebSocket token in time")
             with self._lock:
-                if self._fetching is job:
+                if self._fetching is not None and self._fetching[0] is job:
                     self._fetching = None
             outcome = job.outcome()
+            if asked_at < since:
+                continue
             if isinstance(outcome, ReplyTimeout) and (deadline is None or time.monotonic() < deadline):
                 continue  # the fetch had the earlier deadline of another caller
             if isinstance(outcome, KrakenError):
                 raise fresh_copy(outcome)
-            return dict(outcome)
+            return FetchedToken(dict(outcome), asked_at)
 
     def _fetch_token(self, deadline: Optional[float]) -> Union[Dict[str, Any], KrakenError]:
         try:

@@ -21,8 +21,6 @@ KEPT_EXPIRED = 60.0
 """Seconds for which the answer to an expired request is still recognised."""
 LONGEST_PAUSE = 30.0
 """Seconds between two attempts of a request that keeps failing."""
-MOST_TOKENS = 2
-"""The number of tokens that may be refused before a waiting caller is told."""
 
 
 class SentRequest:
@@ -239,9 +237,8 @@ class Registry:
     def _answered(self, entry: Entry, success: bool, error: str, frame: bytes, now: float) -> Answer:
         if not success and error.startswith(TOKEN_REFUSED) and entry.channel.private:
             entry.token_failures += 1
-            if entry.token_failures <= MOST_TOKENS or not entry.pending:
-                # A fresh token may help, and so may another: when all tokens are revoked, one that is on its
-                # way is, too. A waiting caller gets the error after that.
+            if entry.token_failures <= 1 or not entry.pending:
+                # A fresh token may help. A waiting caller gets the error if that one is refused, too.
                 again = entry.token_failures - 2
                 entry.retry(now + min(LONGEST_PAUSE, 2.0**again) if again >= 0 else None)
                 return Answer(entry, "retry", error)

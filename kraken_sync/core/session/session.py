@@ -74,7 +74,7 @@ class Session:
         self.private = private
         self.token: Optional[HiddenBytes] = None
         """The token as JSON text, or None while there is none."""
-        self.token_at = float("-inf")
+        self.token_at = self.token_refused_at = float("-inf")
         """When the token was set (monotonic seconds)."""
         self.account = Account()
         self.clock = ServerClock()
@@ -287,9 +287,9 @@ class Session:
         assert self._lock_held()
         self.token, self.token_at = messages.encoded_secret(token), now
 
-    def _token_refused(self, sent_at: Optional[float]) -> None:
+    def _token_refused(self, sent_at: Optional[float], now: float) -> None:
         if sent_at is None or sent_at >= self.token_at:  # not for a request sent with the token before
-            self.token = None
+            self.token, self.token_refused_at = None, now
 
     def verdict(
         self, now: float, byte_at: float, message_at: Optional[float], late: bool = False
@@ -353,7 +353,7 @@ class Session:
         # Requests come before subscriptions: raw messages may carry ids that the registry knows, too.
         request = self._in_flight.find(req_id)
         if self.private and error.startswith(TOKEN_REFUSED):
-            self._token_refused(request.sent_at if request else self.registry.sent_at(req_id))
+            self._token_refused(request.sent_at if request else self.registry.sent_at(req_id), now)
         if request is not None:
             if request.method == "ping" and not error and self.liveness is not None:
                 self.liveness.proved(request.sent_at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Optional
+from typing import Optional, Tuple
 
 from ...core.session.session import Session
 from ...core.timing import Timing
@@ -54,7 +54,7 @@ class Tokens:
         now = time.monotonic()
         if self._unused is None or now > self._unused_until:
             try:
-                self._unused = self._fetch(deadline)
+                self._unused, _ = self._fetch(deadline)
             except ClientClosed:
                 raise  # the client ends; a ConnectFailed would be retried
             except KrakenError as error:
@@ -78,9 +78,12 @@ class Tokens:
         Raises:
             KrakenError: no token could be fetched.
         """
-        if not connection.read(_wants_token):
-            return  # another thread has replaced it already
-        connection.change(partial(_use_if_wanted, self._fetch(deadline)))
+        while True:
+            refused_at = connection.read(_refused_at)
+            if refused_at is None:
+                return  # another thread has replaced it already
+            token, asked_at = self._fetch(deadline, refused_at)
+            connection.change(partial(_use_if_wanted, token, asked_at))
 
     def visit(self, connection: Served, now: float) -> None:
         """Have the worker replace a token that was refused. Does not block."""
@@ -103,17 +106,24 @@ class Tokens:
             pause = max(1.0, self._timing.maintenance_retry, patience(error))
             self._not_before = time.monotonic() + pause
 
-    def _fetch(self, deadline: Optional[float]) -> Secret:
-        token = self._rest.ws_token(deadline)["token"]
+    def _fetch(self, deadline: Optional[float], since: float = float("-inf")) -> Tuple[Secret, float]:
+        result, asked_at = self._rest.ws_token(deadline, since)
+        token = result["token"]
         assert isinstance(token, Secret)
-        return token
+        return token, asked_at
 
 
 def _wants_token(session: Session) -> bool:
     return session.wants_token
 
 
-def _use_if_wanted(token: Secret, session: Session) -> None:
-    # Another thread, or a reconnect, may have brought a new token while this one was fetched.
-    if session.wants_token:
+def _refused_at(session: Session) -> Optional[float]:
+    """When the last token was refused (monotonic seconds), or None if no other is wanted."""
+    return session.token_refused_at if session.wants_token else None
+
+
+def _use_if_wanted(token: Secret, asked_at: float, session: Session) -> None:
+    # Another thread, or a reconnect, may have brought a new token while this one was fetched; and that may
+    # have been refused since, because all tokens were revoked, so that this one would be refused, too.
+    if session.wants_token and asked_at >= session.token_refused_at:
         session.use_token(token, time.monotonic())
