@@ -93,12 +93,7 @@ class PaperClient(SpotWSClient):
         try:
             # Another client, because the books of paper orders and those of the caller may differ in their
             # depths.
-            account: Any = {
-                "key": exchange.key,
-                "secret": exchange.secret,
-                "auth_ws_url": f"{exchange.ws_url}/auth",
-                "level3_ws_url": f"{exchange.ws_url}/l3",
-            }
+            account: Any = {**exchange.options, "ws_url": url}
             source = self._ks_source = SpotWSClient(
                 auth_ws_url=account["auth_ws_url"],
                 level3_ws_url=account["level3_ws_url"],
@@ -114,8 +109,6 @@ class PaperClient(SpotWSClient):
             self._ks_feed = Feed(source, exchange)
             super().__init__(
                 **account,
-                ws_url=url,
-                rest_url=exchange.rest_url,
                 timing=timing,
                 tier=tier,
                 **{**options, "proxy": self._ks_proxies(options.get("proxy"))},
@@ -193,7 +186,8 @@ def _stop(exchange: PaperExchange, feed: Feed) -> None:
 
 def _funds(balances: Any) -> Dict[str, str]:
     if not isinstance(balances, Mapping):
-        raise ValueError(f"balances are like {{'USD': 10000}}, not {balances!r:.80}")
+        # Its value is not shown: it may be what SpotWSClient has in this place, an API key.
+        raise ValueError(f"balances are like {{'USD': 10000}}, not a {type(balances).__name__}")
     return {asset: _amount(asset, amount) for asset, amount in balances.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from decimal import Decimal
@@ -14,10 +15,13 @@ from ..simulator.faults import Faults
 from ..simulator.instruments import Instrument
 from ..simulator.private_rest import PrivateRest
 from ..simulator.rest import RestServer
+from ..simulator.serving import Serving
 from ..simulator.sockets import Sockets
 from .market import Level, PaperMarket, RealMarket
 
 HOST = "127.0.0.1"
+_PUBLIC = re.compile(r"/0/public/\w+")
+"""The paths that are passed on: nothing that could be taken for another one on the way."""
 Levels = Sequence[Tuple[Decimal, Decimal]]
 
 
@@ -28,7 +32,7 @@ class _PublicRest:
         self._ask = ask
 
     def answer(self, path: str, params: Dict[str, str]) -> Dict[str, Any]:
-        if not path.startswith("/0/public/"):
+        if not _PUBLIC.fullmatch(path):
             return {"error": ["EGeneral:Unknown method"]}
         try:
             return {"error": [], "result": self._ask(path, params)}
@@ -59,46 +63,33 @@ class PaperExchange:
         self._faults = faults
         self._sockets = Sockets(self._exchange, HOST, 0, None, lambda: 0.0, 60.0, 1.0, Clock())
         self._public = _PublicRest(public)
-        self._rest: Optional[RestServer] = None
-        self._rest_port = 0
+        self._serving = Serving(self._sockets, HOST, 0, self._rest)
         self._markets: Dict[str, PaperMarket] = {}
 
     def start(self) -> None:
         """Serve; again at the same ports."""
-        if self._sockets.running:
-            return
-        self._sockets.start()
-        answer = PrivateRest(self._exchange).answer
-        try:
-            self._rest = RestServer(
-                HOST,
-                self._rest_port,
-                self._public,
-                lambda *request: self._sockets.call(lambda: answer(*request)),
-                lambda function: function(),  # a public request waits for the real exchange
-                self._faults,
-            )
-        except OSError:
-            self._sockets.stop()
-            raise
-        self._rest_port = self._rest.port
+        if not self._sockets.running:
+            self._serving.start()
 
     def stop(self) -> None:
         """Stop serving; the account stays."""
-        if self._rest is not None:
-            self._rest.stop()
-            self._rest = None
-        self._sockets.stop()
+        self._serving.stop()
+
+    def _rest(self, port: int) -> RestServer:
+        answer = PrivateRest(self._exchange).answer
+        return RestServer(
+            HOST,
+            port,
+            self._public,
+            lambda *request: self._sockets.call(lambda: answer(*request)),
+            lambda function: function(),  # a public request waits for the real exchange
+            self._faults,
+        )
 
     @property
-    def ws_url(self) -> str:
-        """The WebSocket server."""
-        return f"ws://{HOST}:{self._sockets.port}"
-
-    @property
-    def rest_url(self) -> str:
-        """The REST server."""
-        return f"http://{HOST}:{self._rest_port}"
+    def options(self) -> Dict[str, str]:
+        """The arguments of a client whose private side this is, and whose public side is to be replaced."""
+        return self._serving.options(self.key, self.secret)
 
     @property
     def errors(self) -> List[Exception]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Union
 
 from ..io.logs import log
-from .files import PathLike
+from .files import PathLike, paths_of
 from .rows import INTEGER, NUMBER, TABLES, TIME, Extractor, Row, Table
 from .source import Source, nanoseconds
 
@@ -196,8 +196,7 @@ def export(
     levels: int = 10,
     progress: Callable[[int], None] = lambda read: None,
 ) -> Dict[str, int]:
-    """Write what is in recordings to a table, and return the number of rows
-    that were written by table.
+    """Write recordings to a table, and return the number of rows that were written, by table.
 
     Numbers keep all their digits: they are text in CSV and SQLite, and decimals with 18 places in Parquet.
     Times are UTC: ``received`` is when the recorder got the message, ``timestamp`` the exchange's own. A book
@@ -226,12 +225,11 @@ def export(
         OSError: a file cannot be read or written.
         ImportError: pyarrow is missing.
     """
-    given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     target = Path(to)
     names = _tables(target, what)
     if type(every_ms) is not int or every_ms < 1 or type(levels) is not int or levels < 1:
         raise ValueError(f"every_ms and levels must be 1 or more, not {every_ms!r} and {levels!r}")
-    source = Source([Path(one) for one in given])
+    source = Source(paths_of(files))
     extractor = Extractor(source, names, every_ms, levels)
     try:
         writer = _writer(target, [TABLES[name] for name in names])

@@ -10,7 +10,7 @@ import hashlib
 import os
 import zlib
 from pathlib import Path
-from typing import Any, Iterator, Optional, Protocol, Union
+from typing import Any, Iterator, Optional, Protocol, Sequence, Tuple, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 CHUNK = 2**18
@@ -19,6 +19,12 @@ PIECE = 2**12
 """The number of bytes decompressed at once."""
 OWN = b'{"wall_ns":'
 """How a line of our own recordings begins."""
+
+
+def paths_of(files: Union[PathLike, Sequence[PathLike]]) -> Tuple[Path, ...]:
+    """Return the paths of one file or several."""
+    given = [files] if isinstance(files, (str, os.PathLike)) else files
+    return tuple(Path(one) for one in given)
 
 
 class Compressor(Protocol):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple, Union
 
 from .books import Books, Mismatch
-from .files import PathLike
+from .files import PathLike, paths_of
 from .routing import parts_of
 from .source import FRAME, GAP, LOST, Source
 
@@ -36,11 +34,10 @@ class Health:
 
 def health(files: Union[PathLike, Sequence[PathLike]]) -> Health:
     """Read recordings, and return how healthy they are. Raises OSError."""
-    given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     found = Health()
     books = Books()
     lost: Dict[str, float] = {}
-    for moment in Source([Path(one) for one in given]):
+    for moment in Source(paths_of(files)):
         at = moment.at / 1e9
         if moment.kind == LOST:
             lost.setdefault(moment.role, at)

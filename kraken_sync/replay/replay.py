@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from ..client import SpotWSClient
+from ..recording.files import PathLike, paths_of
 from ..recording.source import Source
 from ..simulator.faults import Faults
 from ..simulator.rest import RestServer
+from ..simulator.serving import Serving
 from .contents import Contents
 from .exchange import ReplayedExchange
 from .rest import ReplayedRest
 from .server import FULL_SPEED, ReplayServer
 
-PathLike = Union[str, "os.PathLike[str]"]
 MAX = "max"
 KEY, SECRET = "REPLAY-KEY", "bm90IGEgc2VjcmV0OiBhIHJlcGxheSBoYXMgbm8gYWNjb3VudA=="
 
@@ -70,8 +70,7 @@ class Replay:
         port: int = 0,
         progress: Callable[[Path], None] = lambda path: None,
     ) -> None:
-        given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-        self.files: Tuple[Path, ...] = tuple(Path(one) for one in given)
+        self.files: Tuple[Path, ...] = paths_of(files)
         self.speed = _speed(speed)
         contents = Contents(Source(self.files, progress))
         self.begin: datetime = _time(contents.begin)
@@ -82,39 +81,26 @@ class Replay:
         """The number of messages of market data in the recording."""
         self.symbols: Tuple[str, ...] = contents.symbols
         """All symbols that were recorded."""
-        self._host, self._rest_port = host, port + 1 if port else 0
+        self._host = host
         self._exchange = ReplayedExchange(contents)
         self._source = Source(self.files)
         self._server = ReplayServer(self._exchange, self._source, host, port, self.speed, paused)
-        self._rest: Optional[RestServer] = None
+        self._serving = Serving(self._server, host, port + 1 if port else 0, self._rest)
 
     # -- life --------------------------------------------------------------------------------
 
     def start(self) -> Replay:
         """Start serving. A replay is started once. Raises OSError if a port is taken."""
-        self._server.start()
-        answers = ReplayedRest(self._exchange)
-        try:
-            self._rest = RestServer(
-                self._host,
-                self._rest_port,
-                answers,
-                answers.private,
-                self._server.call,
-                Faults(),
-            )
-        except BaseException:
-            self._server.stop()
-            raise
-        self._rest_port = self._rest.port
+        self._serving.start()
         return self
 
     def stop(self, code: int = 1001) -> None:
         """Stop serving; every connection is closed with this code."""
-        if self._rest is not None:
-            self._rest.stop()
-            self._rest = None
-        self._server.stop(code)
+        self._serving.stop(code)
+
+    def _rest(self, port: int) -> RestServer:
+        answers = ReplayedRest(self._exchange)
+        return RestServer(self._host, port, answers, answers.private, self._server.call, Faults())
 
     def __enter__(self) -> Replay:
         return self.start()
@@ -170,34 +156,27 @@ class Replay:
     @property
     def ws_url(self) -> str:
         """Public market data."""
-        return f"ws://{self._host}:{self._server.port}"
+        return self._serving.ws_url
 
     @property
     def level3_ws_url(self) -> str:
         """The level3 channel."""
-        return f"{self.ws_url}/l3"
+        return self._serving.level3_ws_url
 
     @property
     def auth_ws_url(self) -> str:
         """Where private connections are accepted, and every request is refused."""
-        return f"{self.ws_url}/auth"
+        return self._serving.auth_ws_url
 
     @property
     def rest_url(self) -> str:
         """``Time``, ``SystemStatus``, ``AssetPairs``, ``Assets``, ``Depth``, and tokens."""
-        return f"http://{self._host}:{self._rest_port}"
+        return self._serving.rest_url
 
     @property
     def options(self) -> Dict[str, str]:
         """The arguments of a client that is to use this replay for everything; its key is good for level3."""
-        return {
-            "key": KEY,
-            "secret": SECRET,
-            "ws_url": self.ws_url,
-            "auth_ws_url": self.auth_ws_url,
-            "level3_ws_url": self.level3_ws_url,
-            "rest_url": self.rest_url,
-        }
+        return self._serving.options(KEY, SECRET)
 
     def client(self, **more: Any) -> SpotWSClient:
         """Return a client of this replay; ``more`` are further arguments, which take precedence."""

@@ -11,7 +11,6 @@ import time
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from decimal import Decimal
-from functools import partial
 from typing import (
     Any,
     Callable,
@@ -28,30 +27,25 @@ from typing import (
 )
 
 from ..client import SpotWSClient
-from .account import AccountOrder
+from .announcing import announcement
 from .clock import Clock, Start
 from .credentials import PERMISSIONS, Credentials
 from .exchange import Exchange
 from .faults import Faults
+from .ledger import order_entry
 from .matching import text_id
+from .pace import Pace
 from .peers import LEVEL3, PRIVATE, PUBLIC
 from .private_rest import PrivateRest
 from .rest import RestApi, RestServer
 from .script import Number, fill, print_trade, set_price
+from .serving import Serving
 from .settling import Clients
-from .sockets import SLICE, Line, Sockets
+from .sockets import Line, Sockets
 
 SYSTEMS = ("online", "maintenance", "cancel_only", "post_only")
-MOST_SLICES = 1000
-"""The largest number of moments that :meth:`Simulator.run` is made of."""
 ROLES = frozenset((PUBLIC, PRIVATE, LEVEL3))
 T = TypeVar("T")
-
-
-ANY = ("", "unspecified")
-URGENCIES = ("announced", "reminder_24h", "approaching_30m", "imminent_5m", "final_warning_30s", *ANY)
-SERVICES = ("spot_ws", "spot_rest", "spot_fix", "spot_trading", "all", *ANY)
-ADVICE = ("continue", "reduce_activity", "cancel_open_orders", "stop_new_orders", "disconnect_and_wait", *ANY)
 
 
 class Simulator:
@@ -105,12 +99,8 @@ class Simulator:
         self.seed = seed
         self.rate = rate
         self.faults = Faults()
-        self._host = host
-        self._rest_port = port + 1 if port else 0
-        self._ssl = ssl_context
         self._clock = Clock(start_time)
         self._clients = Clients()
-        self._rest: Optional[RestServer] = None
         self.key, self.secret = key or self.key, secret or self.secret
         credentials = Credentials(seed, prefix=token_prefix)
         credentials.add(self.key, self.secret)
@@ -125,30 +115,28 @@ class Simulator:
             heartbeat_interval,
             self._clock,
         )
+        self._host = host
+        self._pace = Pace(self.exchange, self._clock)
+        self._serving = Serving(
+            self._sockets, host, port + 1 if port else 0, self._rest, secure=ssl_context is not None
+        )
 
     # -- life --------------------------------------------------------------------------------
 
     def start(self) -> Simulator:
         """Start serving; raises OSError if the port is taken. Starting again uses the same ports."""
-        if self._sockets.running:
-            return self
-        self._sockets.start()
-        clock = self._clock.now
-        api, private = RestApi(self.exchange, clock), PrivateRest(self.exchange, clock).answer
-        try:
-            self._rest = RestServer(self._host, self._rest_port, api, private, self.call, self.faults)
-        except OSError:
-            self.stop()
-            raise
-        self._rest_port = self._rest.port
+        if not self._sockets.running:
+            self._serving.start()
         return self
 
     def stop(self) -> None:
         """Stop serving; every connection is cut."""
-        if self._rest is not None:
-            self._rest.stop()
-            self._rest = None
-        self._sockets.stop()
+        self._serving.stop()
+
+    def _rest(self, port: int) -> RestServer:
+        clock = self._clock.now
+        api, private = RestApi(self.exchange, clock), PrivateRest(self.exchange, clock).answer
+        return RestServer(self._host, port, api, private, self.call, self.faults)
 
     @property
     def errors(self) -> List[Exception]:
@@ -174,34 +162,27 @@ class Simulator:
     @property
     def ws_url(self) -> str:
         """Public market data."""
-        return f"{'wss' if self._ssl else 'ws'}://{self._host}:{self._sockets.port}"
+        return self._serving.ws_url
 
     @property
     def auth_ws_url(self) -> str:
         """Private data and trading."""
-        return f"{self.ws_url}/auth"
+        return self._serving.auth_ws_url
 
     @property
     def level3_ws_url(self) -> str:
         """The level3 channel."""
-        return f"{self.ws_url}/l3"
+        return self._serving.level3_ws_url
 
     @property
     def rest_url(self) -> str:
         """The REST API."""
-        return f"http://{self._host}:{self._rest_port}"
+        return self._serving.rest_url
 
     @property
     def options(self) -> Dict[str, str]:
         """The arguments of a client that is to use this exchange for everything: all addresses, and a key."""
-        return {
-            "key": self.key,
-            "secret": self.secret,
-            "ws_url": self.ws_url,
-            "auth_ws_url": self.auth_ws_url,
-            "level3_ws_url": self.level3_ws_url,
-            "rest_url": self.rest_url,
-        }
+        return self._serving.options(self.key, self.secret)
 
     def client(self, **more: Any) -> SpotWSClient:
         """Return a client of this exchange; ``more`` are further arguments, which take precedence."""
@@ -224,13 +205,7 @@ class Simulator:
         if unknown:
             raise ValueError(f"no such pairs: {', '.join(sorted(unknown))}")
 
-        def run() -> None:
-            self._clock.move(1000 * events)  # so that one thing is later than the other
-            now = self._clock.now()
-            self.exchange.happen(events, now, names)
-            self.exchange.publish(now)
-
-        self._make(run)
+        self._make(lambda: self._pace.step(events, names))
 
     def run(self, seconds: float) -> None:
         """Let time pass, with ``rate`` events a second, orders that expire, and candles that end.
@@ -244,23 +219,10 @@ class Simulator:
             time.sleep(seconds)
             self.settle()
             return
-        micros, slices, owed = round(seconds * 1e6), max(1, round(seconds / SLICE)), 0.0
-        if not self.rate:
-            slices = min(MOST_SLICES, slices)
-        for number in range(slices):
-            owed += self.rate * seconds / slices
-            events, owed = int(owed), owed - int(owed)
-            passed = micros * (number + 1) // slices - micros * number // slices
-            self.call(partial(self._pass, passed, events))
+        for moment in self._pace.moments(seconds, self.rate):
+            self.call(moment)
         self.settle()
         self._clients.read_clock()
-
-    def _pass(self, micros: int, events: int) -> None:
-        self._clock.move(micros)
-        now = self._clock.now()
-        self.exchange.trading.tick(now)  # what ends now does not trade any more
-        self.exchange.happen(events, now)
-        self.exchange.publish(now)
 
     @property
     def now(self) -> datetime:
@@ -271,8 +233,8 @@ class Simulator:
         """Block until every connected client has taken in everything that was sent, and the clients that
         :meth:`client` has made are complete again: connections, subscriptions, books, tables.
 
-        It gives up waiting after 5 seconds. With ``start_time``, every method that makes something happen
-        does this by itself.
+        It waits ten seconds at most. With ``start_time``, every method that makes something happen does this
+        by itself.
         """
         offline = [role for role in ROLES if self._sockets.offline[role]]
         self._clients.wait_ready(whole=self.exchange.system == "online" and not offline, offline=offline)
@@ -318,7 +280,7 @@ class Simulator:
     def orders(self) -> List[Dict[str, Any]]:
         """The ledger: every order the exchange ever took, oldest first, and what became of it."""
         return self.call(
-            lambda: [_ledger_order(order) for order in self.exchange.trading.account.orders.values()]
+            lambda: [order_entry(order) for order in self.exchange.trading.account.orders.values()]
         )
 
     def balances(self) -> Dict[str, Decimal]:
@@ -420,15 +382,7 @@ class Simulator:
         Raises:
             ValueError: the exchange has no such word.
         """
-        for given, known in (
-            (urgency, URGENCIES),
-            (advice, ADVICE),
-            (kind, ("maintenance", "emergency")),
-            *((service, SERVICES) for service in services if not service.startswith("futures_")),
-        ):
-            if given not in known:
-                raise ValueError(f"{given!r} is none of {', '.join(known)}")
-        told = {"urgency": urgency, "services": list(services), "recommended_action": advice}
+        told = announcement(urgency, services, advice, kind)
         self._make(lambda: self.exchange.announce(self._clock.now(), kind, told))
 
     def withdraw(self, kind: str = "maintenance") -> None:
@@ -464,27 +418,6 @@ class Simulator:
 
     def close_all(self, code: int = 1001, reason: str = "", role: str = "") -> None:
         """Close every connection, or the ``public`` or ``private`` ones only, with this code and reason."""
-
         self._lose(
             lambda line: self._sockets.background(line.socket.close(code, reason)), {role} if role else ROLES
         )
-
-
-def _ledger_order(order: AccountOrder) -> Dict[str, Any]:
-    return {
-        "order_id": order.order_id,
-        "cl_ord_id": order.cl_ord_id,
-        "order_userref": order.userref,
-        "symbol": order.pair.symbol,
-        "side": order.side,
-        "order_type": order.kind,
-        "status": order.status,
-        "qty": order.amount(order.qty),
-        "filled": order.amount(order.filled),
-        "limit_price": None if order.limit is None else order.price(order.limit),
-        "average_price": order.average if order.trades else None,
-        "cost": order.cost,
-        "fee": order.fee,
-        "reason": order.reason,
-        "exec_ids": [trade.exec_id for trade in order.trades],
-    }

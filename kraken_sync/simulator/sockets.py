@@ -15,6 +15,7 @@ from typing import Any, Callable, Coroutine, Dict, List, Optional, Set, Tuple, T
 
 from .clock import Clock
 from .exchange import Exchange
+from .pace import SLICE
 from .peers import LEVEL3, PRIVATE, PUBLIC, Peer
 
 try:
@@ -38,8 +39,6 @@ PATHS = {
     "/auth/v2/private": PRIVATE,
 }
 """The Spot WebSocket by paths in place of hosts, and the Unified WebSocket."""
-SLICE = 0.05
-"""Seconds of market that go into one message."""
 MAX_WAITING = 200_000
 PATIENCE = 5.0
 """The longest time in seconds to wait for a client that takes nothing in."""
@@ -58,6 +57,12 @@ class Line:
         """Queue a text; ``delay`` seconds pass before it (and all that follows) leaves."""
         if self.waiting.qsize() < MAX_WAITING:
             self.waiting.put_nowait((text, delay))
+
+    def drop(self) -> None:
+        """Forget what is queued: the connection has ended."""
+        while not self.waiting.empty():
+            self.waiting.get_nowait()
+            self.waiting.task_done()
 
     async def run(self) -> None:
         """Send what is queued, for ever."""
@@ -173,6 +178,12 @@ class Sockets:
             asyncio.run_coroutine_threadsafe(self._settle(), loop).result()
 
     async def _settle(self) -> None:
+        try:
+            await asyncio.wait_for(self._all_taken_in(), PATIENCE)
+        except asyncio.TimeoutError:
+            pass  # somebody is stuck
+
+    async def _all_taken_in(self) -> None:
         while self._arriving:  # requests that are held up on their way
             await asyncio.sleep(0.005)
         await asyncio.gather(*(self._taken_in(line) for line in list(self._lines.values())))
@@ -180,10 +191,10 @@ class Sockets:
     async def _taken_in(self, line: Line) -> None:
         # A client answers a ping after it has read everything that was sent before it.
         try:
-            await asyncio.wait_for(line.waiting.join(), PATIENCE)
-            await asyncio.wait_for(await line.socket.ping(), PATIENCE)
-        except (ConnectionClosed, asyncio.TimeoutError):
-            pass  # it is gone, or stuck
+            await line.waiting.join()
+            await (await line.socket.ping())
+        except ConnectionClosed:
+            pass
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` in the event loop, and hold it until it is done."""
@@ -249,13 +260,16 @@ class Sockets:
             async for text in socket:
                 if self._faults.request_delay and role != PUBLIC:
                     self._arriving += 1
-                    await asyncio.sleep(self._faults.request_delay)  # it arrives even if its sender has gone
-                    self._arriving -= 1
+                    try:  # it arrives even if its sender has gone
+                        await asyncio.sleep(self._faults.request_delay)
+                    finally:
+                        self._arriving -= 1
                 self._guarded(self._exchange.receive, peer, str(text), self._clock.now())
         except ConnectionClosed:
             pass
         finally:
             sender.cancel()
+            line.drop()
             self._exchange.disconnect(peer)
             del self._lines[socket]
 
