@@ -89,12 +89,12 @@ def test_best_and_depth(day: Path, tmp_path: Path) -> None:
                 side[level["price"]] = level["qty"]
                 if not level["qty"]:
                     del side[level["price"]]
-            for price, _ in best(side, name, len(side))[10:]:  # type: ignore[arg-type]
-                del side[price]  # type: ignore[arg-type]
+            for price, _ in best(side, name, len(side))[10:]:
+                del side[price]
         top = (*max(bids.items()), *min(asks.items()))
         if not tops or tops[-1] != top:
             tops.append(top)
-        ladders.append([*best(asks, "asks", 3), *best(bids, "bids", 3)])  # type: ignore[arg-type]
+        ladders.append([*best(asks, "asks", 3), *best(bids, "bids", 3)])
     found = [
         tuple(Decimal(one[name]) for name in ("bid", "bid_qty", "ask", "ask_qty"))
         for one in rows(tmp_path / "books.csv")

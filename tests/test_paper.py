@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, S, eventually
+from helpers import background
 
 from kraken_sync import KrakenError, OrderNotSent, OrderRejected, UnknownSymbol
 from kraken_sync.paper import PaperClient
@@ -56,6 +57,13 @@ def paper(new_paper: Callable[..., PaperClient]) -> PaperClient:
 def order(client: PaperClient, side: str, qty: str, price: Any = None, **more: Any) -> Any:
     kind = {"order_type": "market"} if price is None else {"order_type": "limit", "limit_price": price}
     return client.add_order(**{"symbol": S, "side": side, "order_qty": qty, **kind, **more})
+
+
+def tick(client: PaperClient) -> None:
+    """Let the paper exchange look at all orders, and wait until the client knows what has come of it."""
+    exchange = client._ks_exchange
+    exchange._sockets.call(lambda: exchange._exchange.publish(time.time()))
+    client.send_message({"method": "ping"})  # on the private connection, behind what was sent before
 
 
 def test_a_market_order_takes_the_real_book(paper: PaperClient, exchange: Simulator) -> None:
@@ -119,7 +127,7 @@ def test_no_orders_without_a_market(paper: PaperClient, exchange: Simulator) -> 
     """While the real book is not live nothing is taken or filled; afterwards everything goes on."""
     resting = order(paper, "sell", "0.1", 90000)["order_id"]
     with exchange.offline("public"):
-        eventually(lambda: str(paper._ks_feed._books[S].state) != "LIVE")
+        eventually(lambda: str(paper._ks_follower._books[S].state) != "LIVE")
 
         def refused() -> bool:
             try:
@@ -129,9 +137,10 @@ def test_no_orders_without_a_market(paper: PaperClient, exchange: Simulator) -> 
             return False
 
         eventually(refused)
+        exchange.set_price(S, 90001, 90002)
+        tick(paper)
         assert paper.orders[resting].is_open
     eventually(lambda: not refused())
-    exchange.set_price(S, 90001, 90002)
 
     assert paper.orders.wait_done(resting, WAIT).average_price == 90000
 
@@ -197,7 +206,7 @@ def test_no_way_to_a_real_account(
         [],
     ):
         with pytest.raises(ValueError, match="balances are like"):
-            PaperClient(balances)  # type: ignore[arg-type]
+            PaperClient(balances)
     with pytest.raises(TypeError):
         PaperClient(nosuch=1)
 
@@ -218,7 +227,7 @@ def test_closed_and_started_again(new_paper: Callable[..., PaperClient], exchang
         assert client.orders.wait_done(placed, WAIT).average_price == 80000
     dropped = PaperClient(ws_url=exchange.ws_url, public_rest_url=exchange.rest_url, timing=FAST)
     known = weakref.ref(dropped._ks_exchange._sockets)
-    assert known().running  # type: ignore[union-attr]
+    assert known().running
     sockets = dropped._ks_exchange._sockets
     del dropped
     gc.collect()
@@ -357,7 +366,7 @@ def test_own_fills_are_no_real_trades(new_paper: Callable[..., PaperClient]) -> 
     )["order_id"]
     taken = order(paper, "buy", str(sum(level.qty for level in asks[:30]).quantize(Decimal("0.01"))))
     assert paper.orders.wait_done(taken["order_id"], WAIT).average_price > asks[1].price
-    paper.send_message({"method": "ping"})
+    tick(paper)
 
     assert paper.orders[waiting].is_open
 
@@ -369,7 +378,9 @@ def test_a_pair_without_a_trade(paper: PaperClient, exchange: Simulator) -> None
         symbol=S, side="sell", order_type="stop-loss", order_qty="0.1", triggers={"price": 50000}
     )
     assert paper.orders.wait_open(placed["order_id"]).filled == 0
-    assert not paper.orders[placed["order_id"]].is_done
+    tick(paper)
+
+    assert paper.orders[placed["order_id"]].is_open
 
 
 def test_the_status_of_the_pair(paper: PaperClient, exchange: Simulator) -> None:
@@ -396,6 +407,19 @@ def test_the_time_of_a_call(paper: PaperClient, exchange: Simulator) -> None:
     with pytest.raises(OrderNotSent, match="real book"):
         order(paper, "buy", "0.001", timeout=1)
     assert time.monotonic() - started < 2.5
+
+
+def test_two_threads_that_wait_for_the_market(paper: PaperClient, exchange: Simulator) -> None:
+    """None waits for the other for longer than it was told, and closing ends both."""
+    exchange.faults.no_snapshot[S] = 10**6
+    first = background(order, paper, "buy", "0.001", timeout=60)
+    eventually(lambda: any(one["params"].get("channel") == "book" for one in exchange.requests("subscribe")))
+    with pytest.raises(OrderNotSent, match="another thread"):
+        order(paper, "buy", "0.001", timeout=0.1)
+    assert first["thread"].is_alive()
+    paper.close()
+    first["thread"].join(WAIT)
+    assert isinstance(first["error"], KrakenError)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
@@ -450,6 +474,9 @@ def test_a_level_that_is_out_of_sight() -> None:
     paper, book, fills = market_of(2)
     paper.mirror([(100, 5), (99, 5)], [(101, 5), (102, 5)])
     assert book.take(BUY, 5, 101)
+    paper.mirror([(96, 5), (95, 5)], [(97, 5), (98, 5)])  # the asks at 101 are too far away to be seen
+    paper.mirror([(100, 5), (99, 5)], [(101, 5), (102, 5)])
+    assert not book.take(BUY, 5, 101)
     book.rest(BUY, 99, 1, Owner())
     paper.mirror([(100, 5), (99, 5)], [(101, 5), (102, 5)])
     paper.mirror([(104, 5), (103, 5)], [(105, 5), (106, 5)])  # the bids at 99 are too far away to be seen

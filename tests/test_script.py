@@ -229,7 +229,7 @@ def test_time_of_its_own() -> None:
         assert candles
     for wrong in ("yesterday", datetime(2026, 1, 5), object()):
         with pytest.raises(ValueError, match="start_time"):
-            Simulator(start_time=wrong)  # type: ignore[arg-type]
+            Simulator(start_time=wrong)
     with Simulator(start_time=datetime(2026, 1, 5, tzinfo=timezone.utc)) as sim:
         assert sim.now == datetime(2026, 1, 5, tzinfo=timezone.utc)
         with pytest.raises(ValueError, match="seconds"):

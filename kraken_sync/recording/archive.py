@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from .files import CHUNK, LineReader, PathLike
-from .manifest import is_recording, lines_of, stem_of, unreadable_lines
+from .manifest import entries_of, is_recording, stem_of, unreadable_lines
 from .verify import Decimals, Report, Verifier, lines_in
 
 
@@ -118,7 +118,7 @@ def _entries(manifest: Path, archive: ArchiveReport) -> List[Dict[str, Any]]:
     found, previous = [], ""
     if unreadable_lines(manifest):
         archive.faults.append(f"{manifest.name}: there are lines that cannot be read")
-    for number, line in enumerate(lines_of(manifest), 1):
+    for number, line in enumerate(entries_of(manifest), 1):
         entry = json.loads(line)
         if entry.get("previous") != previous:
             archive.faults.append(f"{manifest.name}: entry {number} does not follow the one before it")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Sequence, Tuple, Union
 
-from .books import Books, Mismatch
+from .books import Books, NotVerified
 from .files import PathLike, paths_of
-from .routing import parts_of
+from .routing import acknowledged, parts_of
 from .source import FRAME, GAP, LOST, Source
 
 POINTS = 1500
@@ -45,7 +45,9 @@ def health(files: Union[PathLike, Sequence[PathLike]]) -> Health:
                 books.lose()
         if moment.kind in (LOST, GAP):
             continue
-        books.acknowledged(moment.frame)
+        reply = acknowledged(moment.frame)
+        if reply is not None:
+            books.acknowledged(reply)
         for key, snapshot, frame in parts_of(moment.frame):
             if moment.kind == FRAME:
                 found.begin, found.end = found.begin or at, at
@@ -60,7 +62,7 @@ def health(files: Union[PathLike, Sequence[PathLike]]) -> Health:
 def _book(found: Health, books: Books, symbol: str, at: float, snapshot: bool, frame: bytes) -> None:
     try:
         book = books.take(symbol, snapshot, frame)
-    except Mismatch:
+    except NotVerified:
         found.mismatched.append(at)
         return
     spreads = found.spreads.setdefault(symbol, [])

@@ -13,28 +13,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-import msgspec
-
-from ..core.wire.record_lines import NOTE, RECEIVED, SENT, STATE, UNREADABLE
+from ..core.wire.record_lines import NOTE, RECEIVED, SENT, STATE
 from ..io.tape import Record
+from .routing import acknowledged
 
 KEPT_GAPS = 1000
 """The number of gaps listed for a file; all are counted."""
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
-
-
-class _Ack(msgspec.Struct):
-    channel: Optional[str] = None
-    symbol: Optional[str] = None
-
-
-class _Frame(msgspec.Struct):
-    method: Optional[str] = None
-    success: Optional[bool] = None
-    result: Any = None
-
-
-_decode_frame = msgspec.json.Decoder(_Frame).decode
 
 
 def stem_of(path: Path) -> str:
@@ -104,27 +89,20 @@ class Summary:
         if record.direction == RECEIVED:
             self.received += 1
             self.book_messages += content.startswith((b'{"channel":"book"', b'{"channel":"level3"'))
-            if content.startswith(b'{"method":"subscribe"') or b'"method":"subscribe"' in content[:400]:
-                self._subscribed(content)
+            self._acknowledged(content)
         elif record.direction == STATE:
-            self._subscribed(content)
+            self._acknowledged(content)
         elif record.direction == SENT:
             self.sent += 1
         elif record.direction == NOTE:
             self._noted(json.loads(content))
 
-    def _subscribed(self, content: bytes) -> None:
-        try:
-            frame = _decode_frame(content)
-            ack = (
-                msgspec.convert(frame.result, _Ack) if frame.success and frame.method == "subscribe" else None
-            )
-        except UNREADABLE:
-            return
-        if ack is not None and ack.channel is not None:
-            symbols = self.channels.setdefault(ack.channel, [])
-            if ack.symbol not in symbols:
-                symbols.append(ack.symbol)
+    def _acknowledged(self, content: bytes) -> None:
+        reply = acknowledged(content)
+        if reply is not None and reply.method == "subscribe":
+            symbols = self.channels.setdefault(reply.key.channel, [])
+            if reply.key.symbol not in symbols:
+                symbols.append(reply.key.symbol)
 
     def _noted(self, note: Dict[str, Any]) -> None:
         if note.get("note") not in ("gap", "lost", "dropped"):
@@ -148,7 +126,7 @@ class Manifest:
     def add(self, summary: Summary) -> None:
         """List a finished file; one that is listed already is not listed again. Raises OSError."""
         # Read each time: another recorder may use the same manifest, or a failed attempt have written it.
-        before = lines_of(self.path)
+        before = entries_of(self.path)
         if before and json.loads(before[-1]).get("file") == summary.file:
             return
         summary.previous = hashlib.sha256(before[-1]).hexdigest() if before else ""
@@ -162,7 +140,7 @@ class Manifest:
             os.fsync(file.fileno())
 
 
-def lines_of(path: Path) -> List[bytes]:
+def entries_of(path: Path) -> List[bytes]:
     """Return the entries of a manifest that can be read; none if there is no such file."""
     return [line for line in _lines(path) if _is_entry(line)]
 

@@ -7,6 +7,7 @@ from typing import Dict, List, NamedTuple, Optional
 
 import msgspec
 
+from ..core.wire.channels import Key
 from ..core.wire.record_lines import UNREADABLE
 
 _HEAD = re.compile(rb'\{"channel":"(\w+)","type":"(snapshot|update)"')
@@ -15,14 +16,6 @@ _INTERVAL = re.compile(rb'"interval":(\d+)')
 _TIME = re.compile(rb'"(?:timestamp|time_out)":"([^"]+)"')
 SERVED = ("book", "level3", "trade", "ticker", "ohlc", "instrument")
 """The channels that a replay serves."""
-
-
-class Key(NamedTuple):
-    """What one can subscribe to, without depth and trigger, which a recording has once."""
-
-    channel: str
-    symbol: Optional[str] = None
-    interval: Optional[int] = None
 
 
 class Part(NamedTuple):
@@ -48,12 +41,22 @@ class _Result(msgspec.Struct):
     channel: Optional[str] = None
     symbol: Optional[str] = None
     interval: Optional[int] = None
+    depth: Optional[int] = None
 
 
 class _Reply(msgspec.Struct):
     method: Optional[str] = None
     success: Optional[bool] = None
     result: Optional[_Result] = None
+
+
+class Acknowledged(NamedTuple):
+    """A subscription that the exchange has made, or ended."""
+
+    method: str
+    """``subscribe`` or ``unsubscribe``."""
+    key: Key
+    depth: Optional[int]
 
 
 _reply = msgspec.json.Decoder(_Reply).decode
@@ -121,18 +124,24 @@ def _split(channel: str, frame: bytes) -> List[Part]:
     ]
 
 
-def ended_by(frame: bytes) -> List[Key]:
-    """Return the subscriptions that the reply to an unsubscribe has ended."""
-    if b'"unsubscribe"' not in frame[:400]:
-        return []
+def acknowledged(frame: bytes) -> Optional[Acknowledged]:
+    """Return what the reply to a subscribe or unsubscribe has made or ended; None for anything else.
+
+    >>> acknowledged(b'{"method":"subscribe","success":true,"result":{"channel":"ticker","symbol":"A/B"}}')
+    Acknowledged(method='subscribe', key=Key(channel='ticker', symbol='A/B', interval=None), depth=None)
+    """
+    if b'subscribe"' not in frame[:400]:
+        return None
     try:
         reply = _reply(frame)
     except UNREADABLE:
-        return []
+        return None
     result = reply.result
-    if reply.method != "unsubscribe" or not reply.success or result is None or result.channel is None:
-        return []
-    return [Key(result.channel, result.symbol, result.interval)]
+    if reply.method not in ("subscribe", "unsubscribe") or not reply.success:
+        return None
+    if result is None or result.channel is None:
+        return None
+    return Acknowledged(reply.method, Key(result.channel, result.symbol, result.interval), result.depth)
 
 
 def items_of(frame: bytes) -> List[bytes]:

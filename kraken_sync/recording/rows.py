@@ -10,11 +10,12 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 import msgspec
 
 from ..core.book.book import Book
+from ..core.wire.channels import Key
 from ..core.wire.numbers import to_decimal
 from ..core.wire.record_lines import UNREADABLE
 from .books import Books
 from .manifest import wall_text_ns
-from .routing import Key, ended_by, parts_of
+from .routing import acknowledged, parts_of
 from .source import GAP, LOST, Moment, Source
 
 TEXT, INTEGER, NUMBER, TIME = "text", "integer", "number", "time"
@@ -187,12 +188,13 @@ class Extractor:
             self._missing(moment)
             return
         frame = moment.frame
-        self._books.acknowledged(frame)
-        if "gaps" in self._rows:
-            for key in ended_by(frame):
-                received = wall_text_ns(moment.at)
-                row = (received, key.channel, key.symbol or "", "unsubscribed", received, None)
-                self._rows["gaps"].append(row)
+        reply = acknowledged(frame)
+        if reply is not None:
+            self._books.acknowledged(reply)
+        if reply is not None and reply.method == "unsubscribe" and "gaps" in self._rows:
+            received, key = wall_text_ns(moment.at), reply.key
+            row = (received, key.channel, key.symbol or "", "unsubscribed", received, None)
+            self._rows["gaps"].append(row)
         for key, snapshot, part in parts_of(frame):
             self.messages += 1
             take = self._kinds.get(key.channel)

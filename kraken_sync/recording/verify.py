@@ -30,13 +30,14 @@ from typing import (
 
 import msgspec
 
-from ..core.book.book import Book, smallest_depth
+from ..core.book.book import Book
 from ..core.book.level3 import Level3
 from ..core.wire import messages
 from ..core.wire.channels import DEPTHS, ORDER_DEPTHS, Key
-from ..core.wire.messages import BookFrame, Level3Data, Level3Frame, MalformedFrame
+from ..core.wire.messages import BookFrame, Level3Frame, MalformedFrame
 from ..core.wire.record_lines import NOTE, RECEIVED, SENT, UNREADABLE, own, own_frame
 from ..core.wire.recorded import lines_of, messages_of
+from .books import guessed_depth
 from .files import LineReader, PathLike
 
 Decimals = Mapping[str, Tuple[int, int]]
@@ -286,10 +287,5 @@ class Verifier:
     def _new_book(self, key: Key, data: Any) -> Union[Book, Level3]:
         symbol, level3 = data.symbol, key.channel == "level3"
         depth, decimals = self._depths.get(key), self._decimals.get(symbol)
-        if level3:
-            return Level3(symbol, depth or smallest_depth(_prices(data), ORDER_DEPTHS), decimals)
-        return Book(symbol, depth or smallest_depth((data.asks, data.bids), DEPTHS), decimals)
-
-
-def _prices(data: Level3Data) -> Tuple[Set[Any], ...]:
-    return tuple({str(order.limit_price) for order in side} for side in (data.asks, data.bids))
+        kind = Level3 if level3 else Book
+        return kind(symbol, depth or guessed_depth(data), decimals)

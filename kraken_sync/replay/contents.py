@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple, Union
+from typing import Any, Dict, Tuple, Union
 
 import msgspec
 
-from ..core.book.book import Book, smallest_depth
+from ..core.book.book import Book
 from ..core.wire import messages
-from ..core.wire.channels import DEPTHS, ORDER_DEPTHS
+from ..core.wire.channels import DEPTHS, Key
 from ..core.wire.messages import MalformedFrame
 from ..core.wire.numbers import decimals_of
-from ..core.wire.record_lines import UNREADABLE
-from ..recording.routing import Key, parts_of
+from ..recording.books import guessed_depth
+from ..recording.routing import acknowledged, parts_of
 from ..recording.source import FRAME, KNOWN, Moment, Source
 
 EARLY = 5 * 10**9
 """Nanoseconds: what is subscribed within this time belongs to the beginning of a recording."""
-
-
-class _Result(msgspec.Struct):
-    channel: Optional[str] = None
-    symbol: Optional[str] = None
-    depth: Optional[int] = None
-
-
-class _Ack(msgspec.Struct):
-    method: Optional[str] = None
-    success: Optional[bool] = None
-    result: Optional[_Result] = None
-
-
-_decode_ack = msgspec.json.Decoder(_Ack).decode
 
 
 class Contents:
@@ -78,8 +63,10 @@ class Contents:
 
     def _see(self, moment: Moment) -> None:
         frame = moment.frame
-        if b'"method"' in frame[:400] and b'"subscribe"' in frame[:400]:
-            self._acknowledged(frame)
+        reply = acknowledged(frame)
+        if reply is not None:
+            if reply.method == "subscribe" and reply.depth:
+                self.depths[reply.key] = reply.depth
             return
         for key, snapshot, part in parts_of(frame):
             self.messages += moment.kind == FRAME
@@ -92,24 +79,10 @@ class Contents:
                 if snapshot and key.channel in ("book", "level3") and key not in self.depths:
                     self._guess_depth(key, part)
 
-    def _acknowledged(self, frame: bytes) -> None:
-        try:
-            ack = _decode_ack(frame)
-        except UNREADABLE:
-            return
-        result = ack.result
-        if ack.success and result is not None and result.channel in ("book", "level3") and result.depth:
-            self.depths[Key(result.channel, result.symbol)] = result.depth
-
     def _guess_depth(self, key: Key, frame: bytes) -> None:
+        decode: Any = messages.decode_book if key.channel == "book" else messages.decode_level3
         try:
-            if key.channel == "book":
-                data = messages.decode_book(frame).data[0]
-                self.depths[key] = smallest_depth((data.asks, data.bids), DEPTHS)
-            else:
-                orders = messages.decode_level3(frame).data[0]
-                prices = [{str(one.limit_price) for one in side} for side in (orders.asks, orders.bids)]
-                self.depths[key] = smallest_depth(prices, ORDER_DEPTHS)
+            self.depths[key] = guessed_depth(decode(frame).data[0])
         except (MalformedFrame, IndexError):
             pass
 

@@ -7,8 +7,8 @@ import secrets
 import time
 from typing import Any, Callable, Dict, List, Optional, Set, Union
 
-from ..core.wire.channels import CHANNELS, DEPTHS
-from ..recording.routing import SERVED, Key, ended_by, parts_of
+from ..core.wire.channels import CHANNELS, DEPTHS, Key
+from ..recording.routing import SERVED, acknowledged, parts_of
 from ..recording.source import GAP, KNOWN, LOST, Moment
 from ..simulator import wire
 from .contents import Contents
@@ -220,7 +220,14 @@ class ReplayedExchange:
             return False
         if kind == GAP:
             return self._gap(moment)
-        self._ended.update(key for key in ended_by(moment.frame) if key in self.feeds and key.symbol)
+        reply = acknowledged(moment.frame)
+        if (
+            reply is not None
+            and reply.method == "unsubscribe"
+            and reply.key in self.feeds
+            and reply.key.symbol
+        ):
+            self._ended.add(reply.key)
         parts = parts_of(moment.frame)
         cut = False
         # Not at the loss itself: at the end of a recording nothing more comes, and nothing is missing.

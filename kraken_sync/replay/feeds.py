@@ -9,9 +9,10 @@ from typing import Any, Deque, Dict, List, Optional, Tuple, Union
 from ..core.book.book import Book
 from ..core.book.level3 import Level3
 from ..core.wire import messages
+from ..core.wire.channels import Key
 from ..core.wire.messages import MalformedFrame
 from ..core.wire.numbers import fixed
-from ..recording.routing import Key, items_of, message_of
+from ..recording.routing import items_of, message_of
 
 KEPT_TRADES = 50
 """The number of trades in a snapshot of ``trade``, as the exchange has it."""
@@ -137,13 +138,14 @@ class DepthView:
     """A ``book`` in another depth than the one that was recorded, as one subscriber has been told it."""
 
     def __init__(self, feed: BookFeed, depth: int) -> None:
-        self._feed = feed
+        assert isinstance(feed.book, Book)  # level3 is served in the recorded depth only
+        self._book = feed.book
         self._depth = depth
         self._told: Sides = ({}, {})
 
     def _now(self) -> Sides:
-        asks, bids = self._feed.book.top(self._depth)
-        return dict(asks), dict(bids)  # type: ignore[arg-type]
+        asks, bids = self._book.top(self._depth)
+        return dict(asks), dict(bids)
 
     def snapshot(self) -> bytes:
         """Return the snapshot."""
@@ -163,7 +165,7 @@ class DepthView:
         return self._frame("update", (asks, bids)) if asks or bids else None
 
     def _frame(self, kind: str, sides: Sides) -> bytes:
-        book = self._feed.book
+        book = self._book
         asks, bids = (
             ",".join(
                 f'{{"price":{fixed(price, book.price_decimals)},"qty":{fixed(qty, book.qty_decimals)}}}'

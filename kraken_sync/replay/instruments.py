@@ -6,11 +6,13 @@ import json
 from decimal import Decimal
 from typing import Any, Dict, List, Optional
 
-from ..recording.routing import Key
+from ..core.wire.channels import Key
+from ..core.wire.messages import encode
+from ..simulator.rest import OLD, asset_entry, pair_entry
 from .contents import Contents
 
-OLD = {"BTC": "XBT", "DOGE": "XDG"}
-"""Assets that REST still calls by another name."""
+DIGITS = (10, 5)
+"""The decimal places of an asset, and those that are shown, where nothing has told them."""
 
 
 class Instruments:
@@ -58,15 +60,15 @@ class Instruments:
             {
                 "id": name,
                 "status": "enabled",
-                "precision": 10,
-                "precision_display": 5,
+                "precision": DIGITS[0],
+                "precision_display": DIGITS[1],
                 "borrowable": False,
                 "collateral_value": Decimal("1.00"),
             }
             for name in names
         ]
         data = {"assets": assets, "pairs": list(self.pairs.values())}
-        return b'{"channel":"instrument","type":"snapshot","data":' + _dump(data).encode() + b"}"
+        return bytes(encode({"channel": "instrument", "type": "snapshot", "data": data}))
 
     def asset_pairs(self, wanted: str = "") -> Optional[Dict[str, Any]]:
         """Return REST's answer about all pairs, or those that are named; None if one of them is unknown."""
@@ -85,39 +87,16 @@ class Instruments:
     def assets(self) -> Dict[str, Any]:
         """Return REST's answer about all assets."""
         names = sorted({pair[side] for pair in self.pairs.values() for side in ("base", "quote")})
-        return {
-            OLD.get(name, name): {
-                "aclass": "currency",
-                "altname": OLD.get(name, name),
-                "decimals": 10,
-                "display_decimals": 5,
-                "status": "enabled",
-            }
-            for name in names
-        }
+        return {OLD.get(name, name): asset_entry(name, *DIGITS) for name in names}
 
     def _entry(self, symbol: str) -> Dict[str, Any]:
         pair = self.pairs[symbol]
         base, quote = (OLD.get(str(pair[side]), str(pair[side])) for side in ("base", "quote"))
         return {
-            "altname": f"{base}{quote}",
-            "wsname": f"{base}/{quote}",
-            "aclass_base": "currency",
-            "base": base,
-            "aclass_quote": "currency",
-            "quote": quote,
-            "lot": "unit",
+            **pair_entry(base, quote),
             "cost_decimals": pair.get("cost_precision", 5),
             "pair_decimals": pair.get("price_precision", 8),
             "lot_decimals": pair.get("qty_precision", 8),
-            "lot_multiplier": 1,
-            "leverage_buy": [],
-            "leverage_sell": [],
-            "fees": [],
-            "fees_maker": [],
-            "fee_volume_currency": "ZUSD",
-            "margin_call": 80,
-            "margin_stop": 40,
             "ordermin": _text(pair.get("qty_min", 0)),
             "costmin": _text(pair.get("cost_min", 0)),
             "tick_size": _text(pair.get("price_increment", 0)),
@@ -138,13 +117,3 @@ def _data(frame: bytes) -> Dict[str, Any]:
 
 def _text(value: Any) -> str:
     return format(value, "f") if isinstance(value, Decimal) else str(value)
-
-
-def _dump(value: Any) -> str:
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, dict):
-        return ",".join(f"{json.dumps(key)}:{_dump(item)}" for key, item in value.items()).join("{}")
-    if isinstance(value, list):
-        return ",".join(map(_dump, value)).join("[]")
-    return json.dumps(value)

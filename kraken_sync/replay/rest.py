@@ -6,8 +6,9 @@ import time
 from email.utils import formatdate
 from typing import Any, Dict, Mapping
 
+from ..core.book.book import Book
+from ..core.wire.channels import Key
 from ..core.wire.numbers import fixed
-from ..recording.routing import Key
 from ..simulator.wire import timestamp
 from .exchange import ReplayedExchange
 from .feeds import BookFeed
@@ -59,7 +60,7 @@ class ReplayedRest:
     def _depth(self, name: str, count: str) -> Any:
         symbol = self._exchange.instruments.find(name)
         feed = self._exchange.feeds.get(Key("book", symbol))
-        if symbol is None or not isinstance(feed, BookFeed) or not feed.valid:
+        if not isinstance(feed, BookFeed) or not feed.valid or not isinstance(feed.book, Book):
             return None
         book, now = feed.book, int(time.time())
         levels = max(1, min(500, int(count) if count.isdigit() else 100))
@@ -67,7 +68,7 @@ class ReplayedRest:
         return {
             name: {
                 side: [
-                    [fixed(price, book.price_decimals), fixed(qty, book.qty_decimals), now]  # type: ignore[arg-type]
+                    [fixed(price, book.price_decimals), fixed(qty, book.qty_decimals), now]
                     for price, qty in rows
                 ]
                 for side, rows in (("asks", asks), ("bids", bids))

@@ -80,16 +80,7 @@ class RestApi:
         names = wanted.split(",") if wanted else known
         if not set(names) <= set(known):
             raise RestError("EQuery:Unknown asset")
-        return {
-            name: {
-                "aclass": "currency",
-                "altname": OLD.get(name, name),
-                "decimals": asset_digits(name)[0],
-                "display_decimals": asset_digits(name)[1],
-                "status": "enabled",
-            }
-            for name in names
-        }
+        return {name: asset_entry(name, *asset_digits(name)) for name in names}
 
     def _asset_pairs(self, params: Params) -> Any:
         wanted = params.get("pair", "")
@@ -104,24 +95,12 @@ class RestApi:
         old_base, _, old_quote = (pair.old_name or pair.symbol).partition("/")
         base, quote = OLD.get(pair.base, pair.base), OLD.get(pair.quote, pair.quote)
         return {
-            "altname": f"{base}{quote}",
-            "wsname": f"{base}/{quote}",
-            "aclass_base": "currency",
+            **pair_entry(base, quote),
             "base": old_base,
-            "aclass_quote": "currency",
             "quote": old_quote,
-            "lot": "unit",
             "cost_decimals": pair.cost_digits,
             "pair_decimals": pair.price_digits,
             "lot_decimals": pair.qty_digits,
-            "lot_multiplier": 1,
-            "leverage_buy": [],
-            "leverage_sell": [],
-            "fees": [],
-            "fees_maker": [],
-            "fee_volume_currency": "ZUSD",
-            "margin_call": 80,
-            "margin_stop": 40,
             "ordermin": number(pair.qty_min, pair.qty_digits).rstrip("0").rstrip("."),
             "costmin": pair.cost_min,
             "tick_size": number(1, pair.price_digits),
@@ -202,6 +181,38 @@ class RestApi:
             if name in (pair.symbol, f"{base}{quote}", f"{pair.base}{pair.quote}", rest_id(pair)):
                 return pair
         raise RestError("EQuery:Unknown asset pair")
+
+
+def pair_entry(base: str, quote: str) -> Dict[str, Any]:
+    """What AssetPairs says of every pair alike, with REST's names of the assets."""
+    return {
+        "altname": f"{base}{quote}",
+        "wsname": f"{base}/{quote}",
+        "aclass_base": "currency",
+        "base": base,
+        "aclass_quote": "currency",
+        "quote": quote,
+        "lot": "unit",
+        "lot_multiplier": 1,
+        "leverage_buy": [],
+        "leverage_sell": [],
+        "fees": [],
+        "fees_maker": [],
+        "fee_volume_currency": "ZUSD",
+        "margin_call": 80,
+        "margin_stop": 40,
+    }
+
+
+def asset_entry(name: str, digits: int, shown: int) -> Dict[str, Any]:
+    """What Assets says of an asset, by its WebSocket name."""
+    return {
+        "aclass": "currency",
+        "altname": OLD.get(name, name),
+        "decimals": digits,
+        "display_decimals": shown,
+        "status": "enabled",
+    }
 
 
 def rest_id(pair: Instrument) -> str:
