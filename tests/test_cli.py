@@ -146,8 +146,7 @@ def test_feeds(args: tuple, keys: set) -> None:
 
 def test_rest_is_never_asked(exchange: Simulator) -> None:
     """With only --ws-url given nothing else is contacted, also for spellings that need the table."""
-    exchange._rest.stop()
-    exchange._rest = None
+    exchange._serving.stop_rest()
     code, out, _ = run("book", "BTCUSD", "--ws-url", exchange.ws_url, "--count", "1")
 
     assert code == 0

@@ -181,13 +181,8 @@ def verify_recording(
 
 
 def _verify_archive(directory: str, known: Any, as_json: bool) -> int:
-    def tell(path: Path) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"\r{path.name} \x1b[K", err=True, nl=False)
-
-    found = verify_archive(directory, known, tell)
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)
+    found = verify_archive(directory, known, lambda path: _show(f"{path.name} "))
+    _show("")
     for one in found.files:
         _tell(one.file, one.report, must_verify=False)
     if as_json:
@@ -280,7 +275,10 @@ def replay_recordings(files: Tuple[str, ...], speed: str, host: str, port: int) 
         times: Any = speed if speed == "max" else float(speed)
     except ValueError:
         raise click.BadParameter(f"{speed!r} is neither a number nor max", param_hint="--speed") from None
-    replay = Replay(files, speed=times, host=host, port=port)
+    replay = Replay(
+        files, speed=times, host=host, port=port, progress=lambda path: _show(f"reading {path.name} ")
+    )
+    _show("")
     with _terminable():
         replay.start()
         try:
@@ -293,10 +291,9 @@ def replay_recordings(files: Tuple[str, ...], speed: str, host: str, port: int) 
                     "end": f"{replay.end:%Y-%m-%dT%H:%M:%S.%fZ}",
                 }
             )
-            shows = sys.stderr.isatty()
             while not replay.wait(POLL):
-                if shows and replay.position is not None:
-                    click.echo(f"\r{replay.position:%Y-%m-%d %H:%M:%S} \x1b[K", err=True, nl=False)
+                if replay.position is not None:
+                    _show(f"{replay.position:%Y-%m-%d %H:%M:%S} ")
             for text in replay.cut:
                 click.echo(f"\r{text}; everything before it was served", err=True)
         except KeyboardInterrupt:
@@ -337,6 +334,12 @@ def export_recordings(files: Tuple[str, ...], to: str, what: Optional[str], ever
 def plot_recordings(files: Tuple[str, ...], to: str) -> None:
     """Draw how healthy recordings are: message rates, spreads, and what is missing."""
     plot_health(files).savefig(to, dpi=110)
+
+
+def _show(text: str) -> None:
+    """Replace what the terminal's last line shows, if there is a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{text}\x1b[K", err=True, nl=False)
 
 
 @contextmanager

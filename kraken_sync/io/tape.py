@@ -58,9 +58,10 @@ class Tape:
         """Add a frame."""
         if not self.private and connection.startswith("private"):
             return
-        record = Record(time.time_ns(), time.monotonic_ns(), connection, direction, content)
         size = len(content) + OVERHEAD
         with self._lock:
+            # The times are taken here, so that the records are in their order.
+            record = Record(time.time_ns(), time.monotonic_ns(), connection, direction, content)
             # Once something was dropped, so is everything until the next take(): one hole, not a sieve.
             if self._lost or self._held + size > self._limit:
                 self._lost_since = self._lost_since or record
@@ -82,8 +83,8 @@ class Tape:
         with self._lock:
             records, self._records, self._held = self._records, [], 0
             lost, first, self._lost, self._lost_since = self._lost, self._lost_since, 0, None
-        if first is not None:
             wall, mono = time.time_ns(), time.monotonic_ns()
+        if first is not None:
             missing = {
                 "note": "dropped",
                 "reason": "the disk cannot follow",

@@ -12,7 +12,7 @@ from ..core.timing import Timing
 from ..errors import ClientClosed, KrakenError, OrderNotSent, UnknownSymbol
 from ..io.waiting import deadline_of, time_left
 from .exchange import PaperExchange
-from .feed import Feed
+from .follower import Follower
 
 TRADING_HOSTS = ("auth", "l3", "futures")
 """What is in the names of Kraken's hosts that take orders or tokens."""
@@ -106,7 +106,7 @@ class PaperClient(SpotWSClient):
                 ca_file=options.get("ca_file"),
             )
             sources.append(source)
-            self._ks_feed = Feed(source, exchange)
+            self._ks_follower = Follower(source, exchange)
             super().__init__(
                 **account,
                 timing=timing,
@@ -118,7 +118,7 @@ class PaperClient(SpotWSClient):
         except BaseException:
             exchange.stop()
             raise
-        self._ks_stop_exchange = weakref.finalize(self, _stop, exchange, self._ks_feed)
+        self._ks_stop_exchange = weakref.finalize(self, _stop, exchange, self._ks_follower)
 
     def start(self, timeout: Optional[float] = 10.0) -> None:
         """Connect; see :meth:`SpotWSClient.start`."""
@@ -126,12 +126,12 @@ class PaperClient(SpotWSClient):
         self._ks_exchange.start()
         super().start(timeout)
         self._ks_source.start(time_left(deadline))
-        self._ks_feed.start(time_left(deadline))
+        self._ks_follower.start(time_left(deadline))
 
     def close(self, timeout: Optional[float] = 2.0) -> None:
         """Close everything; see :meth:`SpotWSClient.close`. The paper account stays."""
         super().close(timeout)
-        self._ks_feed.stop(2.0 if timeout is None else timeout)
+        self._ks_follower.stop(2.0 if timeout is None else timeout)
         self._ks_exchange.stop()
 
     def add_order(self, *args: Any, **params: Any) -> Any:
@@ -156,10 +156,12 @@ class PaperClient(SpotWSClient):
         symbol, deadline = params.get("symbol"), deadline_of(params.get("timeout", 10.0))
         if not isinstance(symbol, str):
             return params
-        if not self._ks_feed.running and self.state.value != "CLOSED":  # whatever else has started the client
+        if (
+            not self._ks_follower.running and self.state.value != "CLOSED"
+        ):  # whatever else has started the client
             type(self).start(self, time_left(deadline))
         try:
-            self._ks_feed.have(symbol, time_left(deadline))
+            self._ks_follower.have(symbol, time_left(deadline))
         except (UnknownSymbol, ClientClosed):
             raise
         except KrakenError as error:
@@ -179,8 +181,8 @@ class PaperClient(SpotWSClient):
         return super().__repr__().replace("SpotWSClient", "PaperClient", 1)
 
 
-def _stop(exchange: PaperExchange, feed: Feed) -> None:
-    feed.stop(0.0)
+def _stop(exchange: PaperExchange, follower: Follower) -> None:
+    follower.stop(0.0)
     exchange.stop()
 
 

@@ -135,9 +135,8 @@ class PaperMarket:
             return
         self._look_at_queues()
         self.market.printed(trade)
-        gone = (
-            0  # what stood before and was traded with; the same strangers stand before all orders of a price
-        )
+        # What stood before and was traded with. The same strangers stand before all orders of a price.
+        gone = 0
         while qty > 0:
             order = self._next_of(maker_side, price)
             if order is None:

@@ -10,13 +10,11 @@ import hashlib
 import os
 import zlib
 from pathlib import Path
-from typing import Any, Iterator, Optional, Protocol, Sequence, Tuple, Union
+from typing import Any, BinaryIO, Iterator, Optional, Protocol, Sequence, Tuple, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 CHUNK = 2**18
 """The number of bytes read at once."""
-PIECE = 2**12
-"""The number of bytes decompressed at once."""
 OWN = b'{"wall_ns":'
 """How a line of our own recordings begins."""
 
@@ -178,40 +176,52 @@ class LineReader:
                         return
                     self.read += len(chunk)
                     yield chunk
+            # Several compressed parts may follow one another in a file.
             inflater: Optional[Any] = None
+            began = inflated = 0
             while True:
                 data = file.read(CHUNK)
                 self.read += len(data)
                 if not data:
                     break
                 while data:
-                    inflater = inflater or _inflater(ending)
-                    # What a library has inflated before an error is lost, so damage is approached in
-                    # small steps.
-                    piece, data = data[:PIECE], data[PIECE:]
-                    before = inflater.copy() if hasattr(inflater, "copy") else None
+                    if inflater is None:
+                        inflater, began, inflated = _inflater(ending), self.read - len(data), 0
                     try:
-                        yield inflater.decompress(piece)
+                        chunk = inflater.decompress(data)
                     except Exception as error:  # each library has errors of its own
                         self.cut = f"it is damaged: {error}"
-                        yield from _before_damage(before, piece)
+                        file.seek(began)
+                        yield from _up_to_damage(file, ending, self.read - len(data) - began, inflated)
                         return
-                    # Several compressed parts may follow one another in a file.
-                    data = inflater.unused_data + data
+                    inflated += len(chunk)
+                    yield chunk
+                    data = inflater.unused_data
                     if inflater.eof:
                         inflater = None
             if inflater is not None or not self.read:
                 self.cut = "its end is missing"
 
 
-def _before_damage(inflater: Optional[Any], piece: bytes) -> Iterator[bytes]:
-    """Decompress byte by byte up to the damage."""
-    try:
-        for at in range(len(piece) if inflater is not None else 0):
-            assert inflater is not None
-            yield inflater.decompress(piece[at : at + 1])
-    except Exception:
-        return
+def _up_to_damage(file: BinaryIO, ending: str, sound: int, known: int) -> Iterator[bytes]:
+    """Inflate a damaged part of a file again, and yield what comes after the first ``known`` bytes.
+
+    What a library has inflated from one piece before it fails is lost, so the pieces after the first
+    ``sound`` bytes are of one byte each.
+    """
+    inflater = _inflater(ending)
+    inflated = 0
+    while True:
+        data = file.read(min(sound, CHUNK) or 1)
+        sound -= min(sound, CHUNK)
+        try:
+            chunk = inflater.decompress(data)
+        except Exception:
+            return
+        yield chunk[max(known - inflated, 0) :]
+        inflated += len(chunk)
+        if not data:
+            return
 
 
 def _inflater(ending: str) -> Any:

@@ -95,6 +95,7 @@ class Recorder:
             self._thread.begin()
         except BaseException:
             self._detach()
+            self._writer.abandon()
             raise
         atexit.register(self.close)
 

@@ -58,8 +58,8 @@ class Writer:
         """Write the records, and remove from the list what has been taken over."""
         self._push()  # what failed before
         while waiting:
-            if self._sink is not None and self._over(waiting[0]):
-                self.end()
+            if self._sink is not None and (self._compressor is None or self._over(waiting[0])):
+                self.end()  # or again, if it has failed before
             if self._sink is None:
                 self._open(waiting[0].wall_ns)
                 self._begun()
@@ -108,8 +108,7 @@ class Writer:
 
     def _add(self, records: Sequence[Record]) -> None:
         assert self._sink is not None
-        if self._compressor is None:
-            return  # ended: end() has failed before, and is called again
+        assert self._compressor is not None
         lines = b"".join(own_line(*record) for record in records)
         for record in records:
             self._summary.count(record)

@@ -57,10 +57,14 @@ class Serving:
 
     def stop(self, *arguments: Any) -> None:
         """Stop both; the arguments are those of the WebSocket server's ``stop()``."""
-        if self._rest is not None:
-            self._rest.stop()
-            self._rest = None
+        self.stop_rest()
         self._sockets.stop(*arguments)
+
+    def stop_rest(self) -> None:
+        """Stop the REST server alone."""
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.stop()
 
     @property
     def ws_url(self) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import queue
-import threading
 from decimal import Decimal
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from ..client import SpotWSClient
+from ..core.book.snapshot import BookSnapshot
 from ..errors import ClientClosed, KrakenError, UnknownSymbol, did_you_mean
 from ..io.logs import log
 from ..io.threads import GuardedThread
-from ..io.waiting import deadline_of, time_left
+from ..io.waiting import Event, Turn, deadline_of, time_left
 from ..market.live_book import Changes
 from ..market.order_book import OrderBook
 from ..market.subscription import ItemStream
@@ -27,7 +27,7 @@ FIRST_TRADE = 1.0
 """Seconds to wait for the last trades of a pair, which a pair that was just listed does not have."""
 
 
-class Feed:
+class Follower:
     """Follows the pairs that paper orders are placed in. Any thread.
 
     Args:
@@ -38,13 +38,13 @@ class Feed:
     def __init__(self, client: SpotWSClient, exchange: PaperExchange) -> None:
         self._client, self._exchange = client, exchange
         self._pid = os.getpid()
-        self._lock = threading.RLock()
+        self._turn = Turn()  # to begin, to end, or to follow one more pair
         self._pairs: Dict[str, Mapping[str, Any]] = {}
         self._instruments: Any = None
         self._books: Dict[str, OrderBook] = {}
         self._trades: Dict[str, ItemStream] = {}
         self._last_trade: Dict[str, int] = {}
-        self._stopping = threading.Event()
+        self._stopping = Event()
         self._thread: Optional[GuardedThread] = None
 
     @property
@@ -55,11 +55,7 @@ class Feed:
     def start(self, timeout: Optional[float]) -> None:
         """Begin to follow, and follow again what was followed before. Blocks up to ``timeout`` seconds."""
         deadline = deadline_of(timeout)
-        with self._lock:
-            if not self.running:
-                self._stopping.clear()
-                self._thread = GuardedThread("paper", self._run, self._died)
-                self._thread.begin()
+        self._in_turn(deadline, self._begin)
         for symbol in self._exchange.symbols:
             try:
                 self.have(symbol, time_left(deadline))
@@ -70,15 +66,14 @@ class Feed:
         """Stop following: no order is filled until :meth:`start`. Blocks up to ``timeout`` seconds."""
         if os.getpid() != self._pid:
             return  # a forked child has no such thread
-        with self._lock:
-            thread, self._thread = self._thread, None
-            self._books, self._trades, self._instruments = {}, {}, None
+        deadline = deadline_of(timeout)
+        thread, self._thread = self._thread, None
         self._stopping.set()
-        for symbol in self._exchange.symbols:
-            self._exchange.lose(symbol)
-        self._client.close(timeout)
+        self._client.close(timeout)  # which also ends have() on other threads
         if thread is not None:
-            thread.finish(timeout)
+            thread.finish(time_left(deadline) or 0.0)
+        if not self._turn.run(deadline, self._forget):
+            self._forget()
 
     def have(self, symbol: str, timeout: Optional[float]) -> None:
         """Follow a pair. Blocks until its book is known, up to ``timeout`` seconds.
@@ -92,23 +87,43 @@ class Feed:
         if book is not None and not book.over:
             return
         deadline = deadline_of(timeout)
-        with self._lock:
-            if self._thread is None:
-                raise ClientClosed
-            book = self._books.get(symbol)
-            if book is not None and not book.over:
-                return
-            pair = self._instrument(symbol, deadline)
-            trades = self._client.trades(symbol, snapshot=True, timeout=time_left(deadline))
-            book = self._client.book(symbol, DEPTH, timeout=time_left(deadline))
-            if not self._exchange.has(symbol):
-                self._exchange.add(pair, DEPTH)
-            left = time_left(deadline)
-            self._take_trades(symbol, trades, FIRST_TRADE if left is None else min(FIRST_TRADE, left))
-            state = book.snapshot()
-            self._exchange.follow(symbol, state.bids, state.asks, self._status(symbol))
-            self._trades = {**self._trades, symbol: trades}
-            self._books = {**self._books, symbol: book}
+        self._in_turn(deadline, lambda: self._add(symbol, deadline))
+
+    def _in_turn(self, deadline: Optional[float], work: Callable[[], bool]) -> None:
+        if not self._turn.run(deadline, work):
+            raise KrakenError("another thread was still waiting for the real market")
+
+    def _begin(self) -> bool:
+        if not self.running:
+            stopping = self._stopping = Event()
+            self._thread = GuardedThread("paper", lambda: self._run(stopping), self._died)
+            self._thread.begin()
+        return True
+
+    def _forget(self) -> bool:
+        self._books, self._trades, self._instruments = {}, {}, None
+        for symbol in self._exchange.symbols:
+            self._exchange.lose(symbol)
+        return True
+
+    def _add(self, symbol: str, deadline: Optional[float]) -> bool:
+        if self._thread is None:
+            raise ClientClosed
+        book = self._books.get(symbol)
+        if book is not None and not book.over:
+            return True
+        pair = self._instrument(symbol, deadline)
+        trades = self._client.trades(symbol, snapshot=True, timeout=time_left(deadline))
+        book = self._client.book(symbol, DEPTH, timeout=time_left(deadline))
+        if not self._exchange.has(symbol):
+            self._exchange.add(pair, DEPTH)
+        left = time_left(deadline)
+        self._take_trades(symbol, trades, FIRST_TRADE if left is None else min(FIRST_TRADE, left))
+        state = book.snapshot()
+        self._exchange.follow(symbol, state.bids, state.asks, self._status(symbol))
+        self._trades = {**self._trades, symbol: trades}
+        self._books = {**self._books, symbol: book}
+        return True
 
     def _instrument(self, symbol: str, deadline: Optional[float]) -> Instrument:
         if self._instruments is None:
@@ -148,28 +163,27 @@ class Feed:
 
     # -- the thread --------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, stopping: Event) -> None:
         books: Dict[str, OrderBook] = {}
         changes: Optional[Changes] = None
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             if books != self._books:
                 books = dict(self._books)
                 changes = Changes(list(books.values())) if books else None
             try:
-                self._follow(changes, books)
+                news = changes.wait(ROUND) if changes is not None else None
+                if news is None:
+                    stopping.wait(ROUND)
+                self._follow(books, {book.symbol: state for book, state in news or ()})
             except KrakenError as error:
-                if not self._stopping.is_set():
+                if not stopping.is_set():
                     log.warning("paper trading: %s", error)
-                self._stopping.wait(ROUND)
+                stopping.wait(ROUND)
 
-    def _follow(self, changes: Optional[Changes], books: Mapping[str, OrderBook]) -> None:
-        """Wait for what is new, and tell it to the exchange."""
-        news = changes.wait(ROUND) if changes is not None else None
-        if news is None:
-            self._stopping.wait(ROUND)
+    def _follow(self, books: Mapping[str, OrderBook], fresh: Mapping[str, BookSnapshot]) -> None:
+        """Tell the exchange what is new."""
         statuses = {symbol: self._status(symbol) for symbol in books}
         self._take_instruments()
-        fresh = {book.symbol: state for book, state in news or ()}
         live = {symbol: book for symbol, book in books.items() if str(book.state) == "LIVE"}
         for symbol in books:
             if symbol not in live:
