@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import kraken_sync
-from kraken_sync.cli.commands import group
+from kraken_sync.cli.group import group
 from kraken_sync.simulator import Simulator
 
 ROOT = Path(__file__).parents[1]

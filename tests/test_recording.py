@@ -11,7 +11,7 @@ from conftest import WAIT, S
 from facts import fact
 
 from kraken_sync import SpotWSClient
-from kraken_sync.cli.display import book_line
+from kraken_sync.cli.lines import book_item
 from kraken_sync.core.wire.messages import encode
 from kraken_sync.core.wire.recorded import messages_of
 from kraken_sync.recording import verify
@@ -157,7 +157,7 @@ def test_printed_books(exchange: Simulator, client: SpotWSClient) -> None:
     """What ``kraken-sync book --json`` prints are whole books, each with its checksum."""
     lines = []
     for state in client.book(S).changes(timeout=WAIT):
-        lines.append(encode(book_line(state)))
+        lines.append(encode(book_item(state, "json")))
         exchange.step(30, [S])
         if len(lines) == 20:
             break

@@ -16,7 +16,9 @@ from helpers import TRADE, ack
 from raw_server import RawServer, drain, frame, greet
 
 from kraken_sync import SpotWSClient
-from kraken_sync.cli.display import RollingTable
+from kraken_sync.cli.lines import Lines
+from kraken_sync.cli.views.feeds import tickers
+from kraken_sync.cli.views.parts import UNICODE
 from kraken_sync.core.wire.channels import Key
 from kraken_sync.core.wire.messages import gap_frame
 from kraken_sync.io.streams import Stream
@@ -169,7 +171,9 @@ def test_a_further_stream_of_trades_has_their_snapshot(client: SpotWSClient, exc
 
 
 @fact("ticker numbers")
-def test_tickers_with_texts_for_numbers(client: SpotWSClient, exchange: Simulator) -> None:
+def test_tickers_with_texts_for_numbers(
+    client: SpotWSClient, exchange: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The exchange may send either; readers get what was sent."""
     exchange.faults.garble = lambda text: (
         re.sub(r'"(bid|ask|last)":([0-9.]+)', r'"\1":"\2"', text) if '"ticker"' in text else text
@@ -177,4 +181,7 @@ def test_tickers_with_texts_for_numbers(client: SpotWSClient, exchange: Simulato
     ticker = client.ticker("BTC/USD").get(WAIT)
     assert {type(ticker[name]) for name in ("bid", "ask", "last")} == {str}
     assert Decimal(ticker["bid"]) < Decimal(ticker["ask"])
-    assert RollingTable("ticker", ["bid", "ask"]).add(ticker)
+    shown = tickers({"BTC/USD": ticker}, {"BTC/USD": []}, 80, UNICODE)
+    assert ticker["last"] in shown[1].plain
+    Lines("text", "ticker").item(ticker)
+    assert f"bid {ticker['bid']}" in capsys.readouterr().out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 import time
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
@@ -11,10 +13,15 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 import click
 
 from ..client import SpotWSClient
-from . import display
+from . import lines
+from .lines import Lines, form_of
 
 POLL = 0.5
 """The longest time in seconds between two checks of ``--seconds`` and of a closed pipe."""
+TIMEOUT = 10.0
+"""The seconds that a call may take, unless ``--timeout`` tells others."""
+FILE = click.Path(exists=True, dir_okay=False)
+SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 def one_of(numbers: Sequence[int]) -> Any:
@@ -23,12 +30,26 @@ def one_of(numbers: Sequence[int]) -> Any:
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that tell which exchange to connect to."""
+    """Add the options that tell which exchange to connect to, and how."""
     for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Log more to stderr."),
-        click.option("--rest-url", help="Another REST host. Not asked for market data."),
-        click.option("--ws-url", help="Another exchange, such as ws://127.0.0.1:8765 (without /v2)."),
+        click.option("-v", "--verbose", count=True, help="Log more to stderr; -vv logs everything."),
+        click.option("--ca-file", type=FILE, help="Trust the certificates in this file, too."),
+        click.option("--proxy", metavar="URL", help="http://user:password@host:port, or 'none'."),
+        click.option("--timeout", type=SECONDS, default=TIMEOUT, show_default=True, help="Seconds to wait."),
+        click.option("--rest-url", metavar="URL", help="Another REST host. Not asked for market data."),
+        click.option("--ws-url", metavar="URL", help="Another exchange, such as ws://127.0.0.1:8765."),
         click.option("--simulated", is_flag=True, help="A simulated exchange of our own."),
+    ):
+        command = option(command)
+    return command
+
+
+def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that tell in which form to print."""
+    for option in (
+        click.option("--no-header", is_flag=True, help="CSV without the names of the columns."),
+        click.option("--csv", "as_csv", is_flag=True, help="CSV, also on a terminal."),
+        click.option("--json", "as_json", is_flag=True, help="JSON lines, also on a terminal."),
     ):
         command = option(command)
     return command
@@ -36,10 +57,12 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of all commands that print what the exchange sends."""
+    command = form_options(command)
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="JSON lines, also on a terminal."),
-        click.option("--seconds", type=click.FloatRange(min=0), help="Stop after this long."),
-        click.option("--count", type=click.IntRange(min=1), help="Stop after so many lines."),
+        click.option(
+            "--seconds", type=click.FloatRange(min=0), help="Stop after this long, whatever happens."
+        ),
+        click.option("--count", type=click.IntRange(min=1), help="Print so many lines and stop."),
     ):
         command = option(command)
     return connection_options(command)
@@ -50,21 +73,41 @@ class Feed:
 
     def __init__(self, client: SpotWSClient, options: Dict[str, Any]) -> None:
         self.client = client
-        self.table = display.wants_table(options["as_json"])
-        self._left: Optional[int] = options["count"]
+        self.form = form_of(
+            bool(options.get("as_json")), bool(options.get("as_csv")), options.get("count") is not None
+        )
+        self._header = not options.get("no_header")
+        self._left: Optional[int] = options.get("count")
         self._told = 0
-        seconds: Optional[float] = options["seconds"]
+        self._timeout: float = options.get("timeout") or TIMEOUT
+        seconds: Optional[float] = options.get("seconds")
         self._end = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def live(self) -> bool:
+        """Whether to show a live screen."""
+        return self.form == lines.LIVE
+
+    @property
+    def timeout(self) -> float:
+        """The seconds that the next call may take."""
+        return (
+            self._timeout if self._end is None else max(0.0, min(self._timeout, self._end - time.monotonic()))
+        )
+
+    def lines(self, channel: str, columns: Sequence[str] = ()) -> Lines:
+        """Return what prints the items of a channel."""
+        return Lines(self.form, channel, self._header, columns)
 
     def over(self) -> bool:
         """Return whether it is time to stop."""
         if self._end is not None and time.monotonic() >= self._end:
             return True
-        return self._left == 0 or (not self.table and display.pipe_closed())
+        return self._left == 0 or (not self.live and lines.pipe_closed())
 
-    def wait(self) -> float:
+    def wait(self, most: float = POLL) -> float:
         """Return the seconds to wait before calling :meth:`over` again."""
-        return POLL if self._end is None else max(0.01, min(POLL, self._end - time.monotonic()))
+        return most if self._end is None else max(0.01, min(most, self._end - time.monotonic()))
 
     def new_gaps(self) -> List[Dict[str, Any]]:
         """Return the gaps since the last call."""
@@ -79,17 +122,38 @@ class Feed:
 
 
 @contextmanager
-def running(options: Dict[str, Any]) -> Iterator[Feed]:
-    """Give a client of the exchange that the options name, until the end of the block."""
-    log_to_stderr(options["verbose"])
-    if options["simulated"] and (options["ws_url"] or options["rest_url"]):
-        raise click.UsageError("--simulated brings its own exchange; leave --ws-url/--rest-url out")
+def running(options: Dict[str, Any], *, start: bool = True) -> Iterator[Feed]:
+    """Give a client of the exchange that the options name, until the end of the block.
+
+    Args:
+        options: those of :func:`connection_options` and :func:`feed_options`.
+        start: False if nothing public is needed; the client connects when it is used.
+    """
     with ExitStack() as stack:
-        places = {"ws_url": options["ws_url"], "rest_url": options["rest_url"]}
-        if options["simulated"]:
-            places = stack.enter_context(simulator_class()()).options
-        client = SpotWSClient(**places, parse_float=Decimal)
-        yield Feed(stack.enter_context(client), options)
+        held = stack.enter_context(log_to_stderr(options["verbose"]))
+        client = SpotWSClient(**places(options, stack), **ways(options), parse_float=Decimal)
+        feed = Feed(client, options)
+        stack.callback(client.close)
+        if start:
+            client.start(feed.timeout)
+        held.begin()
+        yield feed
+
+
+def places(options: Dict[str, Any], stack: ExitStack) -> Dict[str, Any]:
+    """Return where the exchange of the options is; a simulated one runs until ``stack`` is closed."""
+    if not options["simulated"]:
+        return {"ws_url": options["ws_url"], "rest_url": options["rest_url"]}
+    if options["ws_url"] or options["rest_url"]:
+        raise click.UsageError("--simulated brings its own exchange; leave --ws-url/--rest-url out")
+    simulated: Dict[str, Any] = stack.enter_context(simulator_class()()).options
+    return simulated
+
+
+def ways(options: Dict[str, Any]) -> Dict[str, Any]:
+    """Return how to reach the exchange, as arguments of a client."""
+    proxy = options["proxy"]
+    return {"proxy": False if proxy == "none" else proxy, "ca_file": options["ca_file"]}
 
 
 def simulator_class() -> Any:
@@ -101,10 +165,53 @@ def simulator_class() -> Any:
     return Simulator
 
 
-def log_to_stderr(verbose: bool) -> None:
-    """Send the library's log to stderr."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+class _Held(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes the log to stderr, from the moment on when the client is connected.
+
+    A client that cannot connect logs why, and raises an error that says the same.
+    """
+
+    def __init__(self, hold: bool) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        self._kept: Optional[List[logging.LogRecord]] = [] if hold else None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or keep it for later."""
+        if self._kept is None:
+            super().emit(record)
+        else:
+            self._kept.append(record)
+
+    def begin(self) -> None:
+        """Write what was kept, and from now on everything at once."""
+        kept, self._kept = self._kept or [], None
+        for record in kept:
+            self.emit(record)
+
+
+@contextmanager
+def log_to_stderr(verbose: int) -> Iterator[_Held]:
+    """Send the library's log to stderr until the end of the block."""
+    handler = _Held(hold=not verbose)
     logger = logging.getLogger("kraken_sync")
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that a file is finished and a terminal is left as it was."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

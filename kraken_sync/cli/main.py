@@ -37,15 +37,18 @@ def main(args: Optional[List[str]] = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        from .commands import group
+        from .group import NAME, completed, group
     except ImportError as error:
         if error.name not in ("click", "rich"):
             raise
         print('the command line needs click: pip install "kraken-sync[cli]"', file=sys.stderr)
         sys.exit(USAGE)
     try:
+        answered = completed()
+        if answered is not None:
+            sys.exit(answered)
         # Not group.main(), which prints "Aborted!" and has exit codes of its own.
-        with group.make_context("kraken-sync", sys.argv[1:] if args is None else args) as context:
+        with group.make_context(NAME, sys.argv[1:] if args is None else args) as context:
             result = group.invoke(context)
         code = result if isinstance(result, int) else 0
         sys.stdout.flush()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import sys
 import time
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from ..core.wire.recorded import FORMS
 from ..errors import KrakenError
 from ..recording import Recorder, Report, export, plot_health, verify, verify_archive, verify_file
 from ..recording.rows import TABLES
-from .display import print_json
-from .feed import POLL, Feed, connection_options, one_of, running
+from .feed import POLL, Feed, connection_options, one_of, running, terminable
+from .lines import print_json
 
 RECORDED = ("book", "trade", "ticker", "ohlc", "instrument", "level3")
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -55,7 +54,7 @@ def record(file: str, symbols: Tuple[str, ...], channels: str, **options: Any) -
     if unknown or not wanted:
         raise click.UsageError(f"--channels takes some of {', '.join(RECORDED)}, not {channels!r}")
     size = _size(options["max_bytes"]) if options["max_bytes"] else None
-    with _terminable(), running({**options, "as_json": True, "count": None}) as feed:
+    with terminable(), running({**options, "as_json": True, "count": None}) as feed:
         # First, so that a symbol that does not exist leaves no file: a recorder knows what is subscribed.
         held = _subscribe(feed, wanted, symbols, int(options["depth"]), int(options["interval"]))
         with Recorder(feed.client, file, max_bytes=size, daily=options["daily"]) as recorder:
@@ -120,20 +119,6 @@ def _watch(feed: Feed, recorder: Recorder) -> None:
             )
     if shows:
         click.echo("", err=True)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that the file is finished."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _size(text: str) -> int:
@@ -279,7 +264,7 @@ def replay_recordings(files: Tuple[str, ...], speed: str, host: str, port: int) 
         files, speed=times, host=host, port=port, progress=lambda path: _show(f"reading {path.name} ")
     )
     _show("")
-    with _terminable():
+    with terminable():
         replay.start()
         try:
             print_json(

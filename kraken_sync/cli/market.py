@@ -1,0 +1,347 @@
+"""The subcommands that show market data. Their docstrings are the texts of ``--help``."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from decimal import Decimal
+from typing import Any, Deque, Dict, List, Mapping, Tuple
+
+import click
+
+from ..core.wire.channels import CHANNELS, DEPTHS, INTERVALS
+from ..errors import KrakenError, ReplyTimeout
+from ..market.live_book import Changes
+from ..market.order_book import OrderBook
+from ..market.subscription import ItemStream
+from .feed import Feed, feed_options, one_of, running, terminable
+from .lines import COLUMNS, JSON, LIVE, TEXT, aligned, book_columns, book_item, print_json, print_text
+from .plain import number
+
+PAST = 60
+"""The number of values that are kept for a sparkline."""
+TAPE = 200
+"""The number of trades that are kept for the tape."""
+
+
+@click.command()
+@click.argument("symbols", nargs=-1, required=True)
+@click.option("--depth", type=one_of(DEPTHS), default="10", show_default=True, help="Levels a side.")
+@feed_options
+def book(symbols: Tuple[str, ...], depth: str, **options: Any) -> None:
+    """Verified order books.
+
+    \b
+    kraken-sync book BTC/USD                        a ladder, with depth bars and trades
+    kraken-sync book BTC/USD ETH/USD --depth 25     side by side
+    kraken-sync book BTC/USD --count 1              one line
+    kraken-sync book BTC/USD --json | jq .bids[0]
+
+    Piped: one line for each changed book, and one for each gap.
+    """
+    with running(options) as feed:
+        asked = (feed.client.book(symbol, int(depth), timeout=feed.timeout) for symbol in symbols)
+        books = list({one.symbol: one for one in asked}.values())
+        if feed.live:
+            _show_books(feed, books)
+        else:
+            _print_books(feed, books, int(depth))
+
+
+def _print_books(feed: Feed, books: List[OrderBook], depth: int) -> None:
+    printed = feed.lines("book", book_columns(depth))
+    changes = Changes(books)
+    while not feed.over():
+        news = changes.wait(feed.wait())
+        if news is None:
+            return
+        for _, state in news:
+            for gap in feed.new_gaps():
+                if gap["channel"] == "book":
+                    printed.gap(gap)
+            printed.item(book_item(state, feed.form))
+            feed.counted()
+            if feed.over():
+                return
+
+
+def _show_books(feed: Feed, books: List[OrderBook]) -> None:
+    from rich.text import Text
+
+    from .views.book import gallery, ladder, overview
+    from .views.feeds import tape
+    from .views.parts import beside
+
+    trades = feed.client.trades(
+        [one.symbol for one in books], snapshot=True, gaps=True, timeout=feed.timeout, policy="drop_oldest"
+    )
+    latest: Deque[Mapping[str, Any]] = deque(maxlen=TAPE)
+    mids = Mids(books)
+
+    def view(width: int, height: int, glyphs: Any) -> List[Any]:
+        states = [one.stale.snapshot() for one in books]
+        if len(states) > 1:
+            shown = gallery(states, width, height, glyphs)
+            return shown or overview(states, width, mids.seen, glyphs)
+        side = 44
+        if width >= 110:
+            left = width - side - 3
+            block = ladder(states[0], left, height, glyphs)
+            return beside([(block, left), (tape(latest, side, height, symbols=False), side)])
+        rest = max(0, min(8, height - 2 * 2 - min(states[0].depth, 10)))
+        block = ladder(states[0], width, height - rest - (rest > 0), glyphs)
+        return [
+            *block,
+            *([Text()] if rest else []),
+            *(tape(latest, width, rest, symbols=False) if rest else []),
+        ]
+
+    _show(feed, view, trades, latest.appendleft, mids.look)
+
+
+class Mids:
+    """The middles of books, looked at about once a second."""
+
+    def __init__(self, books: List[OrderBook]) -> None:
+        self._books = books
+        self._next = 0.0
+        self.seen: Dict[str, Deque[Decimal]] = {one.symbol: deque(maxlen=PAST) for one in books}
+
+    def look(self) -> None:
+        """Note the middles, if a second has passed."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + 1.0
+        for one in self._books:
+            mid = one.stale.mid
+            if mid is not None:
+                self.seen[one.symbol].append(mid)
+
+
+def _show(feed: Feed, view: Any, stream: ItemStream, take: Any, look: Any = lambda: None) -> None:
+    """Show a view on the live screen until it is time to stop; ``take`` gets the items of the stream."""
+    from .screen import REFRESH, Screen
+
+    with terminable(), Screen(feed.client, view) as screen:
+        while not feed.over():
+            until = time.monotonic() + feed.wait(REFRESH)
+            while time.monotonic() < until:
+                try:
+                    take(stream.get(max(0.0, until - time.monotonic())))
+                except queue.Empty:
+                    break
+            look()
+            screen.draw()
+
+
+@click.command()
+@click.argument("symbols", nargs=-1, required=True)
+@click.option(
+    "--event-trigger",
+    type=click.Choice(["trades", "bbo"]),
+    default="trades",
+    show_default=True,
+    help="Send on trades, or on every change of best bid and offer.",
+)
+@feed_options
+def ticker(symbols: Tuple[str, ...], event_trigger: str, **options: Any) -> None:
+    """Tickers: best bid and offer, last price, figures of 24 hours.
+
+    \b
+    kraken-sync ticker BTC/USD ETH/USD      one row a symbol, live
+    kraken-sync ticker BTC/USD --count 1    one line
+    kraken-sync ticker BTC/USD --csv > ticker.csv
+    """
+    with running(options) as feed:
+        stream = feed.client.ticker(
+            list(symbols), event_trigger=event_trigger, gaps=True, timeout=feed.timeout
+        )
+        if feed.live:
+            from .views.feeds import tickers
+
+            _show_rows(feed, stream, tickers, "last")
+        else:
+            _print(feed, stream, "ticker")
+
+
+@click.command()
+@click.argument("symbols", nargs=-1, required=True)
+@click.option("--snapshot", is_flag=True, help="Begin with the last 50 trades.")
+@feed_options
+def trades(symbols: Tuple[str, ...], snapshot: bool, **options: Any) -> None:
+    """Trades as they happen.
+
+    \b
+    kraken-sync trades BTC/USD                  a tape
+    kraken-sync trades BTC/USD --snapshot | head -3
+    kraken-sync trades BTC/USD --csv >> trades.csv
+    """
+    with running(options) as feed:
+        stream = feed.client.trades(
+            list(symbols), snapshot=snapshot or feed.live, gaps=True, timeout=feed.timeout
+        )
+        if feed.live:
+            from rich.text import Text
+
+            from .views.feeds import tape
+            from .views.parts import TITLE
+
+            latest: Deque[Mapping[str, Any]] = deque(maxlen=TAPE)
+            _show(
+                feed,
+                lambda width, height, glyphs: [
+                    Text(f"trades of {', '.join(stream.symbols)}"[:width], TITLE),
+                    *tape(latest, width, height - 1, symbols=len(stream.symbols) > 1),
+                ],
+                stream,
+                latest.appendleft,
+            )
+        else:
+            _print(feed, stream, "trade")
+
+
+@click.command()
+@click.argument("symbols", nargs=-1, required=True)
+@click.option("--interval", type=one_of(INTERVALS), default="1", show_default=True, help="Minutes.")
+@feed_options
+def ohlc(symbols: Tuple[str, ...], interval: str, **options: Any) -> None:
+    """Candles; the current one is sent with every trade.
+
+    \b
+    kraken-sync ohlc BTC/USD ETH/USD --interval 5
+    kraken-sync ohlc BTC/USD --interval 60 --csv > candles.csv
+    """
+    with running(options) as feed:
+        stream = feed.client.ohlc(list(symbols), int(interval), gaps=True, timeout=feed.timeout)
+        if feed.live:
+            from .views.feeds import candles
+
+            _show_rows(feed, stream, candles, "close", "interval_begin")
+        else:
+            _print(feed, stream, "ohlc")
+
+
+def _show_rows(feed: Feed, stream: ItemStream, view: Any, value: str, time_of: str = "") -> None:
+    """Show one row a symbol, with a sparkline of ``value``: one for each item, or each ``time_of``."""
+    latest: Dict[str, Mapping[str, Any]] = {}
+    past: Dict[str, Deque[Any]] = {}
+
+    def take(item: Mapping[str, Any]) -> None:
+        if item.get("type") == "gap":
+            return  # the footer tells it
+        symbol = item["symbol"]
+        before, latest[symbol] = latest.get(symbol), item
+        values = past.setdefault(symbol, deque(maxlen=PAST))
+        if values and before is not None and time_of and before.get(time_of) == item.get(time_of):
+            values.pop()
+        figure = number(item.get(value))
+        if figure is not None:
+            values.append(figure)
+
+    _show(feed, lambda width, height, glyphs: view(latest, past, width, glyphs), stream, take)
+
+
+def _print(feed: Feed, stream: ItemStream, channel: str) -> None:
+    printed = feed.lines(channel)
+    while not feed.over():
+        try:
+            item = stream.get(feed.wait())
+        except queue.Empty:
+            continue
+        if item.get("type") == "gap":
+            for gap in item["data"]:
+                printed.gap({"channel": item["channel"], **gap})
+        else:
+            printed.item(item)
+        feed.counted()
+
+
+@click.command()
+@click.argument("search", default="")
+@feed_options
+def instruments(search: str, **options: Any) -> None:
+    """The exchange's pairs that have SEARCH in their name.
+
+    \b
+    kraken-sync instruments btc
+    kraken-sync instruments --json | jq -r .symbol
+    """
+    with running(options) as feed:
+        try:
+            message = feed.client.subscribe({"channel": "instrument"}, timeout=feed.timeout).get(feed.timeout)
+        except queue.Empty:
+            raise ReplyTimeout("the exchange did not send its list of instruments") from None
+        matching = set(feed.client.symbols(search, timeout=feed.timeout))
+        found = [pair for pair in message["data"]["pairs"] if pair["symbol"] in matching]
+        found = found[: options["count"]]
+        columns = COLUMNS["instrument"]
+        if feed.form in (LIVE, TEXT):
+            for line in aligned(columns, found) if found else []:
+                print_text(line)
+        else:
+            printed = feed.lines("instrument")
+            for pair in found:
+                printed.item(pair)
+    if not found:
+        raise KrakenError(f"no pair has {search!r} in its name")
+
+
+@click.command()
+@click.argument("channel", type=click.Choice(sorted(CHANNELS)))
+@click.argument("symbols", nargs=-1)
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter, such as depth=25.")
+@click.option("--messages", is_flag=True, help="Whole messages instead of their items.")
+@feed_options
+def listen(
+    channel: str, symbols: Tuple[str, ...], params: Tuple[str, ...], messages: bool, **options: Any
+) -> None:
+    """Anything that the exchange sends on CHANNEL, as JSON lines.
+
+    \b
+    kraken-sync listen trade BTC/USD | head -3
+    kraken-sync listen ohlc BTC/USD --param interval=5
+    kraken-sync listen executions --param snap_orders=true
+    """
+    asked: Dict[str, Any] = {"channel": channel, **dict(map(_param, params))}
+    if symbols:
+        asked["symbol"] = list(symbols)
+    with running({**options, "as_json": not options["as_csv"]}) as feed:
+        stream = feed.client.subscribe(asked, timeout=feed.timeout)
+        printed = feed.lines(channel)
+        while not feed.over():
+            try:
+                message = stream.get(feed.wait())
+            except queue.Empty:
+                continue
+            for one in _parts(message, messages):
+                if feed.form == JSON:
+                    print_json(one)
+                elif one.get("type") == "gap":
+                    printed.gap(one)
+                else:
+                    printed.item(one)
+                feed.counted()
+                if feed.over():
+                    return
+
+
+def _parts(message: Mapping[str, Any], whole: bool) -> List[Mapping[str, Any]]:
+    data = message.get("data")
+    if whole or data is None:
+        return [message]
+    if message.get("type") == "gap":
+        return [{"type": "gap", "channel": message["channel"], **gap} for gap in data]
+    if isinstance(data, dict):  # instrument: an object with the lists assets and pairs
+        return list(data.get("pairs", ()))
+    return list(data)
+
+
+def _param(text: str) -> Tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise click.BadParameter(f"{text!r} is not like depth=25", param_hint="--param")
+    if value in ("true", "false"):
+        return name, value == "true"
+    return name, int(value) if value.lstrip("-").isdigit() else value
