@@ -72,14 +72,14 @@ def blocks(
     lines, so that no number is cut, and there is no heading.
     """
     sizes = [
-        max([len(column.title), *(len(row[number].text) for row in rows)])
-        for number, column in enumerate(columns)
+        max([len(column.title), *(len(row[index].text) for row in rows)])
+        for index, column in enumerate(columns)
     ]
     shown = list(range(len(columns)))
     while _width(sizes, shown) > width:
-        last = max(shown, key=lambda number: (columns[number].priority, number))
+        last = max(shown, key=lambda index: (columns[index].priority, index))
         if columns[last].priority == 0:
-            return [], [_folded([row[number] for number in shown], width) for row in rows]
+            return [], [_folded([row[index] for index in shown], width) for row in rows]
         shown.remove(last)
     titles = [Cell(column.title, FAINT) for column in columns]
     return [_line(columns, titles, sizes, shown)], [[_line(columns, row, sizes, shown)] for row in rows]
@@ -91,12 +91,12 @@ def _width(sizes: Sequence[int], shown: Sequence[int]) -> int:
 
 def _line(columns: Sequence[Column], row: Sequence[Cell], sizes: Sequence[int], shown: Sequence[int]) -> Text:
     line = Text()
-    for number in shown:
-        text, style = row[number]
+    for index in shown:
+        text, style = row[index]
         if line:
             line.append(" " * GAP)
-        right = columns[number].right
-        line.append(text.rjust(sizes[number]) if right else text.ljust(sizes[number]), style)
+        right = columns[index].right
+        line.append(text.rjust(sizes[index]) if right else text.ljust(sizes[index]), style)
     line.rstrip()
     return line
 
@@ -140,12 +140,12 @@ def beside(columns: Sequence[Tuple[List[Text], int]], between: str = "   ") -> L
     """Return blocks of lines side by side; each comes with its width."""
     height = max(len(lines) for lines, _ in columns)
     made = []
-    for number in range(height):
+    for row in range(height):
         line = Text()
         for index, (lines, width) in enumerate(columns):
             if index:
                 line.append(between)
-            piece = lines[number].copy() if number < len(lines) else Text()
+            piece = lines[row].copy() if row < len(lines) else Text()
             if index < len(columns) - 1:
                 piece.pad_right(max(0, width - len(piece)))
             line.append_text(piece)
