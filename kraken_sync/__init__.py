@@ -18,6 +18,7 @@ import logging
 from .client import SpotWSClient
 from .core.book.level3_snapshot import Level3Level, Level3Order, Level3Snapshot, QueuePosition
 from .core.book.snapshot import BookSnapshot, Level
+from .core.client_state import WSState
 from .core.freshness import BookState
 from .core.orders.order import Order
 from .core.timing import Timing
@@ -43,16 +44,17 @@ from .errors import (
     RequestRefused,
     RestRefused,
     StreamOverflow,
+    StreamTimeout,
     SubscriptionRefused,
     UnknownChannel,
     UnknownSymbol,
 )
 from .io.budget import set_connection_budget
+from .io.crowd import close_all
 from .market.level3_book import Level3Book
 from .market.order_book import OrderBook
 from .market.subscription import Subscription
 from .orderbook_client import SpotOrderBookClient
-from .runtime import WSState
 from .trading.outcomes import Outcome, Reconciled
 from .version import __version__
 
@@ -92,6 +94,7 @@ __all__ = [
     "SpotOrderBookClient",
     "SpotWSClient",
     "StreamOverflow",
+    "StreamTimeout",
     "Subscription",
     "SubscriptionRefused",
     "Timing",
@@ -99,6 +102,7 @@ __all__ = [
     "UnknownSymbol",
     "WSState",
     "__version__",
+    "close_all",
     "set_connection_budget",
 ]
 

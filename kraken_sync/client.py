@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from .compat import method_of, overridable, params_of
+from .core.arguments import speaking
+from .core.awaiting import Blocking
+from .core.client_state import WSState
 from .core.copying import refuse_copy
 from .core.orders.params import PRIVATE_METHODS, prepared
 from .core.orders.rate_limits import TradingRate
@@ -38,18 +41,23 @@ from .io.proxies import Proxies, secret_urls
 from .io.rest import Rest
 from .io.streams import Decode, Stream
 from .io.waiting import deadline_of
+from .market.client_view import client_html
+from .market.collected import Collected
+from .market.collecting import check_end, collect
 from .market.data import MarketData, Message, Symbols
+from .market.gaps import Gaps
 from .market.history import History
 from .market.level3_book import Level3Book
 from .market.order_book import OrderBook
 from .market.subscription import ItemStream, Subscription
 from .market.symbols import SymbolLookup
-from .runtime import Runtime, WSState
-from .trading.account import Balance, Orders
+from .runtime import Runtime
+from .trading.balance import Balance
 from .trading.cancels import Cancels
 from .trading.dead_mans_switch import DeadMansSwitch
 from .trading.desk import TradingDesk
 from .trading.order_gate import OrderGate
+from .trading.orders import Orders
 from .trading.outcomes import Reconciled
 from .trading.rate_mirror import RateMirror
 from .trading.reconcile import Reconciler
@@ -249,6 +257,7 @@ class SpotWSClient:
         self._ks_cancels = Cancels(self._ks_sender, self._ks_orders, runtime)
 
     __reduce__ = refuse_copy("make another one where it is needed")
+    __await__, __aenter__, __aexit__ = Blocking.__await__, Blocking.__aenter__, Blocking.__aexit__
 
     _ks_tap_decode: Optional[Decode] = None
     """Decodes frames for the callback, if they are decoded differently from those for streams."""
@@ -373,7 +382,7 @@ class SpotWSClient:
 
     # -- life --------------------------------------------------------------------------------
 
-    def start(self, timeout: Optional[float] = 10.0) -> None:
+    def start(self, timeout: Optional[float] = 10.0) -> Any:
         """Connect, and block until the exchange's ``status`` message has arrived on each connection.
 
         The public connection is opened, and the private one, too, if the constructor was given an API key.
@@ -386,6 +395,9 @@ class SpotWSClient:
         Args:
             timeout: seconds to wait for all connections together; None for ever.
 
+        Returns:
+            The client itself.
+
         Raises:
             ConnectFailed: there was no connection in time; its attribute ``step`` names the step that failed.
             CredentialsInvalid, PermissionRefused: the exchange refuses to issue a WebSocket token for this
@@ -394,6 +406,7 @@ class SpotWSClient:
             ForkedClient: the client was started in the parent process.
         """
         self._ks_runtime.start(timeout)
+        return self
 
     def wait_ready(self, *, private: bool = False, timeout: Optional[float] = 10.0) -> None:
         """Block until everything that was asked for is there: every connection up, every subscription
@@ -481,7 +494,7 @@ class SpotWSClient:
         """
         return self._ks_runtime.stats()
 
-    def gaps(self) -> List[Dict[str, Any]]:
+    def gaps(self) -> Gaps:
         """Return what was missing from any subscription so far, oldest first.
 
         May be called from any thread; does not wait for the network.
@@ -490,9 +503,9 @@ class SpotWSClient:
             A list of dicts with ``channel``, ``symbol`` (None for a channel without symbols), ``reason``,
             ``since`` and ``until`` (RFC 3339 in UTC by this machine's clock, or None), and ``dropped``, the
             number of messages lost because they were not read in time. The latest 10,000 gaps of each
-            connection are kept.
+            connection are kept. ``to_frame()`` of it is a pandas DataFrame.
         """
-        return self._ks_runtime.gaps()
+        return Gaps(self._ks_runtime.gaps())
 
     @overridable
     def messages(self) -> Stream:
@@ -521,6 +534,10 @@ class SpotWSClient:
             f"subscriptions={stats.get('subscriptions', 0)} "
             f"reconnects={stats.get('reconnects', 0)}>"
         )
+
+    def _repr_html_(self) -> str:
+        runtime = vars(self).get("_ks_runtime")
+        return repr(self) if runtime is None else client_html(type(self).__name__, runtime)
 
     # -- names -------------------------------------------------------------------------------
 
@@ -570,6 +587,7 @@ class SpotWSClient:
 
     # -- subscribing -------------------------------------------------------------------------
 
+    @speaking
     def subscribe(
         self,
         params: Mapping[str, Any],
@@ -621,6 +639,7 @@ class SpotWSClient:
         wanted = channel_params(params, self.public_channel_names, self.private_channel_names)
         return self._ks_market.subscribe(wanted, req_id, deadline_of(timeout), maxlen, policy)
 
+    @speaking
     def unsubscribe(
         self,
         params: Mapping[str, Any],
@@ -648,6 +667,7 @@ class SpotWSClient:
         wanted = channel_params(params, self.public_channel_names, self.private_channel_names)
         self._ks_market.unsubscribe(wanted, req_id, deadline_of(timeout))
 
+    @speaking
     def ticker(
         self,
         symbol: Symbols,
@@ -678,6 +698,7 @@ class SpotWSClient:
         params = {"event_trigger": event_trigger, "snapshot": snapshot}
         return self._ks_items("ticker", symbol, params, gaps, options)
 
+    @speaking
     def trades(
         self,
         symbol: Symbols,
@@ -713,6 +734,7 @@ class SpotWSClient:
         options["backfill"] = backfill
         return self._ks_items("trade", symbol, {"snapshot": snapshot}, gaps, options)
 
+    @speaking
     def ohlc(
         self,
         symbol: Symbols,
@@ -742,6 +764,7 @@ class SpotWSClient:
         params = {"interval": interval, "snapshot": snapshot}
         return self._ks_items("ohlc", symbol, params, gaps, options)
 
+    @speaking
     def instruments(self, *, gaps: bool = False, snapshot: bool = True, **options: Any) -> ItemStream:
         """Subscribe to ``instrument``, and return a stream of pairs, one dict each.
 
@@ -760,6 +783,7 @@ class SpotWSClient:
         """
         return self._ks_items("instrument", None, {"snapshot": snapshot}, gaps, options)
 
+    @speaking
     def executions(self, *, gaps: bool = False, **options: Any) -> ItemStream:
         """Subscribe to ``executions``, and return a stream of the account's order events, one dict each.
 
@@ -780,6 +804,7 @@ class SpotWSClient:
         """
         return self._ks_items("executions", None, {}, gaps, options)
 
+    @speaking
     def balances(self, *, gaps: bool = False, snapshot: bool = True, **options: Any) -> ItemStream:
         """Subscribe to ``balances``, and return a stream of balances and their changes, one dict each.
 
@@ -800,6 +825,7 @@ class SpotWSClient:
         """
         return self._ks_items("balances", None, {"snapshot": snapshot}, gaps, options)
 
+    @speaking
     def level3(
         self, symbol: Symbols, depth: int = 10, *, gaps: bool = False, snapshot: bool = True, **options: Any
     ) -> ItemStream:
@@ -827,6 +853,72 @@ class SpotWSClient:
         """
         return self._ks_items("level3", symbol, {"depth": depth, "snapshot": snapshot}, gaps, options)
 
+    def collect(
+        self,
+        channel: str,
+        symbol: Optional[Symbols] = None,
+        *,
+        n: Optional[int] = None,
+        seconds: Optional[float] = None,
+        progress: bool = False,
+        timeout: Optional[float] = 10.0,
+        **params: Any,
+    ) -> Collected:
+        """Subscribe to a channel, and return the next ``n`` items of it, or those of ``seconds``.
+
+        ::
+
+            trades = client.collect("trade", "BTC/USD", n=1000, seconds=600, progress=True)
+            trades.to_frame().price.resample("1min").ohlc()
+
+        Blocks until there are ``n`` items or ``seconds`` have passed, whichever comes first, after it has
+        subscribed. Then the stream is ended. May be called from any thread.
+
+        Args:
+            channel: such as ``trade``, ``ticker``, ``ohlc`` or ``instrument``.
+            symbol: a symbol or a list of symbols, in any common spelling; None for a channel without symbols.
+            n: the number of items.
+            seconds: for how long.
+            progress: True to show a bar, which needs tqdm.
+            timeout: seconds to wait for the exchange's answer to the subscription; None for ever.
+            params: the channel's parameters, such as ``interval`` or ``snapshot``.
+
+        Returns:
+            A list of dicts, with ``gaps`` (what is missing in between) and ``to_frame()``.
+
+        Raises:
+            ValueError: neither ``n`` nor ``seconds`` is given, or one of them is not valid.
+            ImportError: tqdm is not installed.
+            The errors of :meth:`subscribe`, and those that end a stream.
+        """
+        check_end(n, seconds)
+        options = {"timeout": timeout, **params}
+        with self._ks_items(channel, symbol, {}, True, options) as stream:
+            return collect(stream, n, seconds, progress)
+
+    def latest(
+        self, channel: str, symbol: Optional[str] = None, *, interval: int = 1, stale: bool = False
+    ) -> Optional[Dict[str, Any]]:
+        """Return the last item of a subscribed channel, without taking it from any stream.
+
+        Never blocks. May be called from any thread, also while nobody reads the streams.
+
+        Args:
+            channel: ``ticker``, ``trade`` or ``ohlc``.
+            symbol: a symbol, in any spelling that the client has met before.
+            interval: of the candle, for ``ohlc``.
+            stale: True to get the last item also while something may be missing after it.
+
+        Returns:
+            A dict; None if there is none yet, or if it is not what the exchange said last: while the
+            connection is down, for example.
+
+        Raises:
+            ValueError: it is another channel, or it is not subscribed for this symbol.
+        """
+        return self._ks_market.latest(channel, symbol, interval, stale)
+
+    @speaking
     def symbols(self, search: str = "", *, timeout: Optional[float] = 10.0) -> List[str]:
         """Return the exchange's symbols whose name contains ``search``, without regard to case.
 
@@ -845,6 +937,7 @@ class SpotWSClient:
         """
         return self._ks_market.search(search, timeout)
 
+    @speaking
     def book(
         self, pair: str, depth: int = 10, *, max_age: Optional[float] = None, timeout: Optional[float] = 10.0
     ) -> OrderBook:
@@ -879,6 +972,7 @@ class SpotWSClient:
         book: OrderBook = self._ks_market.book("book", pair, depth, max_age, timeout)
         return book
 
+    @speaking
     def level3_book(
         self, pair: str, depth: int = 10, *, max_age: Optional[float] = None, timeout: Optional[float] = 10.0
     ) -> Level3Book:
@@ -925,6 +1019,7 @@ class SpotWSClient:
 
     # -- placing and changing orders ---------------------------------------------------------
 
+    @speaking
     def add_order(
         self,
         *,
@@ -1064,6 +1159,7 @@ class SpotWSClient:
             via,
         )
 
+    @speaking
     def amend_order(
         self,
         *,
@@ -1131,6 +1227,7 @@ class SpotWSClient:
             via,
         )
 
+    @speaking
     def edit_order(
         self,
         *,
@@ -1193,6 +1290,7 @@ class SpotWSClient:
             via,
         )
 
+    @speaking
     def batch_add(
         self,
         *,
@@ -1239,6 +1337,7 @@ class SpotWSClient:
 
     # -- canceling ---------------------------------------------------------------------------
 
+    @speaking
     def cancel_order(
         self,
         *,
@@ -1284,6 +1383,7 @@ class SpotWSClient:
         params = prepared("cancel_order", given, via)
         return self._ks_cancels.cancel_order(params, deadline_of(timeout), via, one=one)
 
+    @speaking
     def cancel_all(self, *, via: Optional[str] = None, timeout: Optional[float] = 10.0) -> Json:
         """Cancel all open orders of the account, including those that have not been triggered.
 
@@ -1306,6 +1406,7 @@ class SpotWSClient:
             "cancel_all", prepared("cancel_all", {}, via), deadline_of(timeout), via
         )
 
+    @speaking
     def cancel_all_orders_after(
         self, *, timeout: int, via: Optional[str] = None, reply_timeout: Optional[float] = 10.0
     ) -> Json:
@@ -1334,6 +1435,7 @@ class SpotWSClient:
         params = prepared("cancel_all_orders_after", {"timeout": timeout}, via)
         return self._ks_sender.for_all("cancel_all_orders_after", params, deadline_of(reply_timeout), via)
 
+    @speaking
     def batch_cancel(
         self,
         *,
@@ -1370,6 +1472,7 @@ class SpotWSClient:
 
     # -- after a lost reply, and before trouble ----------------------------------------------
 
+    @speaking
     def reconcile(
         self,
         order: Union[str, int, OrderOutcomeUnknown, None] = None,
@@ -1420,6 +1523,7 @@ class SpotWSClient:
         """
         return self._ks_sender.unresolved.errors()
 
+    @speaking
     def dead_mans_switch(
         self,
         timeout: int = 60,
@@ -1539,6 +1643,7 @@ class SpotWSClient:
 
         return Balance(lambda timeout: runtime.private("client.balance", timeout), held)
 
+    @speaking
     def request(
         self,
         method: str,

@@ -7,6 +7,9 @@
   * :class:`ClientClosed`: the client was closed before or during the call
   * :class:`ForkedClient`: the client belongs to another process
   * :class:`ReplyTimeout` (``TimeoutError``): a reply or an event did not arrive in time
+
+    * :class:`StreamTimeout` (``queue.Empty``): no message of a stream did
+
   * :class:`RequestRefused`: the exchange refused a request
 
     * :class:`SubscriptionRefused`: a subscription, for at least one of its symbols
@@ -33,6 +36,7 @@ data as attributes. Source: https://docs.kraken.com/exchange/guides/general/erro
 
 from __future__ import annotations
 
+import queue
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Type, Union
 
 
@@ -120,6 +124,10 @@ class ReplyTimeout(KrakenError, TimeoutError):
     def __init__(self, text: str, *, waited: Optional[float] = None) -> None:
         super().__init__(text)
         self.waited = waited
+
+
+class StreamTimeout(ReplyTimeout, queue.Empty):
+    """No message of a stream arrived in time; reading may go on. ``waited`` is the time waited in seconds."""
 
 
 class RequestRefused(KrakenError):

@@ -7,14 +7,13 @@ parts of an :class:`Engine`, of which there is one from each start to the next c
 
 from __future__ import annotations
 
-import enum
 import os
 import ssl
-import sys
 import time
 import weakref
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
+from .core.client_state import WSState
 from .core.orders.rate_limits import TradingRate
 from .core.session.readiness import why_not_ready
 from .core.timing import Timing
@@ -23,6 +22,7 @@ from .core.wire.places import PRIVATE, PUBLIC, REST
 from .core.wire.secret import Secret
 from .errors import ClientClosed, ConnectFailed, CredentialsMissing, ForkedClient, ReplyTimeout
 from .io.connection.connection import Connection
+from .io.crowd import caller, crowd
 from .io.dial import Endpoint
 from .io.engine import Engine
 from .io.events import Events
@@ -38,22 +38,6 @@ LONGEST = 86400.0
 """Seconds for which ``close(None)`` waits for the threads."""
 
 Handler = Callable[[Any], Any]
-
-
-class WSState(str, enum.Enum):
-    """The states of a client, with the names that python-kraken-sdk uses.
-
-    CANCELLING and ERRORHANDLING exist for compatibility; this client is never in them.
-    """
-
-    INIT = "INIT"
-    CONNECTING = "CONNECTING"
-    CONNECTED = "CONNECTED"
-    RECONNECTING = "RECONNECTING"
-    CANCELLING = "CANCELLING"
-    ERRORHANDLING = "ERRORHANDLING"
-    ERROR = "ERROR"
-    CLOSED = "CLOSED"
 
 
 class Messages(Stream):
@@ -119,7 +103,7 @@ class Runtime:
         self._messages: Optional[Stream] = None
         self.tapes = Tapes()
         """Get what is received and sent, for recorders."""
-        self._origin = _caller()
+        self._origin = caller()
         # A list of its own, because the finalizer must not refer to the object that is to be collected.
         self._running: List[Engine] = []
         finalizer = weakref.finalize(self, abandon, self._running, self._origin)
@@ -196,6 +180,7 @@ class Runtime:
         # Without the lock: ending this waits for threads, which may be waiting for it.
         if engine is not None:
             engine.stop(LONGEST if timeout is None else min(timeout, LONGEST))
+            log.debug("the client made at %s is closed", self._origin)
         log.flush(LOG_TIMEOUT)
 
     def _new_engine(self) -> Engine:
@@ -218,6 +203,7 @@ class Runtime:
         engine.start()
         self._running.append(engine)
         engines.add(engine)
+        crowd.joined(self)
         return engine
 
     def guard_fork(self) -> None:
@@ -323,6 +309,18 @@ class Runtime:
         return WSState.INIT
 
     @property
+    def url(self) -> str:
+        """The URL of the public connection; empty without one."""
+        public = self.endpoints.get(PUBLIC)
+        return "" if public is None else public.url
+
+    @property
+    def running(self) -> bool:
+        """Whether the client is started, in this process."""
+        engine = self._engine
+        return engine is not None and engine.running and engine.pid == os.getpid()
+
+    @property
     def closed(self) -> bool:
         """Whether the client is closed, and not started again."""
         return self._closed and self._engine is None
@@ -387,12 +385,3 @@ class Runtime:
         if engine is not None and engine.failure is not None:
             stream.end(engine.failure)
         return stream
-
-
-def _caller() -> str:
-    """Return where a client was made, as ``file:line``: the first frame outside of this package."""
-    package = os.path.dirname(os.path.abspath(__file__))
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package + os.sep):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -139,6 +139,8 @@ def test_refusals(client: SpotWSClient, exchange: Simulator) -> None:
         client.book("BTC/USDD")
     assert str(unknown.value.__cause__).endswith("Currency pair not supported BTC/USDD")
     with pytest.raises(UnknownSymbol, match="Symbols look like 'BTC/USD'"):
+        client.book("nonsense")
+    with pytest.raises(UnknownSymbol, match=r"Did you mean 'BTC/USD' .*client\.symbols\('BTC'\)"):
         client.book("bitcoin")
     exchange.faults.refused.add("BTC/USD")
     with pytest.raises(SubscriptionRefused, match="Currency pair not supported BTC/USD") as caught:

@@ -32,7 +32,7 @@ SAID = {
     "custom_class": ["'channel': 'ticker'"],
     "order_book_callback": ["'channel': 'book'", "'type': 'update'"],
     "order_book_class": ["Bid     Volume", "('"],
-    "other_instances": ["WSState.CONNECTED", "900"],
+    "other_instances": ["CONNECTED", "900"],
     "trading_messages": [
         "'order_id'",
         "original_order_id",

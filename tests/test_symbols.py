@@ -72,7 +72,9 @@ def test_not_found(text: str) -> None:
         ("BTX/USD", ["BTC/USD"]),
         ("ETH/UDS", ["ETH/USD"]),
         ("BTCUSDD", ["BTC/USD", "BTC/USDT"]),
-        ("bitcoin", []),
+        ("bitcoin", ["BTC/USD"]),
+        ("Ethereum/usd", ["ETH/USD"]),
+        ("nonsense", []),
     ],
 )
 def test_suggestions(text: str, suggestions: list) -> None:

@@ -12,7 +12,7 @@ import pytest
 from kraken_sync.core.freshness import BookState
 from kraken_sync.core.orders.tables import BalanceTable, OrderTable, decode_items
 from kraken_sync.core.wire.messages import MalformedFrame
-from kraken_sync.trading.account import Balance
+from kraken_sync.trading.balance import Balance
 
 NEW = {
     "order_id": "OA",

@@ -83,7 +83,7 @@ def status(as_json: bool, **options: Any) -> int:
         connected = round(time.monotonic() - began, 3)
         state = {"system": client.stats()["system"], "since": None, "connected_in": connected}
         if client.REST_URL and not (options["ws_url"] and not options["rest_url"]):
-            told = client.request("GET", "/0/public/SystemStatus", auth=False, timeout=feed.timeout)
+            told = client.rest.system_status(timeout=feed.timeout)
             state["since"] = told.get("timestamp")
             if told.get("status") != "online":
                 state["system"] = told.get("status")

@@ -161,9 +161,9 @@ class Examination:
             yield Check("exchange", NOTE, "not asked by REST: --rest-url was not given")
             return
         try:
-            system = client.request("GET", "/0/public/SystemStatus", auth=False, timeout=self._timeout)
+            system = client.rest.system_status(timeout=self._timeout)
             asked = time.time()
-            told = client.request("GET", "/0/public/Time", auth=False, timeout=self._timeout)
+            told = client.rest.time(timeout=self._timeout)
             answered = time.time()
         except KrakenError as error:
             yield Check("exchange", FAIL, str(error))
@@ -325,10 +325,10 @@ def _heartbeat(client: SpotWSClient, seconds: float) -> str:
 
 def _tls(sock: ssl.SSLSocket, host: str) -> str:
     """Return what the certificate and the handshake were."""
-    certificate = sock.getpeercert() or {}
+    certificate: Any = sock.getpeercert()
     if not certificate:  # truststore has let the operating system verify it
         return f"{sock.version()} for {host}, certificate accepted"
-    issuer = {name: value for part in certificate.get("issuer", ()) for name, value in part}  # type: ignore
+    issuer = {name: value for part in certificate.get("issuer", ()) for name, value in part}
     who = issuer.get("organizationName") or issuer.get("commonName") or "an unknown issuer"
     text = f"{sock.version()} for {host}, certificate of {plain(who)}"
     if certificate.get("notAfter"):

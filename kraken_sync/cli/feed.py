@@ -165,23 +165,26 @@ def simulator_class() -> Any:
     return Simulator
 
 
-class _Held(logging.StreamHandler):  # type: ignore[type-arg]
+class _Held(logging.Handler):
     """Writes the log to stderr, from the moment on when the client is connected.
 
     A client that cannot connect logs why, and raises an error that says the same.
     """
 
     def __init__(self, hold: bool) -> None:
-        super().__init__(sys.stderr)
+        super().__init__()
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
         self._kept: Optional[List[logging.LogRecord]] = [] if hold else None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, or keep it for later."""
-        if self._kept is None:
-            super().emit(record)
-        else:
+        if self._kept is not None:
             self._kept.append(record)
+            return
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
 
     def begin(self) -> None:
         """Write what was kept, and from now on everything at once."""

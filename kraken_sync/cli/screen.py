@@ -90,7 +90,7 @@ class Screen:
     def __enter__(self) -> Screen:
         logger = logging.getLogger("kraken_sync")
         # What writes to stderr would write into the picture.
-        self._handlers = [one for one in logger.handlers if isinstance(one, logging.StreamHandler)]
+        self._handlers = [one for one in logger.handlers if not isinstance(one, logging.NullHandler)]
         for handler in self._handlers:
             logger.removeHandler(handler)
         logger.addHandler(self._notices)

@@ -49,6 +49,10 @@ class Log:
         self._running = False
         self._lost = 0
 
+    def debug(self, message: str, *args: Any) -> None:
+        """Log at level DEBUG."""
+        self._log(logging.DEBUG, message, args, None)
+
     def info(self, message: str, *args: Any) -> None:
         """Log at level INFO."""
         self._log(logging.INFO, message, args, None)

@@ -12,10 +12,12 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Optional, Set, Union
 
+from ..core.awaiting import Blocking
 from ..core.copying import refuse_copy
+from ..core.html import badge, pairs
 from ..core.wire.channels import Key
 from ..core.wire.messages import MalformedFrame, gap_frame
-from ..errors import ClientClosed, KrakenError, StreamOverflow
+from ..errors import ClientClosed, KrakenError, StreamOverflow, StreamTimeout
 from .kept_error import fresh_copy
 from .logs import log
 from .waiting import Condition, deadline_of
@@ -43,7 +45,7 @@ Entry = Any
 """Frames are bytes, or the key of the latest frame; :class:`Lost`; anything else is read as it is."""
 
 
-class Stream:
+class Stream(Blocking):
     """A bounded queue of frames. Any thread may read; each frame goes to one reader.
 
     Args:
@@ -195,7 +197,7 @@ class Stream:
         """Return the next message. Blocks up to ``timeout`` seconds; None waits for ever. Any thread.
 
         Raises:
-            queue.Empty: no message arrived in time.
+            StreamTimeout: no message arrived in time; it is a ``queue.Empty`` and a ``TimeoutError``.
             ValueError: ``timeout`` is not a number of 0 or more.
             StreamOverflow: messages were dropped, and the policy is ``raise``; the next call reads on.
             ClientClosed: the stream has ended, and everything was read.
@@ -204,6 +206,8 @@ class Stream:
         deadline = deadline_of(timeout)
         while True:
             entry = self._take(deadline)
+            if isinstance(entry, queue.Empty):
+                raise self._timed_out(timeout)
             if not isinstance(entry, bytes):
                 return entry
             try:
@@ -246,9 +250,17 @@ class Stream:
             finally:  # also after a Ctrl-C; a reader counted too many would only cost notifications
                 self._readers -= 1
             taken = self._next_entry() if came else queue.Empty()
-        if isinstance(taken, Exception):
+        if isinstance(taken, Exception) and not isinstance(taken, queue.Empty):
             raise taken
         return taken
+
+    def _timed_out(self, timeout: Optional[float]) -> StreamTimeout:
+        """Return the error for a message that has not come, with what is known of the reason."""
+        waited = 0.0 if timeout is None else timeout
+        return StreamTimeout(f"no message of {self.name} within {waited:g} s{self._why()}", waited=timeout)
+
+    def _why(self) -> str:
+        return ""
 
     # Errors are returned, and raised without the lock: Python 3.10 may leave a lock taken if a Ctrl-C meets
     # an exception on its way out of a "with".
@@ -297,6 +309,19 @@ class Stream:
         self._entries.clear()
         self._frames = 0
         self._ended, self._error = True, error
+
+    def _repr_html_(self) -> str:
+        with self._ready:
+            waiting, gaps = self._frames, len(self._gaps)
+        state = "ended" if self.ended else "LIVE"
+        return pairs(
+            (f"stream of {self.name}", badge(state)),
+            [
+                ("waiting to be read", f"{waiting} of {self.maxlen} at most"),
+                ("dropped", f"{self.dropped} ({self.policy})"),
+                ("gaps", gaps),
+            ],
+        )
 
     def __repr__(self) -> str:
         return (

@@ -53,9 +53,12 @@ class BackfilledTrades(ItemStream):
     def get(self, timeout: Optional[float] = None) -> Any:
         """Return the next trade. Blocks and raises as :meth:`Subscription.get`."""
         deadline = deadline_of(timeout)
-        found = self._turn.run(deadline, lambda: [self._next(deadline)])
+        try:
+            found = self._turn.run(deadline, lambda: [self._next(deadline)])
+        except queue.Empty:
+            raise self._timed_out(timeout) from None
         if found is None:
-            raise queue.Empty
+            raise self._timed_out(timeout)
         return found[0]
 
     def _next(self, deadline: Optional[float]) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
-from ..core.session import book_views
+from ..core.session import book_views, feed_views
 from ..core.session.entry import PendingAck
 from ..core.wire.channels import ChannelParams, Key, channel_params
 from ..core.wire.places import LEVEL3, PRIVATE, PUBLIC
+from ..core.wire.symbols import spelled
 from ..errors import BookNotLive, KrakenError, ReplyTimeout, SubscriptionRefused
 from ..io.connection.connection import Connection
 from ..io.connection.holders import BookHolder
@@ -27,6 +28,8 @@ from .symbols import SymbolLookup
 Symbols = Union[str, Sequence[str]]
 KINDS: Mapping[str, Type[LiveBook[Any]]] = {"book": OrderBook, "level3": Level3Book}
 """The kind of book by channel."""
+LATEST = ("ticker", "trade", "ohlc")
+"""The channels whose last item is kept."""
 Message = Dict[str, Any]
 
 
@@ -234,6 +237,30 @@ class MarketData:
             if wanted.symbols is None or public is None:
                 raise
             raise self._symbols.explained(public, error, deadline) from error
+
+    def latest(
+        self, channel: str, symbol: Optional[str], interval: int, stale: bool
+    ) -> Optional[Dict[str, Any]]:
+        """Return the last item of a subscription; see :meth:`SpotWSClient.latest`. Does not block."""
+        if channel not in LATEST:
+            instead = {"book": "client.book()", "executions": "client.orders", "balances": "client.balance"}
+            hint = f"; use {instead[channel]}" if channel in instead else ""
+            raise ValueError(f"latest() is for {', '.join(LATEST)}, not {channel!r:.40}{hint}")
+        if not isinstance(symbol, str):
+            raise TypeError(f"symbol must be a string such as 'BTC/USD', not {symbol!r:.80}")
+        name = self._symbols.known(symbol) or spelled(symbol) or symbol
+        key = Key(channel, name, interval if channel == "ohlc" else None)
+        connection = self._runtime.connection(PUBLIC)
+        found = connection.read(lambda session: feed_views.latest(session, key)) if connection else None
+        if found is None:
+            raise ValueError(
+                f"{channel} of {name} is not subscribed; client.subscribe() or its shorthands do it"
+            )
+        if found.frame is None or not (found.current or stale):
+            return None
+        items = [one for one in self._runtime.decode(found.frame)["data"] if one.get("symbol") == name]
+        last: Optional[Dict[str, Any]] = items[-1] if items else None
+        return last
 
     def known(self, text: str) -> Optional[str]:
         """Return the exchange's name for ``text`` if the table that is already there has it. Does

@@ -17,7 +17,7 @@ from ..core.book.level3_snapshot import (
     order_id_of,
     position_of,
 )
-from ..core.book.snapshot import BookSnapshot, Level, check_levels
+from ..core.book.snapshot import BookSnapshot, Level, book_html, check_levels
 from ..core.copying import refuse_copy
 from ..core.freshness import BookState
 from ..core.session import book_views
@@ -90,9 +90,13 @@ class Level3Reader(ABC):
         """
         return self.snapshot().queue_position(order)
 
-    def to_frame(self) -> Any:
+    def to_frame(self, *, decimal: bool = False) -> Any:
         """Return a pandas DataFrame; see :meth:`Level3Snapshot.to_frame`."""
-        return self.snapshot().to_frame()
+        return self.snapshot().to_frame(decimal=decimal)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw a depth chart, and return the matplotlib Axes; see :meth:`BookSnapshot.plot`."""
+        return self.snapshot().plot(ax)
 
 
 class StaleLevel3Book(Level3Reader):
@@ -122,6 +126,9 @@ class StaleLevel3Book(Level3Reader):
 
     def __repr__(self) -> str:
         return f"<Stale{self._book!r:.200}"[:-1] + ">"
+
+    def _repr_html_(self) -> str:
+        return book_html(self.snapshot().level2, "the last known state")
 
 
 class Level3Book(Level3Reader, LiveBook[Level3Snapshot]):
@@ -173,6 +180,9 @@ class Level3Book(Level3Reader, LiveBook[Level3Snapshot]):
 
     def __repr__(self) -> str:
         return f"<Level3Book {self._read(None, live_only=False)!r:.300}".replace("<Level3Snapshot ", "")
+
+    def _repr_html_(self) -> str:
+        return book_html(self._read(None, live_only=False).level2, "level 3")
 
     def _read(self, levels: Optional[int], *, live_only: bool) -> Level3Snapshot:
         shown = self.depth if levels is None else min(check_levels(levels), self.depth)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from math import inf
 from typing import Any, Callable, Generic, Iterator, List, Optional, Sequence, Tuple, TypeVar
 
+from ..core.awaiting import Blocking
 from ..core.book.snapshot import check_levels
 from ..core.book.sync import BookSync
 from ..core.freshness import BookState
@@ -17,12 +19,13 @@ from ..errors import BookNotLive, ClientClosed, ForkedClient, ReplyTimeout
 from ..io.connection.connection import Connection
 from ..io.connection.holders import BookHolder
 from ..io.waiting import deadline_of, time_left
+from .collecting import check_end
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 
-class LiveBook(ABC, Generic[S]):
+class LiveBook(Blocking, ABC, Generic[S]):
     """A live book of one symbol, whose states are of the type ``S``. Any thread.
 
     Args:
@@ -77,7 +80,13 @@ class LiveBook(ABC, Generic[S]):
         """
         return self._status().age
 
-    def changes(self, timeout: Optional[float] = None) -> Iterator[S]:
+    def changes(
+        self,
+        timeout: Optional[float] = None,
+        *,
+        n: Optional[int] = None,
+        seconds: Optional[float] = None,
+    ) -> Iterator[S]:
         """Iterate over verified states, each newer than the one before; the first comes at once.
 
         Changes between two states are combined. While the book is not LIVE the iterator waits; a different
@@ -85,21 +94,36 @@ class LiveBook(ABC, Generic[S]):
 
         Args:
             timeout: seconds to wait for each state, None to wait for ever.
+            n: the number of states after which it ends; None for no limit.
+            seconds: the time after which it ends, from the first ``next()`` on; None for no limit.
 
         Raises:
             ReplyTimeout: no new verified state came in time.
             BookNotLive: the exchange ended the subscription.
+            ValueError: ``n`` or ``seconds`` is not valid.
         """
-        changes = Changes([self])
-        while True:
-            news = changes.wait(timeout)
+        deadline_of(timeout)  # a mistake is named now, not when the first state is asked for
+        if n is not None or seconds is not None:
+            check_end(n, seconds)
+        return self._changes(timeout, n, seconds)
+
+    def _changes(self, timeout: Optional[float], n: Optional[int], seconds: Optional[float]) -> Iterator[S]:
+        changes, end = Changes([self]), deadline_of(seconds)
+        while n is None or n > 0:
+            left = time_left(end)
+            if left == 0:
+                return
+            news = changes.wait(timeout if left is None else min(left, inf if timeout is None else timeout))
             if news is None:
+                return
+            if not news and left is not None and (timeout is None or left < timeout):
                 return
             if not news:
                 raise ReplyTimeout(
                     f"nothing new in {self.symbol} within {timeout} s (it is {self.state})", waited=timeout
                 )
             for _, state in news:
+                n = None if n is None else n - 1
                 yield state
 
     def wait_until(self, predicate: Callable[[S], Any], timeout: Optional[float] = None) -> S:

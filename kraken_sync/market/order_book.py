@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Optional, Tuple
 
-from ..core.book.snapshot import BookSnapshot, Level, check_levels, check_taking, describe
+from ..core.book.snapshot import BookSnapshot, Level, book_html, check_levels, check_taking, describe
 from ..core.copying import refuse_copy
 from ..core.freshness import BookState
 from ..core.wire.numbers import Number
@@ -79,9 +79,13 @@ class BookReader(ABC):
         check_levels(levels)
         return self.snapshot().imbalance(levels)
 
-    def to_frame(self) -> Any:
+    def to_frame(self, *, decimal: bool = False) -> Any:
         """Return a pandas DataFrame; see :meth:`BookSnapshot.to_frame`."""
-        return self.snapshot().to_frame()
+        return self.snapshot().to_frame(decimal=decimal)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw a depth chart, and return the matplotlib Axes; see :meth:`BookSnapshot.plot`."""
+        return self.snapshot().plot(ax)
 
 
 class StaleBook(BookReader):
@@ -109,6 +113,9 @@ class StaleBook(BookReader):
 
     def __repr__(self) -> str:
         return f"<StaleBook {describe(self.snapshot(1))}>"
+
+    def _repr_html_(self) -> str:
+        return book_html(self.snapshot(), "the last known state")
 
 
 class OrderBook(BookReader, LiveBook[BookSnapshot]):
@@ -140,6 +147,9 @@ class OrderBook(BookReader, LiveBook[BookSnapshot]):
 
     def __repr__(self) -> str:
         return f"<OrderBook {describe(self._read(1, live_only=False))}>"
+
+    def _repr_html_(self) -> str:
+        return book_html(self._read(None, live_only=False), self._status().reason)
 
     def _read(self, levels: Optional[int], *, live_only: bool) -> BookSnapshot:
         read = self._reading(levels, live_only=live_only)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from types import TracebackType
-from typing import Any, Deque, Optional, Type
+from typing import Any, Deque, Optional, Type, TypeVar
 
+from ..core.session import feed_views
 from ..core.wire.channels import ChannelParams
+from ..errors import StreamTimeout
 from ..io.connection.connection import Connection
 from ..io.streams import Decode, Stream
 from ..io.waiting import deadline_of, time_left
+
+Self = TypeVar("Self", bound="Subscription")
 
 
 class Subscription(Stream):
@@ -55,6 +60,12 @@ class Subscription(Stream):
         """The symbols, as the exchange spells them; empty for a channel without symbols."""
         return self._wanted.symbols or ()
 
+    def _why(self) -> str:
+        silent = self._connection.read(
+            lambda session: feed_views.silence(session, self.keys, time.monotonic())
+        )
+        return f" ({silent})"
+
     def unsubscribe(self) -> None:
         """End this stream, and the exchange's subscription if nothing else uses it. Any thread; does not
         block.
@@ -62,7 +73,7 @@ class Subscription(Stream):
         self.end()
         self._connection.subscriptions.release(self._wanted.keys(), self, self.holder)
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(
@@ -93,7 +104,10 @@ class ItemStream(Subscription):
                 return self._items.popleft()
             except IndexError:
                 pass
-            message = super().get(time_left(deadline))
+            try:
+                message = super().get(time_left(deadline))
+            except StreamTimeout:
+                raise self._timed_out(timeout) from None  # it waited for all of it, not for the last part
             data = message.get("data")
             if message.get("type") == "gap":
                 if self._with_gaps:

@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 import msgspec
 
 from ..core.orders.pair_rules import PairRules, of_asset_pair, of_instrument
+from ..core.wire.asset_names import code_of
 from ..core.wire.channels import channel_params
 from ..core.wire.error_texts import NO_SUCH_PAIR
 from ..core.wire.symbols import SymbolTable, modern_pair, spelled
@@ -253,5 +254,6 @@ def _unknown(text: str, table: SymbolTable) -> UnknownSymbol:
 
 
 def _search(text: str) -> str:
-    word = text.strip().strip("/").split("/")[0][:3].upper()
+    first = text.strip().strip("/").split("/")[0]
+    word = code_of(first) if code_of(first) != first else first[:3].upper()
     return f"Search: client.symbols({word!r})"

@@ -14,7 +14,7 @@ from ..errors import KrakenError, OrderNotSent
 from ..io.connection.connection import Connection
 from ..io.waiting import sooner, time_left
 from ..runtime import Runtime
-from .account import Orders
+from .orders import Orders
 from .outcomes import rejected
 from .reconcile import Reconciler
 from .sender import OrderSender

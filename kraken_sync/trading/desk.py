@@ -30,7 +30,7 @@ from ..io.waiting import deadline_of, sooner, time_left
 from ..market.history import History
 from ..market.symbols import RECENT, TABLE_LIFETIME, SymbolLookup
 from ..runtime import Runtime
-from .outcomes import rejected
+from .outcomes import Reply, rejected
 from .sender import Json, OrderSender
 
 Params = Dict[str, Any]
@@ -135,7 +135,7 @@ class TradingDesk:
         if not result.get("order_id") or not isinstance(result["order_id"], str):
             # A success without an order_id cannot be trusted either way.
             raise self._sender.outcome_unknown(request, f"the reply names no order: {result!r:.200}")
-        return {**_ids(params), **result}
+        return Reply({**_ids(params), **result})
 
     def _sent(self, request: TradingRequest) -> TradingRequest:
         """Send a request. Raises ReplyTimeout if it only validates, and there was no reply."""
@@ -261,7 +261,7 @@ class TradingDesk:
 def _validated(result: Mapping[str, Any]) -> Json:
     """Return what a validated order's result is to callers: no id, since nothing was placed."""
     error = {"error": result["error"]} if "error" in result else {}
-    return {"validated": not error, "placed": False, **error}
+    return Reply({"validated": not error, "placed": False, **error})
 
 
 def _ids(order: Mapping[str, Any]) -> Json:

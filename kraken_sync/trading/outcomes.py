@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
+from ..core.awaiting import Blocking
+from ..core.html import badge, pairs
 from ..core.orders.order import Order
 from ..core.orders.params import names_of
 from ..core.session.requests import TradingRequest
@@ -32,6 +34,15 @@ class Outcome(str, enum.Enum):
     """The exchange could not be asked, or the order's deadline has not passed yet."""
 
 
+class Reply(Blocking, Dict[str, Any]):
+    """The exchange's ``result`` for a request: a dict."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return pairs(("result",), list(self.items()))
+
+
 @dataclass(frozen=True)
 class Reconciled:
     """The result of :meth:`SpotWSClient.reconcile`."""
@@ -41,6 +52,18 @@ class Reconciled:
     """The order's state, if there is such an order."""
     reason: str
     """The evidence for the outcome, or why there is none."""
+
+    def _repr_html_(self) -> str:
+        order = self.order
+        return pairs(
+            ("reconciled", badge(str(self.outcome))),
+            [
+                ("order_id", order and order.order_id),
+                ("cl_ord_id", order and order.cl_ord_id),
+                ("order", order and f"{order.side} {order.symbol}, {order.filled:f} filled"),
+                ("evidence", self.reason),
+            ],
+        )
 
 
 def rejected(

@@ -30,7 +30,7 @@ from ..io.logs import log
 from ..io.waiting import time_left
 from ..runtime import Runtime
 from .order_gate import GateShut, OrderGate
-from .outcomes import outcome_unknown, rejected
+from .outcomes import Reply, outcome_unknown, rejected
 from .rest_way import REPEATABLE, RestWay
 from .unresolved import Unknown, Unresolved
 
@@ -367,10 +367,10 @@ class OrderSender:
         message = self.messages(request)[0]
         result = message.get("result")
         if isinstance(result, dict):
-            return result
+            return Reply(result)
         # The page of batch_cancel documents result.count; the recorded reply (2024-05) has no result, but
         # orders_cancelled at the top.
-        return {"count": message["orders_cancelled"]} if "orders_cancelled" in message else {}
+        return Reply({"count": message["orders_cancelled"]} if "orders_cancelled" in message else {})
 
     def messages(self, request: TradingRequest) -> List[Json]:
         """Return the replies as users see them."""

@@ -7,9 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple, Union
 
+from ..frames import frame
 from ..wire.numbers import Number, decimal_of, to_decimal
 from .level3 import Orders, Place, Queued, totals
-from .snapshot import BookSnapshot, Level, describe
+from .snapshot import BookSnapshot, Level, book_html, describe
 
 
 class Level3Order(NamedTuple):
@@ -166,28 +167,53 @@ class Level3Snapshot:
                         return position_of(found, self.level2.price_decimals, self.level2.qty_decimals)
         return None
 
-    def to_frame(self) -> Any:
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the state as a dict that :mod:`json` can write; prices and quantities are texts with all
+        their digits.
+        """
+        made = self.level2.to_dict()
+        made["checksum"] = self.checksum
+        for name, levels in (("bids", self.bids), ("asks", self.asks)):
+            made[name] = [
+                {
+                    **order._asdict(),
+                    "limit_price": f"{order.limit_price:f}",
+                    "order_qty": f"{order.order_qty:f}",
+                }
+                for level in levels
+                for order in level.orders
+            ]
+        return made
+
+    def to_frame(self, *, decimal: bool = False) -> Any:
         """Return a pandas DataFrame of the orders, with the columns ``side``, ``price``, ``qty``,
-        ``order_id`` and ``timestamp``; best levels first, each in the order in which it trades.
+        ``order_id`` and ``timestamp`` (UTC); best levels first, each in the order in which it trades.
+
+        Args:
+            decimal: True for exact Decimals, in columns of objects; by default the numbers are floats.
 
         Raises:
             ImportError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError('to_frame() needs pandas: pip install "kraken-sync[notebook]"') from None
         rows = [
-            (name, order.limit_price, order.order_qty, order.order_id, order.timestamp)
-            for name, levels in (("bid", self.bids), ("ask", self.asks))
+            {"side": side, "price": order.limit_price, "qty": order.order_qty, **order._asdict()}
+            for side, levels in (("bid", self.bids), ("ask", self.asks))
             for level in levels
             for order in level.orders
         ]
-        return pandas.DataFrame(rows, columns=["side", "price", "qty", "order_id", "timestamp"])
+        columns = ("side", "price", "qty", "order_id", "timestamp")
+        return frame(rows, columns, decimal=decimal, times=["timestamp"])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw a depth chart; see :meth:`BookSnapshot.plot`."""
+        return self.level2.plot(ax)
 
     def __repr__(self) -> str:
         count = sum(len(orders) for _, orders in (*self._bids, *self._asks))
         return f"<Level3Snapshot {describe(self.level2)} | {count} orders>"
+
+    def _repr_html_(self) -> str:
+        return book_html(self.level2, "level 3")
 
     def _levels(self, name: str, levels: Orders) -> Tuple[Level3Level, ...]:
         cache: Dict[str, Any] = self.__dict__  # frozen forbids setattr, not a cache

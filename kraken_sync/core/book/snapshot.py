@@ -7,8 +7,14 @@ from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
+from ..frames import frame
+from ..html import BAD, GOOD, age, badge, coloured, table
+from ..plots import plot_depth
 from ..wire.numbers import AVERAGES, EXACT, Number, decimal_of, fixed, to_decimal
 from .book import Pairs
+
+SHOWN = 5
+"""The number of levels of the table for notebooks."""
 
 
 class Level(NamedTuple):
@@ -139,22 +145,52 @@ class BookSnapshot:
         asks = sum(qty for _, qty in self._asks[:levels])
         return AVERAGES.divide(Decimal(bids - asks), Decimal(bids + asks)) if bids + asks else None
 
-    def to_frame(self) -> Any:
-        """Return a pandas DataFrame with the columns ``side``, ``price`` and ``qty`` (Decimals), best levels
-        first.
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the state as a dict that :mod:`json` can write; prices and quantities are texts with all
+        their digits.
+        """
+        return {
+            "symbol": self.symbol,
+            "state": str(self.state),
+            "bids": [{"price": f"{price:f}", "qty": f"{qty:f}"} for price, qty in self.bids],
+            "asks": [{"price": f"{price:f}", "qty": f"{qty:f}"} for price, qty in self.asks],
+            "checksum": self.checksum,
+            "timestamp": self.timestamp,
+            "generation": self.generation,
+        }
+
+    def to_frame(self, *, decimal: bool = False) -> Any:
+        """Return a pandas DataFrame with the columns ``side``, ``price`` and ``qty``, best levels first.
+
+        Args:
+            decimal: True for exact Decimals, in columns of objects; by default the numbers are floats.
 
         Raises:
             ImportError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError('to_frame() needs pandas: pip install "kraken-sync[notebook]"') from None
-        rows = [("bid", *level) for level in self.bids] + [("ask", *level) for level in self.asks]
-        return pandas.DataFrame(rows, columns=["side", "price", "qty"])
+        rows = [
+            {"side": side, "price": price, "qty": qty}
+            for side, levels in (("bid", self.bids), ("ask", self.asks))
+            for price, qty in levels
+        ]
+        return frame(rows, ("side", "price", "qty"), decimal=decimal)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw a depth chart, and return the matplotlib Axes.
+
+        Args:
+            ax: where to draw; the default is a new figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        return plot_depth(self.symbol, self.bids, self.asks, ax)
 
     def __repr__(self) -> str:
         return f"<BookSnapshot {describe(self)}>"
+
+    def _repr_html_(self) -> str:
+        return book_html(self)
 
     def _level(self, pair: Tuple[int, int]) -> Level:
         return Level(to_decimal(pair[0], self.price_decimals), to_decimal(pair[1], self.qty_decimals))
@@ -182,4 +218,30 @@ def describe(snapshot: BookSnapshot) -> str:
     return (
         f"{snapshot.symbol} {snapshot.state} depth {snapshot.depth} age {snapshot.age:.1f} s  "
         + " | ".join(sides)
+    )
+
+
+def book_html(snapshot: BookSnapshot, more: str = "") -> str:
+    """Return the best levels of a book, with its state and its age; ``more`` is added below."""
+    bids, asks = snapshot.bids[:SHOWN], snapshot.asks[:SHOWN]
+    rows = []
+    for place in range(max(len(bids), len(asks))):
+        bid: Any = bids[place] if place < len(bids) else None
+        ask: Any = asks[place] if place < len(asks) else None
+        rows.append(
+            (
+                bid.qty if bid else None,
+                coloured(bid.price if bid else None, GOOD),
+                coloured(ask.price if ask else None, BAD),
+                ask.qty if ask else None,
+            )
+        )
+    spread = "" if snapshot.spread is None else f"spread {snapshot.spread:f}"
+    empty = [name for name, side in (("bids", bids), ("asks", asks)) if not side]
+    notes = [*([f"{' and '.join(empty)}: empty"] if empty else []), f"depth {snapshot.depth}", more]
+    return table(
+        (snapshot.symbol, badge(str(snapshot.state)), spread, age(snapshot.age)),
+        ("qty", "bid", "ask", "qty"),
+        rows,
+        ", ".join(note for note in notes if note),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
+from ..html import badge, pairs
 from ..wire.numbers import EXACT
 
 OPEN = ("pending_new", "new", "partially_filled")
@@ -51,6 +52,35 @@ class Order:
     """The exchange's time of the last report (RFC 3339, UTC); empty if it had none."""
     raw: Mapping[str, Any] = field(repr=False, compare=False)
     """Every field that was ever reported, with its latest value; numbers are Decimals."""
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Return the order as a dict that :mod:`json` can write: its attributes without ``raw``; prices,
+        quantities and fees are texts with all their digits.
+        """
+        made: Dict[str, Any] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name == "raw":
+                continue
+            made[one.name] = f"{value:f}" if isinstance(value, Decimal) else value
+        made["fees"] = {asset: f"{amount:f}" for asset, amount in self.fees}
+        return made
+
+    def _repr_html_(self) -> str:
+        return pairs(
+            (f"{self.side} {self.symbol}", badge(self.status)),
+            [
+                ("order_id", self.order_id),
+                ("cl_ord_id", self.cl_ord_id),
+                ("type", self.order_type),
+                ("limit price", self.limit_price),
+                ("filled", f"{self.filled:f} of {'?' if self.qty is None else f'{self.qty:f}'}"),
+                ("average price", self.average_price),
+                ("fees", ", ".join(f"{amount:f} {asset}" for asset, amount in self.fees) or None),
+                ("reason", self.reason or None),
+                ("updated", self.updated or None),
+            ],
+        )
 
     @property
     def remaining(self) -> Optional[Decimal]:

@@ -8,6 +8,7 @@ https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/ticker (the oth
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -236,6 +237,10 @@ def _symbols(channel: Channel, symbol: Any) -> Optional[Tuple[str, ...]]:
         isinstance(one, str) and one.strip() for one in symbols
     ):
         raise TypeError(f"symbol must be a list of strings such as ['BTC/USD'], not {symbol!r:.80}")
+    for one in symbols:
+        several = [part for part in re.split(r"[,;\s]+", one) if part]
+        if len(several) > 1 and all("/" in part for part in several):
+            raise ValueError(f"symbol={one!r:.80} is one text; pass a list: {several!r:.80}")
     if not symbols:
         raise ValueError("symbol is an empty list; name at least one, such as ['BTC/USD']")
     return tuple(dict.fromkeys(symbols))

@@ -11,6 +11,8 @@ import difflib
 import re
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
+from .asset_names import code_of
+
 WALLET_SUFFIXES = ("B", "F", "HOLD", "M", "P", "S", "T")
 """What REST appends to an asset's name, after a point, for funds that earn rewards, are staked, tokenized or
 on hold. Source: https://docs.kraken.com/api/docs/rest-api/get-extended-balance."""
@@ -131,6 +133,7 @@ class SymbolTable:
 
     def suggest(self, text: str, count: int = 2) -> List[str]:
         """Return the symbols most similar to ``text``, best first; none if nothing is similar."""
+        text = _codes(text)
         found = self.find(text)
         if found:
             return [found]
@@ -139,7 +142,7 @@ class SymbolTable:
             symbol for symbol in self.symbols if symbol.upper().startswith(_modern(text.strip()) + "/")
         ]
         if of_base:
-            return sorted(of_base, key=lambda one: not _COMMON.issuperset(one.split("/")))[:count]
+            return sorted(of_base, key=_order)[:count]
         if match:
             base, quote = (_modern(code) for code in match.groups())
             scored = [
@@ -150,14 +153,27 @@ class SymbolTable:
         else:
             scored = [(_likeness(_bare(text), _bare(symbol)), symbol) for symbol in self.symbols]
         scored = [(score, symbol) for score, symbol in scored if score >= _CLOSE]
-        scored.sort(key=lambda one: (-one[0], not _COMMON.issuperset(one[1].split("/")), one[1]))
+        scored.sort(key=lambda one: (-one[0], _order(one[1])))
         return [symbol for _, symbol in scored[:count]]
 
     def search(self, text: str) -> List[str]:
-        """Return the symbols that contain ``text``, in any case; older codes such as XBT are translated."""
+        """Return the symbols that contain ``text``, in any case; older codes such as XBT, and names such as
+        bitcoin, are translated.
+        """
+        text = _codes(text)
         wanted = "/".join(_modern(modern_asset(code.strip().upper())) for code in text.split("/"))
         found = self.find(text)
         return [one for one in self.symbols if wanted in one.upper() or one == found]
+
+
+def _order(symbol: str) -> Tuple[bool, bool, str]:
+    """The order of suggestions that are equally similar: common codes first, and of these the dollar."""
+    return not _COMMON.issuperset(symbol.split("/")), not symbol.endswith("/USD"), symbol
+
+
+def _codes(text: str) -> str:
+    """Return ``text`` with the codes of assets that are spelled out."""
+    return "/".join(map(code_of, text.split("/")))
 
 
 def _modern(code: str) -> str:

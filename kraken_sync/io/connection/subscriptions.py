@@ -14,6 +14,7 @@ from ...core.wire.channels import ChannelParams, Key
 from ...core.wire.credentials import permission_for
 from ...core.wire.error_texts import PERMISSION_DENIED
 from ...errors import KrakenError, PermissionRefused, ReplyTimeout, SubscriptionRefused
+from ..logs import log
 from ..streams import Stream
 from .room import Room
 
@@ -102,6 +103,7 @@ class SubscriptionCalls:
             self._abandon(pending)
             self.release(keys, stream, holder, spare=spare)
             raise
+        log.debug("%s: subscribed to %s", room.endpoint, ", ".join(map(str, keys)))
         return pending
 
     def _refused(self, wanted: ChannelParams, pending: PendingAck, req_id: Optional[int]) -> KrakenError:
@@ -134,6 +136,7 @@ class SubscriptionCalls:
             for stream in ended:
                 stream.end(None, key)
         self._wait_for(pending, deadline, f"unsubscribe from {name}")
+        log.debug("%s: unsubscribed from %s", room.endpoint, ", ".join(map(str, keys)))
         return pending
 
     def release(
@@ -156,6 +159,7 @@ class SubscriptionCalls:
                 room.session.subscriptions.limit_age(key, room.holders.max_age(key))
             room.lock.notify_all()
         self._wake()
+        log.debug("%s: released %s", room.endpoint, ", ".join(map(str, keys)))
 
     def keep(self, wanted: ChannelParams) -> None:
         """Subscribe to one of the account's tables until the connection is closed. Does not block."""

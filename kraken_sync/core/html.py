@@ -1,0 +1,89 @@
+"""Small tables in HTML for notebooks: escaped, readable on light and on dark, without scripts, below 4 kB."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from html import escape
+from typing import Any, List, Optional, Sequence, Tuple
+
+GOOD, BAD, ODD = "#2e9e5b", "#d2524c", "#c58a1b"
+"""Colours that can be read on white and on black."""
+COLOURS = {"LIVE": GOOD, "CONNECTED": GOOD, "filled": GOOD, "live": GOOD, "CLOSED": BAD, "ERROR": BAD}
+MOST_ROWS = 12
+"""The number of rows that are shown; what is left out is counted."""
+LONGEST = 48
+"""The number of characters of a cell."""
+_TABLE = 'style="border-collapse:collapse;font-variant-numeric:tabular-nums;margin:2px 0"'
+_CELL = "padding:1px 10px;text-align:"
+
+
+class Html(str):
+    """Text that is HTML already, and is not escaped again."""
+
+
+def text(value: Any) -> str:
+    """Return a value as text for a cell: decimals in fixed point, nothing for None.
+
+    >>> text(Decimal("1E-8")), text(None), text("<b>")
+    ('0.00000001', '', '&lt;b&gt;')
+    """
+    if isinstance(value, Html):
+        return value
+    if value is None:
+        return ""
+    plain = format(value, "f") if isinstance(value, Decimal) else str(value)
+    return escape(plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…")
+
+
+def badge(word: str) -> Html:
+    """Return a state in its colour."""
+    return Html(f'<b style="color:{COLOURS.get(word, ODD)}">{escape(word)}</b>')
+
+
+def table(title: Sequence[Any], columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str = "") -> str:
+    """Return a table with its title.
+
+    Args:
+        title: the parts of the line above it; the first is bold.
+        columns: the headings.
+        rows: the cells; texts are on the left, everything else on the right.
+        note: the line below it.
+    """
+    shown = rows[:MOST_ROWS]
+    left_out = len(rows) - len(shown)
+    more = [f"and {left_out} more"] if left_out else []
+    below = "; ".join([*more, *([note] if note else [])])
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in shown)
+    heads = "".join(f'<th style="{_CELL}right;opacity:.6">{text(name)}</th>' for name in columns)
+    parts = [f"<b>{text(title[0])}</b>", *map(text, title[1:])]
+    return (
+        f"<div>{' &nbsp; '.join(part for part in parts if part)}"
+        + (f"<table {_TABLE}><tr>{heads}</tr>{body}</table>" if rows else "")
+        + (f'<span style="opacity:.6">{escape(below)}</span>' if below else "")
+        + "</div>"
+    )
+
+
+def _cell(value: Any) -> str:
+    side = "left" if isinstance(value, str) and not isinstance(value, Html) else "right"
+    return f'<td style="{_CELL}{side}">{text(value)}</td>'
+
+
+def coloured(value: Any, colour: str) -> Html:
+    """Return a value in a colour."""
+    return Html(f'<span style="color:{colour}">{text(value)}</span>')
+
+
+def pairs(title: Sequence[Any], items: Sequence[Tuple[str, Any]], note: str = "") -> str:
+    """Return names with their values, one a row; values that are None are left out."""
+    rows: List[Sequence[Any]] = [(name, value) for name, value in items if value is not None]
+    return table(title, ("", ""), rows, note)
+
+
+def age(seconds: Optional[float]) -> str:
+    """Return an age for a title.
+
+    >>> age(0.25), age(float("inf")), age(None)
+    ('age 0.2 s', '', '')
+    """
+    return "" if seconds is None or seconds == float("inf") else f"age {seconds:.1f} s"

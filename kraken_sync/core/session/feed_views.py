@@ -1,0 +1,38 @@
+"""Questions about subscriptions that are put to a session; see :mod:`.book_views`."""
+
+from __future__ import annotations
+
+from typing import Iterable, NamedTuple, Optional
+
+from ..wire.channels import Key
+from .session import Session
+
+
+class LatestFrame(NamedTuple):
+    """The last frame of a subscription."""
+
+    frame: Optional[bytes]
+    """None if there is none yet."""
+    current: bool
+    """Whether it is what the exchange said last: nothing is missing after it."""
+
+
+def latest(session: Session, key: Key) -> Optional[LatestFrame]:
+    """Return the last frame with data for ``key``; None if it is not subscribed."""
+    entry = session.registry.entries.get(key)
+    if entry is None or entry.leaving or entry.acked_at is None:
+        return None
+    return LatestFrame(entry.primer[-1] if entry.primer else None, entry.live and entry.gap is None)
+
+
+def silence(session: Session, keys: Iterable[Key], now: float) -> str:
+    """Return, as text, whether the subscriptions are live, and when the exchange was last heard."""
+    entries = [session.registry.entries.get(key) for key in keys]
+    age = session.age(now)
+    heard = f"the exchange was last heard {age:.1f} s ago"
+    if any(entry is None or not entry.live for entry in entries):
+        return f"not subscribed at the moment; {heard}"
+    data = [entry.fed_at for entry in entries if entry is not None and entry.data_at is not None]
+    if not data:
+        return f"live, no message so far; {heard}"
+    return f"live, last message {now - max(data):.1f} s ago; {heard}"
