@@ -28,7 +28,7 @@ def new_axes(axes: Any, what: str) -> Any:
         from matplotlib import pyplot
     except ImportError:
         raise ImportError(f'{what} needs matplotlib: pip install "kraken-sync[plot]"') from None
-    return pyplot.subplots(figsize=(8, 3.5))[1]
+    return pyplot.subplots(figsize=(8, 3.5), layout="constrained")[1]
 
 
 def plot_depth(

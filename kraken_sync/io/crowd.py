@@ -10,7 +10,7 @@ import sys
 import warnings
 import weakref
 from types import FrameType
-from typing import Any, List, Protocol, Tuple
+from typing import Any, List, Optional, Protocol, Tuple
 
 
 class Client(Protocol):
@@ -67,11 +67,12 @@ class Crowd:
         return len(found)
 
 
-def _cell() -> Any:
+def _cell() -> Optional[int]:
     """Return the number of the notebook's cell that runs, or None outside of IPython."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
-    return getattr(shell, "execution_count", None)
+    # Not execution_count, which newer versions of IPython increase before the cell runs.
+    return None if shell is None else len(shell.user_ns.get("In", ())) - 1
 
 
 def caller() -> str:

@@ -113,6 +113,8 @@ class Entry:
         self.pending: List[PendingAck] = []
         self.primer: List[bytes] = []
         """The frames that bring a further reader up to date."""
+        self.last: Optional[bytes] = None
+        """The last frame that was kept, whether or not it is up to date."""
         self._reset_book()
 
     # -- state -------------------------------------------------------------------------------
@@ -314,6 +316,7 @@ class Entry:
 
     def keep(self, frame: bytes, snapshot: bool) -> None:
         """Keep the frames that a further reader needs to be up to date."""
+        self.last = frame
         # Every ticker and candle message is complete, while instrument updates have only what has changed.
         if self.key.channel == "instrument":
             if snapshot:

@@ -18,11 +18,11 @@ class LatestFrame(NamedTuple):
 
 
 def latest(session: Session, key: Key) -> Optional[LatestFrame]:
-    """Return the last frame with data for ``key``; None if it is not subscribed."""
+    """Return the last frame with data for ``key``; None if nobody wants it."""
     entry = session.registry.entries.get(key)
-    if entry is None or entry.leaving or entry.acked_at is None:
+    if entry is None or entry.leaving:
         return None
-    return LatestFrame(entry.primer[-1] if entry.primer else None, entry.live and entry.gap is None)
+    return LatestFrame(entry.last, entry.live and entry.gap is None and bool(entry.primer))
 
 
 def silence(session: Session, keys: Iterable[Key], now: float) -> str:
