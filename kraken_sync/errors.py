@@ -275,7 +275,8 @@ class OrderOutcomeUnknown(KrakenError):
         how = f"client.reconcile({self.names[0]!r}) finds out what became of it" if self.names else ""
         if len(self.names) > 1:
             how = "client.reconcile() of each of error.names finds out what became of it"
-        advice = f"Do not send it again: {how or 'client.orders shows what became of it'}"
+        what = "It may be live" if method in ("add_order", "batch_add") else "It may have been carried out"
+        advice = f"{what}. Do not send it again: {how or 'client.orders shows what became of it'}"
         if method in ("cancel_all", "cancel_all_orders_after"):
             advice = "Call it again: twice has the same effect as once"
         super().__init__(f"{method} was sent, but its outcome is unknown ({reason}). {advice}")

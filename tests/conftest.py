@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List
 
@@ -55,6 +56,19 @@ CAPTURES = Path(os.environ.get("KRAKEN_CAPTURES", Path(__file__).parents[2] / "s
 def some_slow(count: int, usual: Iterable[int]) -> List[Any]:
     """The seeds 0 to ``count``; those beyond the ``usual`` ones are left to ``-m slow``."""
     return [seed if seed in usual else pytest.param(seed, marks=pytest.mark.slow) for seed in range(count)]
+
+
+STRETCH = float(os.environ.get("KRAKEN_SYNC_STRETCH", "10"))
+"""By how much the times that a user should wait are stretched, since the tests share a machine."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """The block must take at most ``seconds``, stretched by :data:`STRETCH`."""
+    began = time.monotonic()
+    yield
+    taken = time.monotonic() - began
+    assert taken <= seconds * STRETCH, f"{taken:.2f} s instead of {seconds} s (times {STRETCH:g})"
 
 
 def eventually(condition: Callable[[], Any], what: str = "it") -> Any:

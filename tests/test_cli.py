@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
-from conftest import eventually
+from conftest import FAR, eventually, within
 from helpers import free_ports
 
 from kraken_sync.simulator import Simulator
@@ -154,9 +155,11 @@ def test_rest_is_never_asked(exchange: Simulator) -> None:
     assert lines(out)[0]["symbol"] == "BTC/USD"
 
 
-def test_closed_pipe() -> None:
-    """``| head -3`` ends silently, also when the feed is quiet afterwards."""
-    shell = f"{sys.executable} -m kraken_sync trades BTC/USD --snapshot --simulated | head -3"
+def test_row_36_closed_pipe() -> None:
+    """Row 36: ``| head -3`` ends silently, also when the feed is quiet afterwards."""
+    shell = (
+        f"{sys.executable} -m kraken_sync listen trade BTC/USD --param snapshot=true --simulated | head -3"
+    )
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {shell}"], capture_output=True, text=True, timeout=40
     )
@@ -359,8 +362,8 @@ def test_a_terminal_without_unicode() -> None:
     assert "0 mismatched" in text.splitlines()[-1]
 
 
-def test_without_click(tmp_path: Path) -> None:
-    """Without its extra the command says how to get it."""
+def test_row_03_without_click(tmp_path: Path) -> None:
+    """Row 3: without its extra the command says how to get it."""
     (tmp_path / "click.py").write_text("raise ImportError('no click', name='click')")
     code, out, err = run("demo", env={**os.environ, "PYTHONPATH": str(tmp_path)})
 
@@ -376,3 +379,166 @@ def test_help_is_quick_and_complete() -> None:
     for command in commands.split():
         assert command in out
         assert run(command, "--help")[0] == 0
+
+
+def on_a_terminal(*args: str, **environment: str) -> Tuple[int, str]:
+    """Run to the end on a terminal of 100 columns: (exit code, what it wrote)."""
+    master, slave = pty.openpty()
+    where = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", **environment}
+    process = subprocess.Popen([*COMMAND, *args], stdout=slave, stderr=slave, env=where)
+    os.close(slave)
+    text = read_all(master).decode()
+    return process.wait(20), text
+
+
+def test_row_04_a_ticker() -> None:
+    """Row 4: one row, soon."""
+    with within(2):
+        code, text = on_a_terminal("ticker", "BTC/USD", "--simulated", "--count", "1")
+    assert code == 0
+    line = r"BTC/USD  bid [\d.]+  ask [\d.]+  last [\d.]+  24h [+-][\d.]+ %  \(at \d\d:\d\d:\d\d\.\d+\)\r\n"
+    assert re.fullmatch(line, text)
+
+
+@pytest.mark.parametrize("command", ["book", "trades", "ticker"])
+def test_row_37_no_codes_in_a_file(command: str, tmp_path: Path) -> None:
+    """Row 37: a file has no escape codes; with NO_COLOR a terminal has no colours."""
+    out = tmp_path / "out.txt"
+    with out.open("w") as file:
+        args = [command, "BTC/USD", "--simulated", "--seconds", "1"]
+        assert subprocess.run([*COMMAND, *args], stdout=file, timeout=40).returncode == 0
+    assert "\x1b" not in out.read_text()
+    code, text = on_a_terminal(*args, NO_COLOR="1")
+    assert code == 0
+    assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|9[0-7])m", text)
+
+
+def test_row_45_is_it_me(exchange: Simulator) -> None:
+    """Row 45: a line of status; the doctor's verdict on each part of the way, without showing the key."""
+    code, out, err = run("status", *PLACES(exchange))
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"Kraken: online \(since \S+\)\. You: connected in [\d.]+ s\.\n", out)
+    keys = {"KRAKEN_API_KEY": exchange.key, "KRAKEN_API_SECRET": exchange.secret}
+    code, out, err = run("doctor", *PLACES(exchange), env={**os.environ, **keys})
+    assert (code, err) == (0, "")
+    names = [line[6:].partition(":")[0] for line in out.splitlines() if line[:4] in ("ok  ", "note", "FAIL")]
+    assert names[:2] == ["machine", "proxy"]
+    assert names[-4:] == ["exchange", "clock", "WebSocket", "API key"] or "WebSocket" in names
+    assert "heartbeat after" in out
+    assert "Nothing is wrong between here and the exchange." in out
+    assert exchange.key not in out
+
+
+def PLACES(exchange: Simulator) -> List[str]:
+    """The options of an exchange's addresses."""
+    return ["--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url]
+
+
+@pytest.mark.parametrize(
+    ("faults", "words", "verdict"),
+    [
+        ({"refuse_connections": 10**6}, "HTTP status 503", "in between: WebSocket"),
+        ({"no_status": True}, "WebSocket", "in between: WebSocket"),
+        ({"rest_errors": ["EAPI:Invalid key"] * 5}, "Invalid key", "in between: API key"),
+    ],
+)
+def test_what_the_doctor_finds(faults: dict, words: str, verdict: str, exchange: Simulator) -> None:
+    """Each trouble has a FAIL of its own, and exit code 3."""
+    for name, value in faults.items():
+        setattr(exchange.faults, name, value)
+    keys = {"KRAKEN_API_KEY": exchange.key, "KRAKEN_API_SECRET": exchange.secret}
+    code, out, _ = run("doctor", *PLACES(exchange), "--timeout", "2", env={**os.environ, **keys})
+    assert code == 3
+    assert re.search(rf"^FAIL .*{words}", out, re.M)
+    assert verdict in out
+
+
+def test_the_doctor_without_the_host() -> None:
+    """What depends on something that has failed is left out; JSON has the same."""
+    code, out, _ = run("doctor", "--ws-url", "ws://127.0.0.1:9", "--json", "--timeout", "2")
+    assert code == 3
+    assert [(one["name"], one["verdict"]) for one in lines(out)][1:] == [
+        ("proxy", "ok"),
+        ("127.0.0.1:9", "FAIL"),
+    ]
+
+
+def test_the_doctor_masks_a_proxy() -> None:
+    """The password of a proxy's URL is not shown."""
+    _, out, _ = run("doctor", "--ws-url", "ws://127.0.0.1:9", "--proxy", "http://me:CANARY@127.0.0.1:9",
+                    "--timeout", "1")  # fmt: skip
+    assert "http://...@127.0.0.1:9 (--proxy)" in out
+    assert "CANARY" not in out
+
+
+def test_a_system_that_is_not_online(exchange: Simulator) -> None:
+    """status says it, and exits with 4; doctor knows who it is."""
+    exchange.set_system("maintenance")
+    code, out, _ = run("status", *PLACES(exchange), "--json")
+    assert (code, lines(out)[0]["system"]) == (4, "maintenance")
+    code, out, _ = run("doctor", *PLACES(exchange))
+    assert (code, out.splitlines()[-1]) == (3, "It is the exchange.")
+
+
+def test_the_account(exchange: Simulator) -> None:
+    """Balances, open orders and executions, as JSON, as CSV and as text; nothing can be placed."""
+    keys = {**os.environ, "KRAKEN_API_KEY": exchange.key, "KRAKEN_API_SECRET": exchange.secret}
+    where = [*PLACES(exchange)]
+    with exchange.client() as trader:
+        order = trader.add_order(**FAR)["order_id"]
+        trader.orders.wait_open(order)
+        for form in ("--json", "--csv"):
+            code, out, err = run("orders", *where, form, env=keys)
+            assert (code, err) == (0, "")
+            assert order in out
+            code, out, err = run("balances", *where, form, env=keys)
+            assert (code, err) == (0, "")
+            assert "BTC" in out
+        assert "asset,balance,held,available" in out
+        assert "BTC,5.0000000000,0.01,4.9900000000" in out
+        code, out, err = run("executions", *where, "--snapshot", "--count", "1", env=keys)
+        assert (code, err) == (0, "")
+        assert lines(out)[0]["order_id"] == order
+    code, out, _ = run("orders", *where, "--csv", "--no-header", env=keys)
+    assert (code, len(out.splitlines())) == (0, 1)
+
+
+@pytest.mark.parametrize("command", ["ticker", "trades", "ohlc", "book"])
+def test_csv(command: str, exchange: Simulator) -> None:
+    """A header, then rows of the same length; a gap is a row with its reason at the end."""
+    import csv
+
+    process = subprocess.Popen(
+        [*COMMAND, command, "BTC/USD", "--csv", *PLACES(exchange)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    header = next(csv.reader([process.stdout.readline()]))
+    assert header[0] == "symbol"
+    eventually(lambda: exchange.requests("subscribe"))
+    exchange.trade("BTC/USD", "buy", 64250, "0.5")
+    exchange.step(5)
+    row = next(csv.reader([process.stdout.readline()]))
+    assert (row[0], len(row)) == ("BTC/USD", len(header))
+    if command != "book":
+        exchange.cut()
+        while row[-1] == "":
+            row = next(csv.reader([process.stdout.readline()]))
+        assert (row[0], header[-1], len(row)) == ("BTC/USD", "gap", len(header))
+        assert "closed" in row[-1]
+    process.kill()
+    process.communicate()
+
+
+def test_seconds_bound_everything() -> None:
+    """A host that answers nothing: the time is kept, the failure told once, the exit code the network's."""
+    listener = socket.create_server(("127.0.0.1", 0))  # takes connections and says nothing
+    try:
+        for command in ("book", "ticker", "trades", "ohlc", "instruments"):
+            url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+            args = [command, "BTC"] if command == "instruments" else [command, "BTC/USD"]
+            began = time.monotonic()
+            code, out, err = run(*args, "--ws-url", url, "--seconds", "0.5")
+            assert time.monotonic() - began < 8
+            assert (code, out, len(err.splitlines())) == (3, "", 1)
+    finally:
+        listener.close()

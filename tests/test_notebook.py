@@ -59,8 +59,8 @@ def shown(thing: Any) -> str:
     return parsed.text
 
 
-def test_everything_shows_itself(trader: SpotWSClient, exchange: Simulator) -> None:
-    """Client, books, tables, streams, gaps, results: what matters of each is in its table."""
+def test_row_34_everything_shows_itself(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Row 34: client, books, tables, streams, gaps, results: what matters of each is in its table."""
     book = trader.book(S)
     stream = trader.trades(S)
     result = trader.add_order(**FAR)

@@ -156,8 +156,8 @@ def test_everything_goes_through_it(
 
 
 @pytest.mark.parametrize("kind", [ConnectProxy, SocksProxy])
-def test_a_wrong_password(kind: Callable[[], ProxyServer], exchange: Simulator) -> None:
-    """It is told at once, on both transports, with the proxy's name and what to do."""
+def test_row_17_a_wrong_password(kind: Callable[[], ProxyServer], exchange: Simulator) -> None:
+    """Row 17: it is told at once, on both transports, with the proxy's name and what to do."""
     with kind() as proxy:
         client = SpotWSClient(
             ws_url=exchange.ws_url,

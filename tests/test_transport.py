@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import subprocess
@@ -200,8 +201,8 @@ def test_end_without_close(connect: Callable[..., Transport]) -> None:
         (b"", "no WebSocket endpoint"),
     ],
 )
-def test_refused_handshakes(connect: Callable[..., Transport], answer: bytes, words: str) -> None:
-    """A refused handshake is one short sentence, without the page and its cookies."""
+def test_row_19_refused_handshakes(connect: Callable[..., Transport], answer: bytes, words: str) -> None:
+    """Row 19: a refused handshake is one short sentence, without the page and its cookies."""
 
     def script(sock: socket.socket) -> None:
         sock.recv(4096)
@@ -235,8 +236,8 @@ def test_endless_handshake(connect: Callable[..., Transport], drip: bytes) -> No
     assert time.monotonic() - started < 3
 
 
-def test_tls(connect: Callable[..., Transport], tls: tuple) -> None:
-    """Over TLS the certificate is checked, the server's name is sent, and data come through."""
+def test_row_18_tls(connect: Callable[..., Transport], tls: tuple) -> None:
+    """Row 18: the certificate is checked, and nobody is advised not to; the server's name is sent."""
     names = []
     tls[0].sni_callback = lambda sock, name, context: names.append(name)
     with RawServer(sends(frame(b"secure")), tls[0]) as server:
@@ -246,6 +247,8 @@ def test_tls(connect: Callable[..., Transport], tls: tuple) -> None:
 
     assert caught.value.permanent
     assert caught.value.step == "tls"
+    assert "ca_file=" in str(caught.value)
+    assert not re.search("verify=False|CERT_NONE|disable", str(caught.value))
     assert names[0] == "localhost"
 
 

@@ -140,7 +140,8 @@ class Examination:
                 begin,
             )
         except (ConnectFailed, ValueError) as error:
-            yield Check(str(endpoint), FAIL, str(error), _advice(getattr(error, "step", "")))
+            text = str(error).partition(" kraken-sync doctor")[0]  # the advice to ask what is being asked
+            yield Check(str(endpoint), FAIL, text, _advice(getattr(error, "step", "")))
             return
         ended = time.monotonic()
         try:

@@ -143,7 +143,9 @@ def running(options: Dict[str, Any], *, start: bool = True) -> Iterator[Feed]:
 def places(options: Dict[str, Any], stack: ExitStack) -> Dict[str, Any]:
     """Return where the exchange of the options is; a simulated one runs until ``stack`` is closed."""
     if not options["simulated"]:
-        return {"ws_url": options["ws_url"], "rest_url": options["rest_url"]}
+        given = {"ws_url": options["ws_url"], "rest_url": options["rest_url"]}
+        # Another exchange, as a whole: a simulator has public and private data at one address.
+        return {**given, "auth_ws_url": given["ws_url"]} if all(given.values()) else given
     if options["ws_url"] or options["rest_url"]:
         raise click.UsageError("--simulated brings its own exchange; leave --ws-url/--rest-url out")
     simulated: Dict[str, Any] = stack.enter_context(simulator_class()()).options

@@ -153,7 +153,9 @@ def _connected(
     except (OSError, UnicodeError) as error:
         what = f"the proxy {first.host}" if endpoint.proxy is not None else first.host
         raise ConnectFailed(
-            f"cannot resolve {what} ({words_of(error)}). Are you online?", step="resolve"
+            f"cannot resolve {what} ({words_of(error)}). Are you online? "
+            "kraken-sync doctor examines the way there",
+            step="resolve",
         ) from error
     step("connect")
     failures: List[str] = []
