@@ -134,6 +134,7 @@ def test_it_follows_the_size_of_the_terminal(
     window.wait_for(r"code 130\.")
 
 
+@pytest.mark.slow
 def test_a_warning_is_in_the_picture_and_stays_afterwards(
     exchange: Simulator, terminal: Callable[..., Terminal]
 ) -> None:

@@ -38,7 +38,7 @@ def balances(**options: Any) -> None:
             }
             for asset in sorted(total)
         ]
-        _table(feed, "balances", rows, "the account is empty")
+        _table(feed, "balance", rows, "the account is empty")
 
 
 @_once

@@ -20,6 +20,7 @@ POLL = 0.5
 """The longest time in seconds between two checks of ``--seconds`` and of a closed pipe."""
 TIMEOUT = 10.0
 """The seconds that a call may take, unless ``--timeout`` tells others."""
+URLS = ("ws_url", "auth_ws_url", "rest_url")
 FILE = click.Path(exists=True, dir_okay=False)
 SECONDS = click.FloatRange(min=0, min_open=True)
 
@@ -36,6 +37,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--ca-file", type=FILE, help="Trust the certificates in this file, too."),
         click.option("--proxy", metavar="URL", help="http://user:password@host:port, or 'none'."),
         click.option("--timeout", type=SECONDS, default=TIMEOUT, show_default=True, help="Seconds to wait."),
+        click.option("--auth-ws-url", metavar="URL", help="The same, for private data."),
         click.option("--rest-url", metavar="URL", help="Another REST host. Not asked for market data."),
         click.option("--ws-url", metavar="URL", help="Another exchange, such as ws://127.0.0.1:8765."),
         click.option("--simulated", is_flag=True, help="A simulated exchange of our own."),
@@ -143,11 +145,9 @@ def running(options: Dict[str, Any], *, start: bool = True) -> Iterator[Feed]:
 def places(options: Dict[str, Any], stack: ExitStack) -> Dict[str, Any]:
     """Return where the exchange of the options is; a simulated one runs until ``stack`` is closed."""
     if not options["simulated"]:
-        given = {"ws_url": options["ws_url"], "rest_url": options["rest_url"]}
-        # Another exchange, as a whole: a simulator has public and private data at one address.
-        return {**given, "auth_ws_url": given["ws_url"]} if all(given.values()) else given
-    if options["ws_url"] or options["rest_url"]:
-        raise click.UsageError("--simulated brings its own exchange; leave --ws-url/--rest-url out")
+        return {name: options[name] for name in URLS}
+    if any(options[name] for name in URLS):
+        raise click.UsageError("--simulated brings its own exchange; leave --ws-url and the others out")
     simulated: Dict[str, Any] = stack.enter_context(simulator_class()()).options
     return simulated
 

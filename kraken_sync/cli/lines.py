@@ -23,7 +23,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
         "ohlc": "symbol open high low close vwap trades volume interval_begin interval timestamp",
         "instrument": "symbol base quote status price_precision price_increment qty_precision qty_increment "
         "qty_min cost_min",
-        "balances": "asset balance held available",
+        "balance": "asset balance held available",
         "orders": "order_id cl_ord_id symbol side order_type order_qty cum_qty limit_price order_status "
         "timestamp",
         "executions": "timestamp exec_type order_status symbol side order_type order_qty cum_qty limit_price "

@@ -144,6 +144,11 @@ def verify_recording(
 ) -> int:
     """Check every book and level3 message of a recording against the exchange's checksums.
 
+    \b
+    kraken-sync verify btc.jsonl.gz
+    kraken-sync verify --archive recordings/
+    kraken-sync verify other.csv --decimals BTC/USD=1,8
+
     FILE may end in .gz or .zst, or be - for the standard input.
     """
     known = dict(map(_decimals, decimals))
@@ -317,7 +322,11 @@ def export_recordings(files: Tuple[str, ...], to: str, what: Optional[str], ever
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--to", required=True, metavar="OUT", help="health.png, health.svg, ...")
 def plot_recordings(files: Tuple[str, ...], to: str) -> None:
-    """Draw how healthy recordings are: message rates, spreads, and what is missing."""
+    """Draw how healthy recordings are: message rates, spreads, and what is missing.
+
+    \b
+    kraken-sync plot btc.jsonl.gz --to health.png
+    """
     plot_health(files).savefig(to, dpi=110)
 
 
