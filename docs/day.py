@@ -1,4 +1,4 @@
-"""Draws ``day.svg``: a day of the simulated market, ten events a second. ``python docs/day.py``"""
+"""Draws ``pictures/day.svg``: a day of the simulated market, ten events a second. ``python docs/day.py``"""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def main() -> None:
     )
     size = f'viewBox="0 0 {LEFT + WIDTH + 20} {bottom}"'
     text = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style>\n{panels}{hours}</svg>\n'
-    Path(__file__).with_name("day.svg").write_text(text, "utf-8")
+    Path(__file__).with_name("pictures").joinpath("day.svg").write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
