@@ -32,18 +32,17 @@ default_role = "code"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "inherited-members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True, "inherited-members": True}
 python_use_unqualified_type_names = True
 napoleon_use_rtype = False
 napoleon_use_ivar = True
-napoleon_custom_sections = [("Returns", "params_style")]
 
 _inventory = HERE / "python.inv"
 intersphinx_mapping = {"python": ("https://docs.python.org/3", str(_inventory))}
 
 
 def make_inventory() -> None:
-    """Write the inventory in the form that Sphinx reads; see https://sphobjinv.readthedocs.io for the format."""
+    """Write the inventory in the form that Sphinx reads (https://sphobjinv.readthedocs.io describes it)."""
     lines = (HERE / "python.txt").read_text("utf-8").splitlines()
     entries = "".join(f"{line}\n" for line in lines if line and not line.startswith("#"))
     head = "# Sphinx inventory version 2\n# Project: Python\n# Version: 3\n"
@@ -57,7 +56,7 @@ make_inventory()
 nitpick_ignore_regex = [
     (r"py:.*", r"(kraken_sync\.)?(core|io|market|trading|runtime|simulator|recording|replay|paper)\..*"),
     (r"py:.*", r"(typing|collections\.abc|t)\..*"),
-    (r"py:.*", r"[A-Z][A-Za-z]*|kraken_sync\.[a-z_.]+\.[A-Z]\w*"),
+    (r"py:class", r"Decimal|_queue\.Empty"),
     (r"py:.*", r"(ssl|decimal|datetime|pathlib|logging|queue|enum|os)\.\w+"),
 ]
 
@@ -71,13 +70,15 @@ def plain_raises(app: Any, what: str, name: str, obj: Any, options: Any, lines: 
     for number, line in enumerate(lines):
         if re.match(r"\s*Raises:$", line):
             inside = True
-        elif inside and re.match(r"\s+The errors of ", line):
+        elif inside and re.match(r"\s+The (other )?errors of ", line):
             moved.append(number)
         elif inside and line and not line.startswith(" "):
             inside = False
     for number in reversed(moved):
         text = lines.pop(number).strip()
-        while number < len(lines) and lines[number].strip() and not re.match(r"\s{4}\w[\w, ]*:", lines[number]):
+        while (
+            number < len(lines) and lines[number].strip() and not re.match(r"\s{4}\w[\w, ]*:", lines[number])
+        ):
             text += " " + lines.pop(number).strip()
         lines += ["", f"Also raises: {text[0].lower()}{text[1:]}"]
 
@@ -98,12 +99,32 @@ def restore_attribute(app: Any, what: str, name: str, obj: Any, options: Any, li
         lines[:] = kept
 
 
+CONSTRUCTED = (
+    "SpotWSClient",
+    "SpotOrderBookClient",
+    "Timing",
+    "Simulator",
+    "Recorder",
+    "Replay",
+    "PaperClient",
+)
+
+
+def signature(app: Any, what: str, name: str, obj: Any, options: Any, args: Any, returned: Any) -> Any:
+    """Show no arguments of classes that only this library makes."""
+    if what == "class" and name.rpartition(".")[2] not in CONSTRUCTED:
+        return "", returned
+    return args, returned
+
+
 def find_in_package(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     """Resolve a name that a docstring of an inner module uses without the package in front of it."""
     if node.get("refdomain") != "py":
         return None
     target, domain = node["reftarget"], env.get_domain("py")
-    names = [name for name in domain.objects if name == f"kraken_sync.{target}" or name.endswith(f".{target}")]
+    names = [
+        name for name in domain.objects if name == f"kraken_sync.{target}" or name.endswith(f".{target}")
+    ]
     if not names:
         return None
     best = min(names, key=lambda name: (not name.startswith("kraken_sync.SpotWSClient"), len(name)))
@@ -115,4 +136,5 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", plain_raises, priority=100)
     app.connect("autodoc-process-docstring", keep_attribute, priority=200)
     app.connect("autodoc-process-docstring", restore_attribute, priority=900)
+    app.connect("autodoc-process-signature", signature)
     app.connect("missing-reference", find_in_package)

@@ -1316,8 +1316,8 @@ class SpotWSClient:
             deadline, validate, via, timeout: for the whole batch; see :meth:`add_order`.
 
         Returns:
-            A list with one dict per order, in the order given: ``order_id`` and the order's own ids, or
-            its own ids and ``error``, the exchange's text, if this order alone was rejected.
+            A list with one dict per order, in the order given. Each has the ``order_id`` and the order's own
+            ids; one that alone was rejected has its own ids and ``error``, the exchange's text.
 
         Raises:
             OrderRejected: the whole batch was rejected.

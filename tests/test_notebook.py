@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 from decimal import Decimal
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any, Callable, List, Tuple
 
 import pytest
@@ -378,3 +380,89 @@ def test_a_book_read_after_its_client(exchange: Simulator) -> None:
         book = client.book(S)
     with pytest.raises(BookNotLive, match="the client is closed"):
         book.best_bid
+
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples" / "notebooks").glob("*.ipynb"))
+
+
+def read_notebook(path: Path) -> Any:
+    """A notebook as it is committed."""
+    nbformat = pytest.importorskip("nbformat")
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_have_outputs(path: Path) -> None:
+    """What is committed was run, from top to bottom, and shows no error."""
+    cells = [cell for cell in read_notebook(path).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert any("text/html" in output.get("data", {}) for output in outputs)
+    assert not any(output.output_type == "error" for output in outputs)
+    assert not re.search("Warning|Traceback|/home/|/work/", json.dumps(outputs))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run_twice_in_one_kernel(path: Path) -> None:
+    """A real kernel runs every cell, and then all of them again; nothing warns, no thread is left."""
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = read_notebook(path)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    last = (
+        "import threading\n"
+        "assert not [one for one in threading.enumerate() if one.name.startswith('kraken-sync')]"
+    )
+    notebook.cells = [*cells, *(copy.deepcopy(cell) for cell in cells)]
+    notebook.cells.append(copy.deepcopy(cells[-1]))
+    notebook.cells[-1].source = last
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+        cell["outputs"] = []
+    nbclient.NotebookClient(notebook, timeout=90, kernel_name="python3").execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert not [one for one in outputs if one.get("name") == "stderr"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_an_interrupt_in_a_real_kernel(exchange: Simulator) -> None:
+    """The button that interrupts a cell ends a live view quietly, and a loop with a KeyboardInterrupt."""
+    manager = pytest.importorskip("jupyter_client.manager")
+    pytest.importorskip("ipykernel")
+    kernel, client = manager.start_new_kernel(kernel_name="python3")
+    try:
+
+        def run(code: str, interrupt: bool = False) -> List[Any]:
+            outputs: List[Any] = []
+            asked = client.execute(code)
+            while True:
+                message = client.get_iopub_msg(timeout=WAIT)
+                if message["parent_header"].get("msg_id") != asked:
+                    continue
+                kind, content = message["msg_type"], message["content"]
+                if kind == "status" and content["execution_state"] == "idle":
+                    return outputs
+                if kind in ("display_data", "stream", "error", "update_display_data"):
+                    outputs.append((kind, content))
+                    if interrupt:
+                        kernel.interrupt_kernel()
+                        interrupt = False
+
+        made = (
+            "from kraken_sync import SpotWSClient\n"
+            f"client = SpotWSClient(ws_url={exchange.ws_url!r})\n"
+            "book = client.book('BTC/USD')"
+        )
+        assert run(made) == []
+        live = run("from kraken_sync.notebook import live\nlive(book)", interrupt=True)
+        assert {kind for kind, _ in live} <= {"display_data", "update_display_data"}
+        loop = run("print('reads', flush=True)\nfor state in book.changes(): pass", interrupt=True)
+        assert loop[-1][1]["ename"] == "KeyboardInterrupt"
+        assert run("print(book.state)") == [("stream", {"name": "stdout", "text": "LIVE\n"})]
+        assert run("client.close()") == []
+    finally:
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)

@@ -1,4 +1,4 @@
-"""One process talks to the exchange, any number of others read from it: over a socket, one JSON line a change.
+"""One process talks to the exchange, and any number of others read from it: one JSON line a change.
 
 python one_feed.py serve 9000        in one terminal
 python one_feed.py read 9000         in as many others as you like

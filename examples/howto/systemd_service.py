@@ -1,6 +1,7 @@
-"""A service that systemd restarts if its data stop: it says READY when the book is there, and WATCHDOG while it lives.
+"""A service that systemd restarts if its data stop.
 
-The unit has Type=notify, WatchdogSec=30 and Restart=on-failure.
+It says READY when the book is there, and WATCHDOG while the book is proven. The unit has Type=notify,
+WatchdogSec=30 and Restart=on-failure.
 """
 
 from __future__ import annotations

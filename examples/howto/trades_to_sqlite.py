@@ -34,9 +34,7 @@ def main(path: str, symbol: str = "BTC/USD", count: int = 0) -> None:
                         database.execute("insert into gaps values (?, ?, ?, ?)", values)
                 else:
                     names = ("symbol", "trade_id", "side", "price", "qty", "timestamp")
-                    values = tuple(
-                        str(trade[name]) if name != "trade_id" else trade[name] for name in names
-                    )
+                    values = tuple(str(trade[name]) if name != "trade_id" else trade[name] for name in names)
                     database.execute("insert or ignore into trades values (?, ?, ?, ?, ?, ?)", values)
             if number == count:
                 break

@@ -16,7 +16,7 @@ def calculate(snapshots: Any, results: Any) -> None:
 
 
 def main(count: int = 3) -> None:
-    # "spawn" works everywhere, and is the only way on Windows. With "fork", start the workers before the client.
+    # "spawn" works everywhere, also on Windows. With "fork", start the workers before the client.
     context = multiprocessing.get_context("spawn")
     snapshots, results = context.Queue(maxsize=100), context.Queue()
     worker = context.Process(target=calculate, args=(snapshots, results), daemon=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from html import escape
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 GOOD, BAD, ODD = "#2e9e5b", "#d2524c", "#c58a1b"
 """Colours that can be read on white and on black."""
-COLOURS = {"LIVE": GOOD, "CONNECTED": GOOD, "filled": GOOD, "live": GOOD, "CLOSED": BAD, "ERROR": BAD}
+COLOURS = {
+    **dict.fromkeys(("LIVE", "CONNECTED", "live", "new", "partially_filled", "filled"), GOOD),
+    **dict.fromkeys(("CLOSED", "ERROR"), BAD),
+}
 MOST_ROWS = 12
 """The number of rows that are shown; what is left out is counted."""
 LONGEST = 48
@@ -31,8 +34,12 @@ def text(value: Any) -> str:
         return value
     if value is None:
         return ""
-    plain = format(value, "f") if isinstance(value, Decimal) else str(value)
+    plain = _plain(value)
     return escape(plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…")
+
+
+def _plain(value: Any) -> str:
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 def badge(word: str) -> Html:
@@ -76,7 +83,8 @@ def coloured(value: Any, colour: str) -> Html:
 
 def pairs(title: Sequence[Any], items: Sequence[Tuple[str, Any]], note: str = "") -> str:
     """Return names with their values, one a row; values that are None are left out."""
-    rows: List[Sequence[Any]] = [(name, value) for name, value in items if value is not None]
+    # As texts, so that all values stand on the left, below one another.
+    rows = [(name, _plain(value)) for name, value in items if value is not None]
     return table(title, ("", ""), rows, note)
 
 

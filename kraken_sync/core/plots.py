@@ -85,15 +85,17 @@ def plot_candles(candles: Union[Sequence[Mapping[str, Any]], Mapping[str, Any]],
     begins = [calendar.date2num(datetime.fromtimestamp(one.begin, timezone.utc)) for one in found]
     width = 0.8 * min([b - a for a, b in zip(begins, begins[1:]) if b > a], default=1 / 1440)
     colours = [GOOD if one.close >= one.open else BAD for one in found]
-    least = (max(one.high for one in found) - min(one.low for one in found)) / 500
+    low, high = min(one.low for one in found), max(one.high for one in found)
     axes.vlines(begins, [one.low for one in found], [one.high for one in found], color=colours, linewidth=1)
     axes.bar(
         begins,
-        [max(abs(one.close - one.open), least) for one in found],
+        [max(abs(one.close - one.open), (high - low) / 500) for one in found],
         width,
         [min(one.open, one.close) for one in found],
         color=colours,
     )
+    margin = 0.05 * (high - low or high)
+    axes.set_ylim(low - margin, high + margin)  # by itself it would end at the edges of the bars
     axes.xaxis_date("UTC")
     axes.xaxis.set_major_formatter(calendar.ConciseDateFormatter(axes.xaxis.get_major_locator()))
     axes.set_title(name)
