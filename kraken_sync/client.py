@@ -12,7 +12,20 @@ import logging
 import ssl
 import uuid
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Literal,
+    Mapping,
+    Optional,
+    Sequence,
+    TypeVar,
+    Union,
+    cast,
+    overload,
+)
 
 from .compat import method_of, overridable, params_of
 from .core.arguments import speaking
@@ -32,6 +45,27 @@ from .core.wire.messages import FrameDecoder, ParseFloat, error_text
 from .core.wire.numbers import Number
 from .core.wire.places import ENDPOINTS, LEVEL3, PRIVATE, PUBLIC, REST, full_url, places
 from .core.wire.secret import Secret
+from .core.wire.shapes import (
+    Candle,
+    ChannelName,
+    CountResult,
+    Depth,
+    EventTrigger,
+    FeePreference,
+    Interval,
+    OrderDepth,
+    OrderResult,
+    OrderType,
+    Policy,
+    PriceType,
+    SelfTradePrevention,
+    Side,
+    SwitchResult,
+    Ticker,
+    TimeInForce,
+    Trade,
+    Via,
+)
 from .errors import OrderOutcomeUnknown, RateLimited, RequestRefused
 from .io.connection.connection import Connection
 from .io.dial import Endpoint, default_context
@@ -61,9 +95,10 @@ from .trading.orders import Orders
 from .trading.outcomes import Reconciled
 from .trading.rate_mirror import RateMirror
 from .trading.reconcile import Reconciler
-from .trading.sender import Json, OrderSender
+from .trading.sender import OrderSender
 from .trading.unresolved import Unresolved
 
+Self = TypeVar("Self", bound="SpotWSClient")
 OneOrMany = Union[str, Sequence[str], None]
 
 
@@ -382,7 +417,7 @@ class SpotWSClient:
 
     # -- life --------------------------------------------------------------------------------
 
-    def start(self, timeout: Optional[float] = 10.0) -> Any:
+    def start(self: Self, timeout: Optional[float] = 10.0) -> Self:
         """Connect, and block until the exchange's ``status`` message has arrived on each connection.
 
         The public connection is opened, and the private one, too, if the constructor was given an API key.
@@ -448,7 +483,7 @@ class SpotWSClient:
         """Close the client, as :meth:`close` does. It is no coroutine; python-kraken-sdk has the name."""
         type(self).close(self)
 
-    def __enter__(self) -> Any:
+    def __enter__(self: Self) -> Self:
         # Looked up on the class, so that overriding start() and close() works, but an attribute of an
         # instance that happens to be named "start" does not break the with statement.
         try:
@@ -595,7 +630,7 @@ class SpotWSClient:
         *,
         timeout: Optional[float] = 10.0,
         maxlen: int = 10_000,
-        policy: Optional[str] = None,
+        policy: Optional[Policy] = None,
     ) -> Subscription:
         """Subscribe to a channel and block until the exchange has replied for every symbol.
 
@@ -667,16 +702,44 @@ class SpotWSClient:
         wanted = channel_params(params, self.public_channel_names, self.private_channel_names)
         self._ks_market.unsubscribe(wanted, req_id, deadline_of(timeout))
 
+    @overload
+    def ticker(
+        self,
+        symbol: Symbols,
+        *,
+        event_trigger: EventTrigger = ...,
+        snapshot: bool = ...,
+        gaps: Literal[False] = ...,
+        maxlen: int = ...,
+        policy: Optional[Policy] = ...,
+        timeout: Optional[float] = ...,
+    ) -> ItemStream[Ticker]: ...
+
+    @overload
+    def ticker(
+        self,
+        symbol: Symbols,
+        *,
+        event_trigger: EventTrigger = ...,
+        snapshot: bool = ...,
+        gaps: bool,
+        maxlen: int = ...,
+        policy: Optional[Policy] = ...,
+        timeout: Optional[float] = ...,
+    ) -> ItemStream[Any]: ...
+
     @speaking
     def ticker(
         self,
         symbol: Symbols,
         *,
-        event_trigger: str = "trades",
+        event_trigger: EventTrigger = "trades",
         snapshot: bool = True,
         gaps: bool = False,
-        **options: Any,
-    ) -> ItemStream:
+        maxlen: int = 10_000,
+        policy: Optional[Policy] = None,
+        timeout: Optional[float] = 10.0,
+    ) -> ItemStream[Any]:
         """Subscribe to ``ticker``, and return a stream of tickers, one dict per symbol and change.
 
         Blocks until the exchange has replied, at most ``timeout`` seconds (10 by default). May be called
@@ -690,13 +753,40 @@ class SpotWSClient:
                 the best bid or offer. A symbol can be subscribed with only one of the two at a time.
             snapshot: whether the stream begins with the current ticker.
             gaps: whether gap frames (``"type": "gap"``) are among the items.
-            options: ``timeout``, ``maxlen`` and ``policy`` of :meth:`subscribe`.
+            maxlen, policy, timeout: see :meth:`subscribe`.
 
         Raises:
             The errors of :meth:`subscribe`.
         """
         params = {"event_trigger": event_trigger, "snapshot": snapshot}
+        options = {"maxlen": maxlen, "policy": policy, "timeout": timeout}
         return self._ks_items("ticker", symbol, params, gaps, options)
+
+    @overload
+    def trades(
+        self,
+        symbol: Symbols,
+        *,
+        snapshot: bool = ...,
+        gaps: Literal[False] = ...,
+        backfill: bool = ...,
+        maxlen: int = ...,
+        policy: Optional[Policy] = ...,
+        timeout: Optional[float] = ...,
+    ) -> ItemStream[Trade]: ...
+
+    @overload
+    def trades(
+        self,
+        symbol: Symbols,
+        *,
+        snapshot: bool = ...,
+        gaps: bool,
+        backfill: bool = ...,
+        maxlen: int = ...,
+        policy: Optional[Policy] = ...,
+        timeout: Optional[float] = ...,
+    ) -> ItemStream[Any]: ...
 
     @speaking
     def trades(
@@ -706,8 +796,10 @@ class SpotWSClient:
         snapshot: bool = False,
         gaps: bool = False,
         backfill: bool = False,
-        **options: Any,
-    ) -> ItemStream:
+        maxlen: int = 10_000,
+        policy: Optional[Policy] = None,
+        timeout: Optional[float] = 10.0,
+    ) -> ItemStream[Any]:
         """Subscribe to ``trade``, and return a stream of trades, one dict each.
 
         Blocks until the exchange has replied, at most ``timeout`` seconds (10 by default). May be called
@@ -724,26 +816,54 @@ class SpotWSClient:
                 read. The trades after a gap are held back until those before them are there, a minute at
                 most; what REST does not have then is a gap of its own in ``stream.gaps``, with the reason
                 "REST does not have all trades". The gap that was filled stays there, too.
-            gaps, options: see :meth:`ticker`.
+            gaps, maxlen, policy, timeout: see :meth:`ticker`.
 
         Raises:
             ValueError: ``backfill`` with ``policy="conflate"``.
             ExchangeMismatch: ``backfill``, and the client has no ``rest_url`` of the exchange that it uses.
             The errors of :meth:`subscribe`.
         """
-        options["backfill"] = backfill
+        options = {"maxlen": maxlen, "policy": policy, "timeout": timeout, "backfill": backfill}
         return self._ks_items("trade", symbol, {"snapshot": snapshot}, gaps, options)
+
+    @overload
+    def ohlc(
+        self,
+        symbol: Symbols,
+        interval: Interval = ...,
+        *,
+        snapshot: bool = ...,
+        gaps: Literal[False] = ...,
+        maxlen: int = ...,
+        policy: Optional[Policy] = ...,
+        timeout: Optional[float] = ...,
+    ) -> ItemStream[Candle]: ...
+
+    @overload
+    def ohlc(
+        self,
+        symbol: Symbols,
+        interval: Interval = ...,
+        *,
+        snapshot: bool = ...,
+        gaps: bool,
+        maxlen: int = ...,
+        policy: Optional[Policy] = ...,
+        timeout: Optional[float] = ...,
+    ) -> ItemStream[Any]: ...
 
     @speaking
     def ohlc(
         self,
         symbol: Symbols,
-        interval: int = 1,
+        interval: Interval = 1,
         *,
         snapshot: bool = True,
         gaps: bool = False,
-        **options: Any,
-    ) -> ItemStream:
+        maxlen: int = 10_000,
+        policy: Optional[Policy] = None,
+        timeout: Optional[float] = 10.0,
+    ) -> ItemStream[Any]:
         """Subscribe to ``ohlc``, and return a stream of candles, one dict each.
 
         The exchange sends the current candle with every trade, and nothing when an interval ends: a candle
@@ -756,16 +876,17 @@ class SpotWSClient:
             symbol: a symbol or a list of symbols, in any common spelling.
             interval: the length of a candle in minutes: 1, 5, 15, 30, 60, 240, 1440, 10080 or 21600.
             snapshot: whether the stream begins with the recent candles.
-            gaps, options: see :meth:`ticker`.
+            gaps, maxlen, policy, timeout: see :meth:`ticker`.
 
         Raises:
             The errors of :meth:`subscribe`.
         """
         params = {"interval": interval, "snapshot": snapshot}
+        options = {"maxlen": maxlen, "policy": policy, "timeout": timeout}
         return self._ks_items("ohlc", symbol, params, gaps, options)
 
     @speaking
-    def instruments(self, *, gaps: bool = False, snapshot: bool = True, **options: Any) -> ItemStream:
+    def instruments(self, *, gaps: bool = False, snapshot: bool = True, **options: Any) -> ItemStream[Any]:
         """Subscribe to ``instrument``, and return a stream of pairs, one dict each.
 
         The stream begins with all pairs of the exchange; after that it has those whose reference data
@@ -784,7 +905,7 @@ class SpotWSClient:
         return self._ks_items("instrument", None, {"snapshot": snapshot}, gaps, options)
 
     @speaking
-    def executions(self, *, gaps: bool = False, **options: Any) -> ItemStream:
+    def executions(self, *, gaps: bool = False, **options: Any) -> ItemStream[Any]:
         """Subscribe to ``executions``, and return a stream of the account's order events, one dict each.
 
         The events are reports of orders and fills; :attr:`orders` is the table that they add up to. Unless
@@ -805,7 +926,7 @@ class SpotWSClient:
         return self._ks_items("executions", None, {}, gaps, options)
 
     @speaking
-    def balances(self, *, gaps: bool = False, snapshot: bool = True, **options: Any) -> ItemStream:
+    def balances(self, *, gaps: bool = False, snapshot: bool = True, **options: Any) -> ItemStream[Any]:
         """Subscribe to ``balances``, and return a stream of balances and their changes, one dict each.
 
         :attr:`balance` is the table that they add up to. Unless ``policy`` says otherwise, a read raises
@@ -827,8 +948,14 @@ class SpotWSClient:
 
     @speaking
     def level3(
-        self, symbol: Symbols, depth: int = 10, *, gaps: bool = False, snapshot: bool = True, **options: Any
-    ) -> ItemStream:
+        self,
+        symbol: Symbols,
+        depth: OrderDepth = 10,
+        *,
+        gaps: bool = False,
+        snapshot: bool = True,
+        **options: Any,
+    ) -> ItemStream[Any]:
         """Subscribe to ``level3``, and return a stream of the single orders of an order book.
 
         Each item is a dict of ``bids`` and ``asks`` of one symbol, verified by the exchange's checksum;
@@ -853,9 +980,10 @@ class SpotWSClient:
         """
         return self._ks_items("level3", symbol, {"depth": depth, "snapshot": snapshot}, gaps, options)
 
+    @speaking
     def collect(
         self,
-        channel: str,
+        channel: ChannelName,
         symbol: Optional[Symbols] = None,
         *,
         n: Optional[int] = None,
@@ -896,9 +1024,19 @@ class SpotWSClient:
         with self._ks_items(channel, symbol, {}, True, options) as stream:
             return collect(stream, n, seconds, progress)
 
+    @overload
+    def latest(self, channel: Literal["ticker"], symbol: str, *, stale: bool = ...) -> Optional[Ticker]: ...
+
+    @overload
+    def latest(self, channel: Literal["trade"], symbol: str, *, stale: bool = ...) -> Optional[Trade]: ...
+
+    @overload
     def latest(
-        self, channel: str, symbol: Optional[str] = None, *, interval: int = 1, stale: bool = False
-    ) -> Optional[Dict[str, Any]]:
+        self, channel: Literal["ohlc"], symbol: str, *, interval: Interval = ..., stale: bool = ...
+    ) -> Optional[Candle]: ...
+
+    @speaking
+    def latest(self, channel: str, symbol: str, *, interval: Interval = 1, stale: bool = False) -> Any:
         """Return the last item of a subscribed channel, without taking it from any stream.
 
         Never blocks. May be called from any thread, also while nobody reads the streams.
@@ -939,7 +1077,12 @@ class SpotWSClient:
 
     @speaking
     def book(
-        self, pair: str, depth: int = 10, *, max_age: Optional[float] = None, timeout: Optional[float] = 10.0
+        self,
+        pair: str,
+        depth: Depth = 10,
+        *,
+        max_age: Optional[float] = None,
+        timeout: Optional[float] = 10.0,
     ) -> OrderBook:
         """Return a live order book; blocks until its first snapshot has been received and verified.
 
@@ -974,7 +1117,12 @@ class SpotWSClient:
 
     @speaking
     def level3_book(
-        self, pair: str, depth: int = 10, *, max_age: Optional[float] = None, timeout: Optional[float] = 10.0
+        self,
+        pair: str,
+        depth: OrderDepth = 10,
+        *,
+        max_age: Optional[float] = None,
+        timeout: Optional[float] = 10.0,
     ) -> Level3Book:
         """Return a live book of single orders; blocks until its first snapshot was received and verified.
 
@@ -1008,7 +1156,7 @@ class SpotWSClient:
         params: Mapping[str, Any],
         gaps: bool,
         options: Dict[str, Any],
-    ) -> ItemStream:
+    ) -> ItemStream[Any]:
         """Return a stream of items; ``options`` has arguments of subscribe() and the channel's parameters."""
         names = ("timeout", "maxlen", "policy", "backfill")
         how = {name: options.pop(name) for name in names if name in options}
@@ -1024,13 +1172,13 @@ class SpotWSClient:
         self,
         *,
         symbol: str,
-        side: str,
-        order_type: str,
+        side: Side,
+        order_type: OrderType,
         order_qty: Optional[Number] = None,
         limit_price: Optional[Number] = None,
-        limit_price_type: Optional[str] = None,
+        limit_price_type: Optional[PriceType] = None,
         triggers: Optional[Mapping[str, Any]] = None,
-        time_in_force: Optional[str] = None,
+        time_in_force: Optional[TimeInForce] = None,
         expire_time: Optional[str] = None,
         effective_time: Optional[str] = None,
         deadline: Union[str, float, None] = None,
@@ -1041,16 +1189,16 @@ class SpotWSClient:
         margin: Optional[bool] = None,
         leverage: Optional[Number] = None,
         display_qty: Optional[Number] = None,
-        fee_preference: Optional[str] = None,
-        stp_type: Optional[str] = None,
+        fee_preference: Optional[FeePreference] = None,
+        stp_type: Optional[SelfTradePrevention] = None,
         cash_order_qty: Optional[Number] = None,
         sender_sub_id: Optional[str] = None,
         conditional: Optional[Mapping[str, Any]] = None,
         validate: Optional[bool] = None,
         no_mpp: Optional[bool] = None,
-        via: Optional[str] = None,
+        via: Optional[Via] = None,
         timeout: Optional[float] = 10.0,
-    ) -> Json:
+    ) -> OrderResult:
         """Place an order, and block until the exchange has accepted or rejected it.
 
         An order is sent once and never repeated by the client. Numbers may be Decimal, int, str or float and
@@ -1127,36 +1275,39 @@ class SpotWSClient:
             CredentialsMissing, CredentialsInvalid, PermissionRefused: the client has no API key, or one that
                 gets no WebSocket token; nothing was sent.
         """
-        return self._ks_desk.add_order(
-            {
-                "symbol": symbol,
-                "side": side,
-                "order_type": order_type,
-                "order_qty": order_qty,
-                "limit_price": limit_price,
-                "limit_price_type": limit_price_type,
-                "triggers": triggers,
-                "time_in_force": time_in_force,
-                "expire_time": expire_time,
-                "effective_time": effective_time,
-                "deadline": deadline,
-                "cl_ord_id": cl_ord_id,
-                "order_userref": order_userref,
-                "post_only": post_only,
-                "reduce_only": reduce_only,
-                "margin": margin,
-                "leverage": leverage,
-                "display_qty": display_qty,
-                "fee_preference": fee_preference,
-                "stp_type": stp_type,
-                "cash_order_qty": cash_order_qty,
-                "sender_sub_id": sender_sub_id,
-                "conditional": conditional,
-                "validate": validate,
-                "no_mpp": no_mpp,
-            },
-            timeout,
-            via,
+        return cast(
+            OrderResult,
+            self._ks_desk.add_order(
+                {
+                    "symbol": symbol,
+                    "side": side,
+                    "order_type": order_type,
+                    "order_qty": order_qty,
+                    "limit_price": limit_price,
+                    "limit_price_type": limit_price_type,
+                    "triggers": triggers,
+                    "time_in_force": time_in_force,
+                    "expire_time": expire_time,
+                    "effective_time": effective_time,
+                    "deadline": deadline,
+                    "cl_ord_id": cl_ord_id,
+                    "order_userref": order_userref,
+                    "post_only": post_only,
+                    "reduce_only": reduce_only,
+                    "margin": margin,
+                    "leverage": leverage,
+                    "display_qty": display_qty,
+                    "fee_preference": fee_preference,
+                    "stp_type": stp_type,
+                    "cash_order_qty": cash_order_qty,
+                    "sender_sub_id": sender_sub_id,
+                    "conditional": conditional,
+                    "validate": validate,
+                    "no_mpp": no_mpp,
+                },
+                timeout,
+                via,
+            ),
         )
 
     @speaking
@@ -1167,16 +1318,16 @@ class SpotWSClient:
         cl_ord_id: Optional[str] = None,
         order_qty: Optional[Number] = None,
         limit_price: Optional[Number] = None,
-        limit_price_type: Optional[str] = None,
+        limit_price_type: Optional[PriceType] = None,
         display_qty: Optional[Number] = None,
         trigger_price: Optional[Number] = None,
-        trigger_price_type: Optional[str] = None,
+        trigger_price_type: Optional[PriceType] = None,
         post_only: Optional[bool] = None,
         deadline: Union[str, float, None] = None,
         symbol: Optional[str] = None,
-        via: Optional[str] = None,
+        via: Optional[Via] = None,
         timeout: Optional[float] = 10.0,
-    ) -> Json:
+    ) -> OrderResult:
         """Amend an order in place, and block until the exchange has replied.
 
         The order keeps its ids, its fills and, where possible, its place in the queue. Parameters that are
@@ -1209,22 +1360,25 @@ class SpotWSClient:
             The errors of :meth:`add_order`. :meth:`reconcile` after OrderOutcomeUnknown tells whether the
             order was amended.
         """
-        return self._ks_desk.amend_order(
-            {
-                "order_id": order_id,
-                "cl_ord_id": cl_ord_id,
-                "order_qty": order_qty,
-                "limit_price": limit_price,
-                "limit_price_type": limit_price_type,
-                "display_qty": display_qty,
-                "trigger_price": trigger_price,
-                "trigger_price_type": trigger_price_type,
-                "post_only": post_only,
-                "deadline": deadline,
-                "symbol": symbol,
-            },
-            timeout,
-            via,
+        return cast(
+            OrderResult,
+            self._ks_desk.amend_order(
+                {
+                    "order_id": order_id,
+                    "cl_ord_id": cl_ord_id,
+                    "order_qty": order_qty,
+                    "limit_price": limit_price,
+                    "limit_price_type": limit_price_type,
+                    "display_qty": display_qty,
+                    "trigger_price": trigger_price,
+                    "trigger_price_type": trigger_price_type,
+                    "post_only": post_only,
+                    "deadline": deadline,
+                    "symbol": symbol,
+                },
+                timeout,
+                via,
+            ),
         )
 
     @speaking
@@ -1237,16 +1391,16 @@ class SpotWSClient:
         limit_price: Optional[Number] = None,
         triggers: Optional[Mapping[str, Any]] = None,
         display_qty: Optional[Number] = None,
-        fee_preference: Optional[str] = None,
+        fee_preference: Optional[FeePreference] = None,
         post_only: Optional[bool] = None,
         reduce_only: Optional[bool] = None,
         order_userref: Optional[int] = None,
         deadline: Union[str, float, None] = None,
         validate: Optional[bool] = None,
         no_mpp: Optional[bool] = None,
-        via: Optional[str] = None,
+        via: Optional[Via] = None,
         timeout: Optional[float] = 10.0,
-    ) -> Json:
+    ) -> OrderResult:
         """Cancel an order and place a changed one in its place; block until the exchange has replied.
 
         The new order has a new ``order_id`` and loses the place in the queue; fills stay with the old order.
@@ -1270,24 +1424,27 @@ class SpotWSClient:
             ValueError: the order is known to have a ``cl_ord_id``; nothing was sent.
             The errors of :meth:`add_order`.
         """
-        return self._ks_desk.edit_order(
-            {
-                "order_id": order_id,
-                "symbol": symbol,
-                "order_qty": order_qty,
-                "limit_price": limit_price,
-                "triggers": triggers,
-                "display_qty": display_qty,
-                "fee_preference": fee_preference,
-                "post_only": post_only,
-                "reduce_only": reduce_only,
-                "order_userref": order_userref,
-                "deadline": deadline,
-                "validate": validate,
-                "no_mpp": no_mpp,
-            },
-            timeout,
-            via,
+        return cast(
+            OrderResult,
+            self._ks_desk.edit_order(
+                {
+                    "order_id": order_id,
+                    "symbol": symbol,
+                    "order_qty": order_qty,
+                    "limit_price": limit_price,
+                    "triggers": triggers,
+                    "display_qty": display_qty,
+                    "fee_preference": fee_preference,
+                    "post_only": post_only,
+                    "reduce_only": reduce_only,
+                    "order_userref": order_userref,
+                    "deadline": deadline,
+                    "validate": validate,
+                    "no_mpp": no_mpp,
+                },
+                timeout,
+                via,
+            ),
         )
 
     @speaking
@@ -1298,9 +1455,9 @@ class SpotWSClient:
         orders: Sequence[Mapping[str, Any]],
         deadline: Union[str, float, None] = None,
         validate: Optional[bool] = None,
-        via: Optional[str] = None,
+        via: Optional[Via] = None,
         timeout: Optional[float] = 10.0,
-    ) -> List[Json]:
+    ) -> List[OrderResult]:
         """Place 2 to 15 orders of one pair with one message, and block until the exchange has replied.
 
         An order that fails the exchange's validation rejects the whole batch; one that fails in the engine,
@@ -1324,15 +1481,18 @@ class SpotWSClient:
             The other errors of :meth:`add_order`. After OrderOutcomeUnknown call :meth:`reconcile` with each
             of ``error.names``.
         """
-        return self._ks_desk.batch_add(
-            {
-                "symbol": symbol,
-                "orders": orders,
-                "deadline": deadline,
-                "validate": validate,
-            },
-            timeout,
-            via,
+        return cast(
+            List[OrderResult],
+            self._ks_desk.batch_add(
+                {
+                    "symbol": symbol,
+                    "orders": orders,
+                    "deadline": deadline,
+                    "validate": validate,
+                },
+                timeout,
+                via,
+            ),
         )
 
     # -- canceling ---------------------------------------------------------------------------
@@ -1344,7 +1504,7 @@ class SpotWSClient:
         order_id: OneOrMany = None,
         cl_ord_id: OneOrMany = None,
         order_userref: Union[int, Sequence[int], None] = None,
-        via: Optional[str] = None,
+        via: Optional[Via] = None,
         timeout: Optional[float] = 10.0,
     ) -> Any:
         """Cancel orders, and block until it is known what became of each.
@@ -1384,7 +1544,7 @@ class SpotWSClient:
         return self._ks_cancels.cancel_order(params, deadline_of(timeout), via, one=one)
 
     @speaking
-    def cancel_all(self, *, via: Optional[str] = None, timeout: Optional[float] = 10.0) -> Json:
+    def cancel_all(self, *, via: Optional[Via] = None, timeout: Optional[float] = 10.0) -> CountResult:
         """Cancel all open orders of the account, including those that have not been triggered.
 
         Blocks until the exchange has replied. If the reply is lost, the request is sent once more. May be
@@ -1402,14 +1562,15 @@ class SpotWSClient:
         Raises:
             The errors of :meth:`cancel_order`.
         """
-        return self._ks_sender.for_all(
-            "cancel_all", prepared("cancel_all", {}, via), deadline_of(timeout), via
+        return cast(
+            CountResult,
+            self._ks_sender.for_all("cancel_all", prepared("cancel_all", {}, via), deadline_of(timeout), via),
         )
 
     @speaking
     def cancel_all_orders_after(
-        self, *, timeout: int, via: Optional[str] = None, reply_timeout: Optional[float] = 10.0
-    ) -> Json:
+        self, *, timeout: int, via: Optional[Via] = None, reply_timeout: Optional[float] = 10.0
+    ) -> SwitchResult:
         """Arm the exchange's dead man's switch, which cancels all orders ``timeout`` seconds from now.
 
         Every call starts the time anew. The switch is for the whole account, and it also fires when the
@@ -1433,7 +1594,8 @@ class SpotWSClient:
             The errors of :meth:`cancel_order`.
         """
         params = prepared("cancel_all_orders_after", {"timeout": timeout}, via)
-        return self._ks_sender.for_all("cancel_all_orders_after", params, deadline_of(reply_timeout), via)
+        result = self._ks_sender.for_all("cancel_all_orders_after", params, deadline_of(reply_timeout), via)
+        return cast(SwitchResult, result)
 
     @speaking
     def batch_cancel(
@@ -1441,9 +1603,9 @@ class SpotWSClient:
         *,
         orders: OneOrMany = None,
         cl_ord_id: OneOrMany = None,
-        via: Optional[str] = None,
+        via: Optional[Via] = None,
         timeout: Optional[float] = 10.0,
-    ) -> List[Json]:
+    ) -> List[OrderResult]:
         """Cancel 2 to 50 orders with one message, and block until it is known what became of each.
 
         The exchange's reply has only the number of canceled orders, so the state of each order is read from
@@ -1468,7 +1630,7 @@ class SpotWSClient:
             The errors of :meth:`cancel_order`.
         """
         params = prepared("batch_cancel", {"orders": orders, "cl_ord_id": cl_ord_id}, via)
-        return self._ks_cancels.batch_cancel(params, deadline_of(timeout), via)
+        return cast(List[OrderResult], self._ks_cancels.batch_cancel(params, deadline_of(timeout), via))
 
     # -- after a lost reply, and before trouble ----------------------------------------------
 

@@ -363,7 +363,7 @@ def test_what_has_no_backfill(new_client: Callable[..., SpotWSClient], exchange:
     """Said at the call, not at the first gap."""
     client = new_client()
     for call in (client.ohlc, client.ticker):
-        with pytest.raises(ValueError, match="has no backfill"):
+        with pytest.raises(TypeError, match="has no argument 'backfill'"):
             call(S, backfill=True)
     with pytest.raises(ValueError, match="client.trades"):
         client.subscribe({"channel": "trade", "symbol": S, "backfill": True})

@@ -26,6 +26,7 @@ MAY_IMPORT: Dict[str, Set[str]] = {
     "replay": {"core", "errors", "client", "recording", "simulator", "replay"},
     "paper": {"core", "errors", "io", "market", "client", "simulator", "paper"},
     "notebook": {"core"},
+    "types": {"core"},
     "compat": set(),
     "errors": set(),
     "version": set(),

@@ -111,9 +111,9 @@ def running(exchange: Simulator, *args: str) -> List[str]:
     [
         (["book", "BTC/USD"], "bid|───"),
         (["book", "BTC/USD", "ETH/USD", "SHIB/USD"], "SHIB/USD"),
-        (["ticker", "BTC/USD", "SHIB/USD"], "last|SHIB/USD"),
-        (["ohlc", "BTC/USD", "SHIB/USD"], "close|SHIB/USD"),
-        (["trades", "BTC/USD"], "price"),
+        pytest.param(["ticker", "BTC/USD", "SHIB/USD"], "last|SHIB/USD", marks=pytest.mark.slow),
+        pytest.param(["ohlc", "BTC/USD", "SHIB/USD"], "close|SHIB/USD", marks=pytest.mark.slow),
+        pytest.param(["trades", "BTC/USD"], "price", marks=pytest.mark.slow),
     ],
     ids=["book", "books", "ticker", "ohlc", "trades"],
 )

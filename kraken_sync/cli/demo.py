@@ -73,7 +73,7 @@ def demo(seconds: Optional[float], seed: int, as_json: bool, verbose: int) -> No
         raise KeyboardInterrupt
 
 
-def _print_demo(feed: Feed, trades: ItemStream) -> None:
+def _print_demo(feed: Feed, trades: ItemStream[Any]) -> None:
     printed = feed.lines("trade")
     while not feed.over():
         try:
@@ -86,7 +86,7 @@ def _print_demo(feed: Feed, trades: ItemStream) -> None:
             printed.item(item)
 
 
-def _show_demo(feed: Feed, books: List[OrderBook], trades: ItemStream) -> None:
+def _show_demo(feed: Feed, books: List[OrderBook], trades: ItemStream[Any]) -> None:
     from rich.text import Text
 
     from .views.book import ladder, overview

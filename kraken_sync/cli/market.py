@@ -41,7 +41,8 @@ def book(symbols: Tuple[str, ...], depth: str, **options: Any) -> None:
     Piped: one line for each changed book, and one for each gap.
     """
     with running(options) as feed:
-        asked = (feed.client.book(symbol, int(depth), timeout=feed.timeout) for symbol in symbols)
+        levels: Any = int(depth)  # one of those that click lets through
+        asked = (feed.client.book(symbol, levels, timeout=feed.timeout) for symbol in symbols)
         books = list({one.symbol: one for one in asked}.values())
         if feed.live:
             _show_books(feed, books)
@@ -120,7 +121,7 @@ class Mids:
                 self.seen[one.symbol].append(mid)
 
 
-def _show(feed: Feed, view: Any, stream: ItemStream, take: Any, look: Any = lambda: None) -> None:
+def _show(feed: Feed, view: Any, stream: ItemStream[Any], take: Any, look: Any = lambda: None) -> None:
     """Show a view on the live screen until it is time to stop; ``take`` gets the items of the stream."""
     from .screen import REFRESH, Screen
 
@@ -146,7 +147,7 @@ def _show(feed: Feed, view: Any, stream: ItemStream, take: Any, look: Any = lamb
     help="Send on trades, or on every change of best bid and offer.",
 )
 @feed_options
-def ticker(symbols: Tuple[str, ...], event_trigger: str, **options: Any) -> None:
+def ticker(symbols: Tuple[str, ...], event_trigger: Any, **options: Any) -> None:
     """Tickers: best bid and offer, last price, figures of 24 hours.
 
     \b
@@ -213,8 +214,9 @@ def ohlc(symbols: Tuple[str, ...], interval: str, **options: Any) -> None:
     kraken-sync ohlc BTC/USD ETH/USD --interval 5
     kraken-sync ohlc BTC/USD --interval 60 --csv > candles.csv
     """
+    minutes: Any = int(interval)
     with running(options) as feed:
-        stream = feed.client.ohlc(list(symbols), int(interval), gaps=True, timeout=feed.timeout)
+        stream = feed.client.ohlc(list(symbols), minutes, gaps=True, timeout=feed.timeout)
         if feed.live:
             from .views.feeds import candles
 
@@ -223,7 +225,7 @@ def ohlc(symbols: Tuple[str, ...], interval: str, **options: Any) -> None:
             _print(feed, stream, "ohlc")
 
 
-def _show_rows(feed: Feed, stream: ItemStream, view: Any, value: str, time_of: str = "") -> None:
+def _show_rows(feed: Feed, stream: ItemStream[Any], view: Any, value: str, time_of: str = "") -> None:
     """Show one row a symbol, with a sparkline of ``value``: one for each item, or each ``time_of``."""
     latest: Dict[str, Mapping[str, Any]] = {}
     past: Dict[str, Deque[Any]] = {}
@@ -243,7 +245,7 @@ def _show_rows(feed: Feed, stream: ItemStream, view: Any, value: str, time_of: s
     _show(feed, lambda width, height, glyphs: view(latest, past, width, glyphs), stream, take)
 
 
-def _print(feed: Feed, stream: ItemStream, channel: str) -> None:
+def _print(feed: Feed, stream: ItemStream[Any], channel: str) -> None:
     printed = feed.lines(channel)
     while not feed.over():
         try:

@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, cast
 
 import click
 
@@ -86,10 +86,10 @@ def _subscribe(
     held: List[Any] = []
     for channel in wanted:
         if channel == "book":
-            held += [client.book(symbol, depth) for symbol in symbols]
+            held += [client.book(symbol, cast(Any, depth)) for symbol in symbols]
         elif channel == "level3":
             deep = min((one for one in ORDER_DEPTHS if one >= depth), default=ORDER_DEPTHS[-1])
-            held += [client.level3_book(symbol, deep) for symbol in symbols]
+            held += [client.level3_book(symbol, cast(Any, deep)) for symbol in symbols]
         else:
             params: Dict[str, Any] = {"channel": channel}
             if CHANNELS[channel].symbols:

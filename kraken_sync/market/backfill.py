@@ -30,7 +30,7 @@ AT_LEAST = 100
 """The number of messages that a read may take although its time is over, if all of them are held back."""
 
 
-class BackfilledTrades(ItemStream):
+class BackfilledTrades(ItemStream[Any]):
     """An :class:`ItemStream` of trades, whose gaps are filled from REST while they are read.
 
     Trades from REST have ``"backfilled": True``. Those that came after the gap wait until what was before

@@ -26,7 +26,7 @@ def check_end(n: Optional[int], seconds: Optional[float]) -> None:
 
 
 def collect(
-    stream: ItemStream, n: Optional[int], seconds: Optional[float], progress: bool = False
+    stream: ItemStream[Any], n: Optional[int], seconds: Optional[float], progress: bool = False
 ) -> Collected:
     """Read a stream until there are ``n`` items or ``seconds`` have passed, and return them.
 

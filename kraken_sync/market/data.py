@@ -84,7 +84,7 @@ class MarketData:
         maxlen: int = 10_000,
         policy: Optional[str] = None,
         backfill: bool = False,
-    ) -> ItemStream:
+    ) -> ItemStream[Any]:
         """Return a stream of single items; see :meth:`SpotWSClient.ticker`. Blocks up to ``timeout``."""
         deadline = deadline_of(timeout)
         if not isinstance(backfill, bool):

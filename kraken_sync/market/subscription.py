@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from types import TracebackType
-from typing import Any, Deque, Optional, Type, TypeVar
+from typing import Any, Deque, Generic, Optional, Type, TypeVar
 
 from ..core.session import feed_views
 from ..core.wire.channels import ChannelParams
@@ -85,7 +85,10 @@ class Subscription(Stream):
         self.unsubscribe()
 
 
-class ItemStream(Subscription):
+Item = TypeVar("Item")
+
+
+class ItemStream(Subscription, Generic[Item]):
     """A :class:`Subscription` that yields the items of ``data`` one by one.
 
     Gap frames are yielded only if that was asked for; ``gaps`` has them in any case.
@@ -96,12 +99,20 @@ class ItemStream(Subscription):
         self._with_gaps = gaps
         self._items: Deque[Any] = deque()
 
-    def get(self, timeout: Optional[float] = None) -> Any:
+    def __iter__(self) -> ItemStream[Item]:
+        return self
+
+    def __next__(self) -> Item:
+        item: Item = super().__next__()
+        return item
+
+    def get(self, timeout: Optional[float] = None) -> Item:
         """Return the next item. Blocks and raises as :meth:`Subscription.get`."""
         deadline = deadline_of(timeout)
         while True:
             try:
-                return self._items.popleft()
+                item: Item = self._items.popleft()
+                return item
             except IndexError:
                 pass
             try:
@@ -111,7 +122,8 @@ class ItemStream(Subscription):
             data = message.get("data")
             if message.get("type") == "gap":
                 if self._with_gaps:
-                    return message
+                    gap: Item = message
+                    return gap
             elif isinstance(data, dict):  # instrument: an object with the lists assets and pairs
                 self._items.extend(data.get("pairs", ()))
             else:

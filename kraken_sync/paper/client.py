@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from decimal import Decimal
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Any, Dict, List, Mapping, Optional, TypeVar, Union
 from urllib.parse import urlsplit
 
 from ..client import SpotWSClient
@@ -24,6 +24,9 @@ _PLACES = frozenset(
     "no_public".split()
 )
 Number = Union[int, str, float, Decimal]
+
+
+Self = TypeVar("Self", bound="PaperClient")
 
 
 class PaperClient(SpotWSClient):
@@ -120,13 +123,14 @@ class PaperClient(SpotWSClient):
             raise
         self._ks_stop_exchange = weakref.finalize(self, _stop, exchange, self._ks_follower)
 
-    def start(self, timeout: Optional[float] = 10.0) -> None:
+    def start(self: Self, timeout: Optional[float] = 10.0) -> Self:
         """Connect; see :meth:`SpotWSClient.start`."""
         deadline = deadline_of(timeout)
         self._ks_exchange.start()
         super().start(timeout)
         self._ks_source.start(time_left(deadline))
         self._ks_follower.start(time_left(deadline))
+        return self
 
     def close(self, timeout: Optional[float] = 2.0) -> None:
         """Close everything; see :meth:`SpotWSClient.close`. The paper account stays."""

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Mapping, Optional
 
 from ..client import SpotWSClient
 from ..core.book.snapshot import BookSnapshot
+from ..core.wire.shapes import Depth
 from ..errors import ClientClosed, KrakenError, UnknownSymbol, did_you_mean
 from ..io.logs import log
 from ..io.threads import GuardedThread
@@ -19,7 +20,7 @@ from ..market.subscription import ItemStream
 from ..simulator.instruments import Instrument
 from .exchange import PaperExchange
 
-DEPTH = 100
+DEPTH: Depth = 100
 """The number of levels a side that paper orders can trade with."""
 ROUND = 0.1
 """Seconds without news after which the states of all books are looked at."""
@@ -42,7 +43,7 @@ class Follower:
         self._pairs: Dict[str, Mapping[str, Any]] = {}
         self._instruments: Any = None
         self._books: Dict[str, OrderBook] = {}
-        self._trades: Dict[str, ItemStream] = {}
+        self._trades: Dict[str, ItemStream[Any]] = {}
         self._last_trade: Dict[str, int] = {}
         self._stopping = Event()
         self._thread: Optional[GuardedThread] = None
@@ -203,7 +204,7 @@ class Follower:
             except (queue.Empty, KrakenError):
                 return
 
-    def _take_trades(self, symbol: str, trades: ItemStream, timeout: float) -> None:
+    def _take_trades(self, symbol: str, trades: ItemStream[Any], timeout: float) -> None:
         """Pass on all trades that are there; wait for the first so many seconds."""
         while True:
             try:
