@@ -85,7 +85,9 @@ def test_a_cancel_uses_all_of_its_time(trader: SpotWSClient, exchange: Simulator
 
 
 @fact("gone orders")
-@pytest.mark.parametrize("text", ["EOrder:Invalid order", "EOrder:Unknown order"])
+@pytest.mark.parametrize(
+    "text", ["EOrder:Invalid order", pytest.param("EOrder:Unknown order", marks=pytest.mark.slow)]
+)
 def test_a_repeated_cancel_of_what_is_gone(
     trader: SpotWSClient, new_client: Callable[..., SpotWSClient], exchange: Simulator, text: str
 ) -> None:

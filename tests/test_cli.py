@@ -288,7 +288,7 @@ def test_verify(tmp_path: Path) -> None:
     assert "nothing was verified" in err
 
 
-@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ends", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_record_and_verify(tmp_path: Path, ends: int) -> None:
     """A recording is finished by either signal, exit 0; file and archive are proven; a change is found."""
     path = tmp_path / "day.jsonl.gz"

@@ -127,7 +127,7 @@ def test_every_message_is_explained() -> None:
         ("order_book", ["BTC/USD", "--count", "3"], "to buy 1 at once"),
         ("trades_to_csv", ["OUT", "BTC/USD", "--count", "20"], ""),
         ("callback", ["BTC/USD", "--count", "5"], "trade_id"),
-        ("survive_disconnect", None, "generation 2, after a gap"),
+        pytest.param("survive_disconnect", None, "generation 2, after a gap", marks=pytest.mark.slow),
     ],
 )
 def test_examples(name: str, args: list, words: str, tmp_path: Path) -> None:

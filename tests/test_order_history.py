@@ -37,7 +37,7 @@ def test_histories(seed: int, world: World) -> None:
     ("way", "step", "cuts", "enough"),
     [
         ("websocket", 30, 24, 1),
-        ("rest", 100, 16, 1),
+        pytest.param("rest", 100, 16, 1, marks=pytest.mark.slow),
         pytest.param("websocket", 5, 144, 10, marks=pytest.mark.slow),
         pytest.param("rest", 10, 147, 10, marks=pytest.mark.slow),
     ],

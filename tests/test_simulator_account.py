@@ -335,7 +335,7 @@ def test_level3_verifies_naively() -> None:
     assert pair.symbol == S
 
 
-@pytest.mark.parametrize("seed", some_slow(12, (0, 5, 9)))
+@pytest.mark.parametrize("seed", some_slow(12, (0, 5)))
 def test_random_requests_break_nothing(seed: int) -> None:
     """All methods with sane and insane parameters, while the market goes on: the invariants hold."""
     rng = random.Random(seed)

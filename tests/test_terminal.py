@@ -211,9 +211,8 @@ def test_demo(terminal: Callable[..., Terminal]) -> None:
 
 def any_shell(name: str) -> Any:
     """A shell to try, or a skip."""
-    return pytest.param(
-        name, marks=pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed")
-    )
+    missing = pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed")
+    return pytest.param(name, marks=[missing] if name == "bash" else [missing, pytest.mark.slow])
 
 
 SETUP = {
