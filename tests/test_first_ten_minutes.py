@@ -529,8 +529,9 @@ def test_row_41_a_fork(exchange: Simulator) -> None:
         "import os, sys, kraken_sync\n"
         "with kraken_sync.SpotWSClient(ws_url=sys.argv[1]) as client:\n"
         "    pid = os.fork()\n"
-        "    try: print(client.book('BTC/USD').symbol, flush=True)\n"
-        "    except kraken_sync.ForkedClient as error: print(error, flush=True)\n"
+        "    try: said = client.book('BTC/USD').symbol\n"
+        "    except kraken_sync.ForkedClient as error: said = str(error)\n"
+        "    os.write(1, (said + '\\n').encode())\n"
         "    if pid == 0: os._exit(0)\n"
         "    os.waitpid(pid, 0)\n"
     )
