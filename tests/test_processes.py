@@ -251,3 +251,69 @@ def test_a_standard_library_that_is_patched_in_part(patch: str, words: str, exch
 
     assert status == 1
     assert f"ConnectFailed: gevent or eventlet has replaced {words}" in err
+
+
+WINDOWS = """
+import os, select, signal, socket, sys
+for module, names in {
+    select: ("poll", "epoll", "kqueue"),
+    os: ("fork", "register_at_fork", "getuid"),
+    socket: ("AF_UNIX", "TCP_USER_TIMEOUT", "SO_REUSEPORT"),
+    signal: ("SIGHUP", "SIGKILL", "pthread_kill", "setitimer"),
+}.items():
+    for name in names:
+        if hasattr(module, name):
+            delattr(module, name)
+for name in ("fcntl", "termios", "pty", "resource", "grp", "pwd"):
+    sys.modules[name] = None
+"""
+
+
+def test_what_windows_lacks() -> None:
+    """Without poll, fork, fcntl and the rest: data, orders, a cut, REST and the command work as elsewhere."""
+    code = (
+        WINDOWS
+        + """
+from kraken_sync import SpotWSClient
+ws_url, auth_ws_url, rest_url, key, secret = sys.argv[1:]
+with SpotWSClient(key, secret, ws_url=ws_url, auth_ws_url=auth_ws_url, rest_url=rest_url) as client:
+    book = client.book("BTC/USD")
+    order = client.add_order(
+        symbol="BTC/USD", side="sell", order_type="limit", order_qty="0.01", limit_price=90000
+    )
+    print(client.orders.wait_open(order["order_id"]).status, client.rest.time()["unixtime"] > 0)
+    print("cut", flush=True)
+    sys.stdin.readline()
+    print(book.wait_until(lambda state: state.generation == 2, timeout=15).state)
+    client.wait_ready(private=True)
+    print(client.cancel_all()["count"])
+try:
+    SpotWSClient(nonce_file="nonces", key=key, secret=secret, rest_url=rest_url, ws_url=ws_url).get_nonce()
+except Exception as error:
+    print(type(error).__name__, error)
+from kraken_sync.cli.main import main
+main(["book", "BTC/USD", "--ws-url", ws_url, "--count", "1"])
+"""
+    )
+    with Simulator(rate=0) as exchange:
+        places = [exchange.ws_url, exchange.auth_ws_url, exchange.rest_url, exchange.key, exchange.secret]
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *places],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdin is not None
+        said = [process.stdout.readline(), process.stdout.readline()]
+        exchange.cut()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        rest, err = process.stdout.read(), process.stderr.read() if process.stderr is not None else ""
+        assert (process.wait(20), err) == (0, "")
+        lines = [*said, *rest.splitlines()]
+        assert lines[:2] == ["new True\n", "cut\n"]
+        assert lines[2:4] == ["LIVE", "1"]
+        assert "nonce_file" in lines[4]
+        assert '"symbol":"BTC/USD"' in lines[5]

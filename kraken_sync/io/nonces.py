@@ -48,7 +48,7 @@ class Nonces:
         self._clock = clock
         self._turn = Turn()
         self._last = 0
-        if self._path is not None and os.name == "nt":
+        if self._path is not None and not _has_locks():
             raise ValueError("nonce_file needs file locks that this system does not have")
         if self._path is not None and not self._path.parent.is_dir():
             raise ValueError(f"nonce_file: there is no directory {self._path.parent}")
@@ -89,6 +89,14 @@ class Nonces:
     def _raise(self, last: int) -> int:
         self._last = max(self._last + 1, last + 1, self._clock())
         return self._last
+
+
+def _has_locks() -> bool:
+    try:
+        import fcntl  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 @contextmanager
