@@ -306,12 +306,15 @@ main(["book", "BTC/USD", "--ws-url", ws_url, "--count", "1"])
         )
         assert process.stdout is not None
         assert process.stdin is not None
+        assert process.stderr is not None
         said = [process.stdout.readline(), process.stdout.readline()]
         exchange.cut()
         process.stdin.write("\n")
         process.stdin.flush()
-        rest, err = process.stdout.read(), process.stderr.read() if process.stderr is not None else ""
+        rest, err = process.stdout.read(), process.stderr.read()
         assert (process.wait(20), err) == (0, "")
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
         lines = [*said, *rest.splitlines()]
         assert lines[:2] == ["new True\n", "cut\n"]
         assert lines[2:4] == ["LIVE", "1"]
