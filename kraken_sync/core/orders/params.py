@@ -9,29 +9,19 @@ Client Order Identifiers".
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, get_args
 
 from ..wire.channels import nearest
 from ..wire.numbers import decimal_of
+from ..wire.shapes import OrderType, PriceType
 from ..wire.times import parse_time
 
 Params = Mapping[str, Any]
 
-ORDER_TYPES = (
-    "limit",
-    "market",
-    "iceberg",
-    "stop-loss",
-    "stop-loss-limit",
-    "take-profit",
-    "take-profit-limit",
-    "trailing-stop",
-    "trailing-stop-limit",
-    "settle-position",
-)
+ORDER_TYPES: Tuple[str, ...] = get_args(OrderType)
 LIMIT_TYPES = ("limit", "iceberg", "stop-loss-limit", "take-profit-limit", "trailing-stop-limit")
 TRIGGERED_TYPES = tuple(name for name in ORDER_TYPES if name.startswith(("stop", "take", "trailing")))
-PRICE_TYPES = ("static", "pct", "quote")
+PRICE_TYPES: Tuple[str, ...] = get_args(PriceType)
 NUMBER, TEXT, FLAG, WHOLE, IDS, USERREFS = "number", "text", "flag", "whole", "ids", "userrefs"
 ANY, DEADLINE = "any", "deadline"
 """The kinds of values; ``ANY`` is checked elsewhere."""

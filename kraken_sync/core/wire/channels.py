@@ -10,19 +10,20 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, get_args
 
 from ...errors import UnknownChannel
 from .messages import encode
+from .shapes import Depth, Interval, OrderDepth
 
-DEPTHS = (10, 25, 100, 500, 1000)
-ORDER_DEPTHS = (10, 100, 1000)
+DEPTHS: Tuple[int, ...] = get_args(Depth)
+ORDER_DEPTHS: Tuple[int, ...] = get_args(OrderDepth)
 ORDER_DEPTH_COST = {10: 5, 100: 25, 1000: 100}
 """The points that a level3 subscription of each depth costs, for each symbol."""
 LEVEL3_POINTS, LEVEL3_SYMBOLS = 200, 200
 """The points per second and the symbols that the exchange allows on one connection. (The pro tier has more
 points.)"""
-INTERVALS = (1, 5, 15, 30, 60, 240, 1440, 10080, 21600)
+INTERVALS: Tuple[int, ...] = get_args(Interval)
 
 
 @dataclass(frozen=True)
