@@ -56,7 +56,7 @@ make_inventory()
 nitpick_ignore_regex = [
     (r"py:.*", r"(kraken_sync\.)?(core|io|market|trading|runtime|simulator|recording|replay|paper)\..*"),
     (r"py:.*", r"(typing|collections\.abc|t)\..*"),
-    (r"py:class", r"Decimal|_queue\.Empty"),
+    (r"py:class", r"Decimal|_queue\.Empty|(kraken_sync\.[a-z_.]+\.)?(Self|Symbols|Item|OneOrMany|Number)"),
     (r"py:.*", r"(ssl|decimal|datetime|pathlib|logging|queue|enum|os)\.\w+"),
 ]
 
@@ -112,7 +112,7 @@ CONSTRUCTED = (
 
 def signature(app: Any, what: str, name: str, obj: Any, options: Any, args: Any, returned: Any) -> Any:
     """Show no arguments of classes that only this library makes."""
-    if what == "class" and name.rpartition(".")[2] not in CONSTRUCTED:
+    if args is not None and what == "class" and name.rpartition(".")[2] not in CONSTRUCTED:
         return "", returned
     return args, returned
 

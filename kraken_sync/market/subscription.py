@@ -107,7 +107,7 @@ class ItemStream(Subscription, Generic[Item]):
         return item
 
     def get(self, timeout: Optional[float] = None) -> Item:
-        """Return the next item. Blocks and raises as :meth:`Subscription.get`."""
+        """Return the next item. Blocks and raises as ``get()`` of any stream does."""
         deadline = deadline_of(timeout)
         while True:
             try:
