@@ -162,6 +162,13 @@ def test_collect(client: SpotWSClient, exchange: Simulator) -> None:
         trades.plot_candles()
 
 
+def test_collect_shows_its_progress(client: SpotWSClient, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bar of tqdm, with the name of what is collected."""
+    pytest.importorskip("tqdm")
+    assert len(client.collect("trade", S, n=3, snapshot=True, progress=True)) == 3
+    assert "trade BTC/USD: 100%" in capsys.readouterr().err
+
+
 def test_collect_tells_what_is_missing(client: SpotWSClient, exchange: Simulator) -> None:
     """A cut while collecting is a gap of the result, between its items."""
     found: List[Any] = []

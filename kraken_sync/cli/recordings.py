@@ -86,10 +86,10 @@ def _subscribe(
     held: List[Any] = []
     for channel in wanted:
         if channel == "book":
-            held += [client.book(symbol, cast(Any, depth)) for symbol in symbols]
+            held += [client.book(symbol, cast(Any, depth), timeout=feed.timeout) for symbol in symbols]
         elif channel == "level3":
             deep = min((one for one in ORDER_DEPTHS if one >= depth), default=ORDER_DEPTHS[-1])
-            held += [client.level3_book(symbol, cast(Any, deep)) for symbol in symbols]
+            held += [client.level3_book(symbol, cast(Any, deep), timeout=feed.timeout) for symbol in symbols]
         else:
             params: Dict[str, Any] = {"channel": channel}
             if CHANNELS[channel].symbols:
@@ -99,7 +99,9 @@ def _subscribe(
             if channel == "trade":
                 params["snapshot"] = True
             # Nobody reads it: the recorder gets the frames, and here only the latest is kept.
-            held.append(client.subscribe(params, maxlen=len(symbols), policy="conflate"))
+            held.append(
+                client.subscribe(params, timeout=feed.timeout, maxlen=len(symbols), policy="conflate")
+            )
     return held
 
 

@@ -72,7 +72,7 @@ def _symbols(args: Sequence[Any]) -> bool:
 
 
 def _too_many(name: str, args: Sequence[Any], places: Sequence[str]) -> str:
-    if _symbols(args) and places:
+    if places and places[0] in ("symbol", "pair") and all(isinstance(one, str) for one in args):
         if places[0] == "pair":
             return f"{name}() takes one pair; call it once for each of {', '.join(map(repr, args))}"
         return f"{name}() takes several symbols as a list: {name}({list(args)!r:.80})"
