@@ -11,6 +11,7 @@ import inspect
 import logging
 import ssl
 import uuid
+import weakref
 from pathlib import Path
 from typing import (
     Any,
@@ -282,6 +283,7 @@ class SpotWSClient:
             ),
             rate,
         )
+        runtime.owner = weakref.ref(self)
         symbols = SymbolLookup()
         self._ks_market = MarketData(runtime, symbols)
         self._ks_gate = OrderGate(order_gate)

@@ -38,6 +38,8 @@ def live(*things: Any, seconds: Optional[float] = None, refresh: float = FASTEST
     """
     if not things:
         raise ValueError("name what to show, such as live(book)")
+    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+        raise ValueError(f"seconds must be a number of more than 0, or None, not {seconds!r:.80}")
     if not refresh >= FASTEST:
         raise ValueError(f"refresh must be {FASTEST} seconds or more, not {refresh!r}")
     try:
@@ -64,11 +66,13 @@ def _html(things: Any) -> str:
 
     parts: List[str] = []
     for thing in things:
-        made = getattr(thing, "_repr_html_", None)
-        parts.append(made() if made is not None else f"<pre>{escape(repr(thing))}</pre>")
+        make = None if isinstance(thing, type) else getattr(thing, "_repr_html_", None)
+        made = make() if make is not None else None
+        parts.append(made if made is not None else f"<pre>{escape(repr(thing))}</pre>")
     return "".join(parts)
 
 
 def _ended(things: Any) -> bool:
-    states = [getattr(thing, "over", None) for thing in things]
-    return all(state is True for state in states)
+    over = [getattr(thing, "over", None) for thing in things]
+    known = [one for one in over if isinstance(one, bool)]
+    return bool(known) and all(known)

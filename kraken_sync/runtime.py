@@ -107,6 +107,8 @@ class Runtime:
         # A list of its own, because the finalizer must not refer to the object that is to be collected.
         self._running: List[Engine] = []
         finalizer = weakref.finalize(self, abandon, self._running, self._origin)
+        self.owner: Optional[weakref.ref[Any]] = None
+        """The client that has it."""
         finalizer.atexit = False  # see io/unclosed.py for the end of the interpreter
 
     # -- life --------------------------------------------------------------------------------
@@ -125,6 +127,8 @@ class Runtime:
             # not end the engine for which the other one waits.
             engine.starters += 1
         try:
+            if known is None:
+                crowd.joined(self)
             if known is not None:
                 known.retry_now()
             if self._private_from_start:
@@ -203,7 +207,6 @@ class Runtime:
         engine.start()
         self._running.append(engine)
         engines.add(engine)
-        crowd.joined(self)
         return engine
 
     def guard_fork(self) -> None:
@@ -309,10 +312,18 @@ class Runtime:
         return WSState.INIT
 
     @property
-    def url(self) -> str:
-        """The URL of the public connection; empty without one."""
+    def place(self) -> str:
+        """Where the public connection goes, without any login; empty without one."""
         public = self.endpoints.get(PUBLIC)
-        return "" if public is None else public.url
+        return "" if public is None else public.place
+
+    def leave(self, timeout: float) -> None:
+        """Close the client, by its own ``close()`` if it still exists; see :meth:`SpotWSClient.close`."""
+        owner = self.owner() if self.owner is not None else None
+        if owner is None:
+            self.close(timeout)
+        else:
+            type(owner).close(owner, timeout)
 
     @property
     def running(self) -> bool:

@@ -189,6 +189,10 @@ def test_row_36_closed_pipe() -> None:
         (("book", "BTC/USD", "--ca-file", "nosuchfile"), 2, "nosuchfile"),
         (("book", "BTC/USD", "--proxy", "x://y"), 2, "proxy"),
         (("completion", "powershell"), 2, "powershell"),
+        (("listen", "book", "BTC/USD", "--csv", "--simulated"), 2, "no columns"),
+        (("listen", "trade", "BTC/USD", "--csv", "--messages", "--simulated"), 2, "JSON"),
+        (("book", "BTC/USD", "--seconds", "0", "--simulated"), 2, "--seconds"),
+        (("book", "BTC/USD", "--seconds", "0.01", "--ws-url", "ws://127.0.0.1:9"), 3, "of --seconds"),
         (("instruments", "nothing", "--simulated"), 1, "no pair"),
         (("book", "BTC/USD", "--ws-url", "http://x"), 2, "not a WebSocket URL"),
         (("book", "BTC/USD", "--simulated", "--ws-url", "ws://x"), 2, "--simulated"),
@@ -449,12 +453,15 @@ def places(exchange: Simulator) -> List[str]:
         ({"refuse_connections": 10**6}, "HTTP status 503", "in between: WebSocket"),
         pytest.param({"no_status": True}, "WebSocket", "in between: WebSocket", marks=pytest.mark.slow),
         ({"rest_errors": ["EAPI:Invalid key"] * 5}, "Invalid key", "in between: API key"),
+        ({}, "REST: ", "in between: 127.0.0.1"),
     ],
 )
 def test_what_the_doctor_finds(faults: dict, words: str, verdict: str, exchange: Simulator) -> None:
     """Each trouble has a FAIL of its own, and exit code 3."""
     for name, value in faults.items():
         setattr(exchange.faults, name, value)
+    if not faults:
+        exchange._serving.stop_rest()
     keys = {"KRAKEN_API_KEY": exchange.key, "KRAKEN_API_SECRET": exchange.secret}
     code, out, _ = run("doctor", *places(exchange), "--timeout", "2", env={**os.environ, **keys})
     assert code == 3
@@ -472,11 +479,12 @@ def test_the_doctor_without_the_host() -> None:
     ]
 
 
-def test_the_doctor_masks_a_proxy() -> None:
-    """The password of a proxy's URL is not shown."""
-    _, out, _ = run("doctor", "--ws-url", "ws://127.0.0.1:9", "--proxy", "http://me:CANARY@127.0.0.1:9",
-                    "--timeout", "1")  # fmt: skip
-    assert "http://...@127.0.0.1:9 (--proxy)" in out
+@pytest.mark.parametrize("login", ["http://me:CANARY@", "me:CANARY@", "http://me:CAN@ARY@"])
+def test_the_doctor_shows_no_password(login: str) -> None:
+    """Neither that of a proxy's URL, in any form, nor that of an address."""
+    _, out, _ = run("doctor", "--ws-url", "ws://me:CANARY@127.0.0.1:9", "--proxy", f"{login}127.0.0.1:9",
+                    "--rest-url", "http://me:CANARY@127.0.0.1:9", "--timeout", "1")  # fmt: skip
+    assert "127.0.0.1:9 (--proxy)" in out
     assert "CANARY" not in out
 
 

@@ -548,7 +548,6 @@ def test_row_41_a_fork(exchange: Simulator) -> None:
         ("await client.start()", r'has returned already, with a SpotWSClient\. Drop the "await"'),
         ("await client.subscribe({'channel': 'trade', 'symbol': ['BTC/USD']})", 'Drop the "await"'),
         ("await client.book('BTC/USD')", 'Drop the "await"'),
-        ("await client.add_order(**order)", 'Drop the "await"'),
         ("async with client: pass", 'write "with" without "async"'),
         ("async for trade in client.trades('BTC/USD'): pass", 'write "for" without "async"'),
     ],

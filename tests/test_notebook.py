@@ -23,6 +23,7 @@ from kraken_sync import (
     close_all,
 )
 from kraken_sync.core.html import table
+from kraken_sync.market.collected import Collected
 from kraken_sync.simulator import Simulator
 
 pandas = pytest.importorskip("pandas")
@@ -137,6 +138,32 @@ def test_frames_calculate(trader: SpotWSClient, exchange: Simulator) -> None:
         book.to_frame(decimal=1)
 
 
+def test_frames_of_odd_items() -> None:
+    """Texts for numbers are numbers, what is none is missing, and exact means exact."""
+    found = Collected("ticker")
+    found += [
+        {"symbol": S, "bid": "1.5", "last": Decimal("2.5"), "timestamp": "2026-11-29T12:00:00.123456789Z"},
+        {
+            "symbol": S,
+            "bid": "n/a",
+            "last": None,
+            "timestamp": "2026-11-29T12:00:01Z",
+            "id": 9007199254740993,
+        },
+    ]
+    frame = found.to_frame()
+    assert frame.bid.sum() == 1.5
+    assert frame["last"].mean() == 2.5
+    assert str(frame.index.tz) == "UTC"
+    assert found.to_frame(decimal=True).id.iloc[1] == 9007199254740993
+    found.append({"symbol": S, "timestamp": "tomorrow"})
+    with pytest.raises(ValueError, match="tomorrow"):
+        found.to_frame()
+    candles = Collected("ohlc")
+    candles.append({"symbol": S, "open": 1.0})
+    assert len(candles.to_frame()) == 1
+
+
 def test_collect(client: SpotWSClient, exchange: Simulator) -> None:
     """So many items, or so many seconds; as a table they have the exchange's time as index."""
     trades = client.collect("trade", "XBT/USD", n=5, snapshot=True)
@@ -184,6 +211,34 @@ def test_collect_tells_what_is_missing(client: SpotWSClient, exchange: Simulator
     assert len(found[0]) == 2
     assert found[0].gaps[0]["symbol"] == S
     assert "1 gaps" in shown(found[0])
+
+
+def test_collect_tells_an_outage_that_is_not_over(client: SpotWSClient, exchange: Simulator) -> None:
+    """The line is down: a gap without an end, which is what collect() adds at its own end."""
+    stream = client.trades(S)
+    exchange.faults.refuse_connections = 10**6
+    exchange.trade(S, "buy", 64250, "0.5")
+    assert stream.get(WAIT)["qty"] == 0.5
+    exchange.cut()
+    eventually(lambda: stream.open_gaps())
+    gap = stream.open_gaps()[0]
+    assert (gap["symbol"], gap["until"]) == (S, None)
+    assert gap["since"]
+
+
+def test_collect_keeps_what_it_has(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
+    """The client is closed meanwhile: the items so far, and a gap that says why there are no more."""
+    client = new_client()
+    found: List[Any] = []
+    thread = threading.Thread(target=lambda: found.append(client.collect("trade", S, n=5, seconds=WAIT)))
+    thread.start()
+    eventually(lambda: exchange.requests("subscribe"))
+    exchange.trade(S, "buy", 64250, "0.5")
+    eventually(lambda: client.latest("trade", S))
+    client.close()
+    thread.join(WAIT)
+    assert len(found[0]) in (0, 1)
+    assert found[0].gaps or found[0] == []
 
 
 def test_latest(client: SpotWSClient, exchange: Simulator) -> None:
@@ -332,15 +387,15 @@ def test_row_33_a_cell_run_again_is_told_once(exchange: Simulator) -> None:
     code = """
 for _ in range(3):
     cell("from kraken_sync import *; client = SpotWSClient(ws_url=url); client.start();")
+    cell("globals().setdefault('kept', []).append(client)")  # a client that nobody has stops by itself
 print(cell("import threading; print(close_all()); threading.active_count()"))
 cell("client = SpotWSClient(ws_url=url); client.start(); client.close()")
 """
     out, err = in_ipython(exchange, code)
     assert re.findall(r"(\d) live clients to (\S+) \(cells (.*)\)\. (.*\(\))", err) == [
-        ("2", exchange.ws_url + "/v2", "[1], [2]", "kraken_sync.close_all()")
+        ("2", exchange.ws_url + "/v2", "[1], [3]", "kraken_sync.close_all()")
     ]
-    # A client that nothing refers to any more is stopped by itself.
-    assert out.split()[0] in ("1", "2", "3")
+    assert out.split()[0] == "3"
 
 
 def test_a_script_may_have_several_clients(
@@ -367,7 +422,8 @@ print(len(ids), updates[0][0], updates[1][0], len(updates) <= 6)
 cell("import _thread, threading; threading.Timer(0.6, _thread.interrupt_main).start()")
 cell("live(book); print('went on')")
 cell("client.close(); live(book); print('ended')")
-for mistake in ("live()", "live(book, refresh=0.1)"):
+cell("live(book, 'text', dict, client.orders); print('ended, too')")
+for mistake in ("live()", "live(book, refresh=0.1)", "live(book, seconds='2')"):
     try: eval(mistake, shell.user_ns)
     except ValueError as error: print(error)
 """
@@ -376,9 +432,58 @@ for mistake in ("live()", "live(book, refresh=0.1)"):
         "1 False True True",
         "went on",
         "ended",
+        "ended, too",
         "name what to show, such as live(book)",
         "refresh must be 0.25 seconds or more, not 0.1",
+        "seconds must be a number of more than 0, or None, not '2'",
     ]
+
+
+def test_many_clients_are_started_at_once(new_client: Callable[..., SpotWSClient]) -> None:
+    """While others are started and closed in other threads, none is disturbed by counting them."""
+    interval = sys.getswitchinterval()
+    failures: List[BaseException] = []
+
+    def live() -> None:
+        try:
+            for _ in range(5):
+                client = new_client().start()
+                client.close()
+        except BaseException as error:
+            failures.append(error)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=live) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failures == []
+
+
+def test_close_all_calls_the_close_of_a_subclass(new_client: Callable[..., SpotWSClient]) -> None:
+    """What a user has added to it is done; an error in one leaves none open."""
+
+    class Mine(SpotWSClient):
+        def close(self, timeout: Any = 2.0) -> None:
+            super().close(timeout)
+            raise RuntimeError("a fault of mine")
+
+    clients = [new_client(Mine).start(), new_client().start()]
+    with pytest.raises(RuntimeError, match="a fault of mine"):
+        close_all()
+    assert {str(one.state) for one in clients} == {"CLOSED"}
+    Mine.close = SpotWSClient.close  # type: ignore[method-assign]
+
+
+def test_no_login_in_what_is_shown() -> None:
+    """The password of a URL is in no table, which a notebook would keep."""
+    client = SpotWSClient(ws_url="wss://me:CANARYpw@example.invalid/v2?token=CANARYtoken")
+    assert "CANARY" not in client._repr_html_() + repr(client)
+    assert "wss://example.invalid/v2" in client._repr_html_()
 
 
 def test_a_book_read_after_its_client(exchange: Simulator) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +170,32 @@ def test_a_signal_leaves_the_terminal_as_it_was(
     window.wait_for(r"code 130\.")
     window.type("echo typed: $((20 + 3))")
     window.wait_for("typed: 23")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_screen_begins(number: int, exchange: Simulator) -> None:
+    """However early it comes, the terminal is left as it was: the usual screen, and a cursor."""
+    for _ in range(5):
+        master, slave = pty.openpty()
+        process = subprocess.Popen(
+            [*COMMAND, *running(exchange, "trades", "BTC/USD")], stdout=slave, stderr=slave
+        )
+        os.close(slave)
+        shown = b""
+        while b"\x1b[?1049h" not in shown:
+            shown += os.read(master, 1000)
+        process.send_signal(number)
+        while True:
+            try:
+                piece = os.read(master, 1000)
+            except OSError:
+                break
+            shown += piece
+        os.close(master)
+        assert process.wait(20) == 130
+        assert shown.rfind(b"\x1b[?1049l") > shown.rfind(b"\x1b[?1049h")
+        assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l")
+        assert b"Traceback" not in shown
 
 
 @pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Dict, List, Sequence
 
 import click
 
 from ..core.orders.order import Order
+from ..core.wire.numbers import EXACT
 from .feed import Feed, connection_options, feed_options, form_options, running
 from .lines import COLUMNS, LIVE, TEXT, aligned, print_text
 from .market import _print
@@ -34,7 +36,7 @@ def balances(**options: Any) -> None:
                 "asset": asset,
                 "balance": total.get(asset),
                 "held": held.get(asset, 0),
-                "available": total[asset] - held.get(asset, 0),
+                "available": EXACT.subtract(total[asset], held.get(asset, Decimal(0))),
             }
             for asset in sorted(total)
         ]
@@ -75,7 +77,7 @@ def _order(order: Order) -> Dict[str, Any]:
 def _table(feed: Feed, channel: str, rows: List[Dict[str, Any]], none: str) -> None:
     columns: Sequence[str] = COLUMNS[channel]
     if feed.form not in (TEXT, LIVE):
-        printed = feed.lines(channel)
+        printed = feed.lines(channel, gaps=False)
         for row in rows:
             printed.item(row)
         return

@@ -19,9 +19,10 @@ from urllib.request import getproxies
 
 from ..client import SpotWSClient
 from ..core.wire.credentials import VARIABLES
+from ..core.wire.secret import Secret
 from ..errors import ConnectFailed, KrakenError, RestRefused
 from ..io.dial import Endpoint, default_context, dial
-from ..io.proxies import Proxies, secret_urls
+from ..io.proxies import Proxies, Proxy, secret_urls
 from ..version import __version__
 from .plain import plain
 
@@ -29,6 +30,8 @@ OK, NOTE, FAIL = "ok", "note", "FAIL"
 CLOCK_OFF = 2.0
 """Seconds from which a clock is worth a note: orders have deadlines, and nonces come from the clock."""
 CLOCK_BAD = 60.0
+KEY = 56
+"""The length of an API key."""
 HEARTBEAT = 4.0
 """The seconds to wait for the exchange's heartbeat, which comes about once per second."""
 READS: Mapping[str, str] = {
@@ -64,8 +67,11 @@ class Examination:
     def checks(self) -> Iterator[Check]:
         """Make the checks one after the other. Blocks up to ``timeout`` for each."""
         yield self._machine()
-        yield self._proxy()
-        reached = True
+        proxy = self._proxy()
+        yield proxy
+        reached = proxy.verdict != FAIL
+        if not reached:
+            return
         for url in self._urls():
             for check in self._host(url):
                 yield check
@@ -90,9 +96,15 @@ class Examination:
         given = self._ways.get("proxy")
         if given is False:
             return Check("proxy", OK, "none is used (--proxy none)")
-        if given:
-            return Check("proxy", OK, f"{_masked(str(given))} (--proxy)")
-        found = {scheme: _masked(url) for scheme, url in sorted(getproxies().items())}
+        try:
+            if given:
+                return Check("proxy", OK, f"{Proxy(Secret(str(given)))} (--proxy)")
+            found = {
+                scheme: plain(url) if scheme == "no" else str(Proxy(Secret(url), f"{scheme}_proxy"))
+                for scheme, url in sorted(getproxies().items())
+            }
+        except (ValueError, ImportError) as error:
+            return Check("proxy", FAIL, str(error), _advice("proxy"))
         if not found:
             return Check("proxy", OK, "no proxy in the environment or the system's settings")
         told = ", ".join(f"{scheme}_proxy={url}" for scheme, url in found.items())
@@ -115,8 +127,12 @@ class Examination:
     def _host(self, url: str) -> Iterator[Check]:
         """Check the name, the connection and the TLS of one host."""
         as_ws = re.sub(r"^http", "ws", url)
-        proxy = Proxies(secret_urls(self._ways.get("proxy"))).choose(re.sub(r"^ws", "http", as_ws))
-        endpoint = Endpoint(as_ws, proxy)
+        try:
+            proxy = Proxies(secret_urls(self._ways.get("proxy"))).choose(re.sub(r"^ws", "http", as_ws))
+            endpoint = Endpoint(as_ws, proxy)
+        except (ValueError, ImportError) as error:
+            yield Check("address", FAIL, str(error))
+            return
         steps: Dict[str, float] = {}
         begun = time.monotonic()
         addresses: List[str] = []
@@ -166,17 +182,23 @@ class Examination:
             asked = time.time()
             told = client.rest.time(timeout=self._timeout)
             answered = time.time()
+            status, since, unixtime = system["status"], system.get("timestamp"), float(told["unixtime"])
         except KrakenError as error:
-            yield Check("exchange", FAIL, str(error))
+            yield Check("REST", FAIL, str(error))
             return
-        online = system.get("status") == "online"
+        except (AttributeError, KeyError, TypeError, ValueError):
+            yield Check(
+                "REST", FAIL, "what came back is no answer of the exchange", "something may be in between"
+            )
+            return
+        online = status == "online"
         yield Check(
             "exchange",
             OK if online else FAIL,
-            f"{plain(system.get('status'))} since {plain(system.get('timestamp'))}",
+            f"{plain(status)} since {plain(since)}",
             "" if online else "see https://status.kraken.com; the client waits for it by itself",
         )
-        yield clock_check(float(told["unixtime"]), asked, answered)
+        yield clock_check(unixtime, asked, answered)
 
     def _line(self, client: SpotWSClient) -> Iterator[Check]:
         begun = time.monotonic()
@@ -305,13 +327,10 @@ def masked_key(key: str) -> str:
     """Return a key of which only the ends can be read.
 
     >>> masked_key("abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrst"), masked_key("short")
-    ('abcd...qrst', '...')
+    ('abcd...qrst', '(5 characters)')
     """
-    return f"{plain(key[:4])}...{plain(key[-4:])}" if len(key) >= 20 else "..."
-
-
-def _masked(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//...@", url)
+    # Only what has the length of a key: somebody may have put the secret there.
+    return f"{plain(key[:4])}...{plain(key[-4:])}" if len(key) == KEY else f"({len(key)} characters)"
 
 
 def _heartbeat(client: SpotWSClient, seconds: float) -> str:

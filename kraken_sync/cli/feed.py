@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 import click
 
 from ..client import SpotWSClient
+from ..errors import ConnectFailed
 from . import lines
 from .lines import Lines, form_of
 
@@ -61,9 +62,7 @@ def feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of all commands that print what the exchange sends."""
     command = form_options(command)
     for option in (
-        click.option(
-            "--seconds", type=click.FloatRange(min=0), help="Stop after this long, whatever happens."
-        ),
+        click.option("--seconds", type=SECONDS, help="Stop after this long, whatever happens."),
         click.option("--count", type=click.IntRange(min=1), help="Print so many lines and stop."),
     ):
         command = option(command)
@@ -97,9 +96,9 @@ class Feed:
             self._timeout if self._end is None else max(0.0, min(self._timeout, self._end - time.monotonic()))
         )
 
-    def lines(self, channel: str, columns: Sequence[str] = ()) -> Lines:
-        """Return what prints the items of a channel."""
-        return Lines(self.form, channel, self._header, columns)
+    def lines(self, channel: str, columns: Sequence[str] = (), gaps: bool = True) -> Lines:
+        """Return what prints the items of a channel; see :class:`Lines`."""
+        return Lines(self.form, channel, self._header, columns, gaps)
 
     def over(self) -> bool:
         """Return whether it is time to stop."""
@@ -137,7 +136,13 @@ def running(options: Dict[str, Any], *, start: bool = True) -> Iterator[Feed]:
         feed = Feed(client, options)
         stack.callback(client.close)
         if start:
-            client.start(feed.timeout)
+            try:
+                client.start(feed.timeout)
+            except ConnectFailed as error:
+                if feed.over():
+                    text = f"not connected within the {options['seconds']:g} s of --seconds: {error}"
+                    raise ConnectFailed(text, step=error.step) from error
+                raise
         held.begin()
         yield feed
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import select
 import sys
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from ..core.book.snapshot import BookSnapshot
-from ..core.wire.channels import CHANNELS
 from ..core.wire.messages import encode
 from .plain import change, clock, plain
 
@@ -23,6 +23,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
         "ohlc": "symbol open high low close vwap trades volume interval_begin interval timestamp",
         "instrument": "symbol base quote status price_precision price_increment qty_precision qty_increment "
         "qty_min cost_min",
+        "balances": "asset asset_class balance amount fee type category ledger_id ref_id timestamp",
         "balance": "asset balance held available",
         "orders": "order_id cl_ord_id symbol side order_type order_qty cum_qty limit_price order_status "
         "timestamp",
@@ -54,7 +55,10 @@ def form_of(as_json: bool, as_csv: bool, counted: bool) -> str:
 def print_json(message: Mapping[str, Any]) -> None:
     """Print one JSON object on a line of its own and flush, with exact digits and in ASCII."""
     # ASCII, so that the output does not depend on the encoding of the terminal or the locale.
-    print_text(encode(message).decode().encode("ascii", "backslashreplace").decode())
+    text = encode(message).decode()
+    if not text.isascii():
+        text = "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in text)
+    print_text(text)
 
 
 def print_text(text: str) -> None:
@@ -71,13 +75,16 @@ class Lines:
         channel: tells the columns and the text.
         header: whether CSV begins with the names of the columns.
         columns: instead of those of the channel.
+        gaps: whether CSV has a last column for the reason of a gap.
     """
 
-    def __init__(self, form: str, channel: str, header: bool = True, columns: Sequence[str] = ()) -> None:
+    def __init__(
+        self, form: str, channel: str, header: bool = True, columns: Sequence[str] = (), gaps: bool = True
+    ) -> None:
         self._form = form
         self._channel = channel
         self._columns = list(columns or COLUMNS.get(channel, ()))
-        if channel in CHANNELS and channel != "instrument":
+        if gaps:
             self._columns.append("gap")
         self._text = TEXTS.get(channel, _any)
         if form == CSV and header:

@@ -283,7 +283,7 @@ def instruments(search: str, **options: Any) -> None:
             for line in aligned(columns, found) if found else []:
                 print_text(line)
         else:
-            printed = feed.lines("instrument")
+            printed = feed.lines("instrument", gaps=False)
             for pair in found:
                 printed.item(pair)
     if not found:
@@ -306,10 +306,15 @@ def listen(
     kraken-sync listen ohlc BTC/USD --param interval=5
     kraken-sync listen executions --param snap_orders=true
     """
+    as_csv = bool(options["as_csv"] and not options["as_json"])
+    if as_csv and (messages or channel not in COLUMNS):
+        raise click.UsageError(
+            f"{channel} has no columns; leave --csv out" if not messages else "--messages is JSON"
+        )
     asked: Dict[str, Any] = {"channel": channel, **dict(map(_param, params))}
     if symbols:
         asked["symbol"] = list(symbols)
-    with running({**options, "as_json": not options["as_csv"]}) as feed:
+    with running({**options, "as_json": not as_csv, "as_csv": as_csv}) as feed:
         stream = feed.client.subscribe(asked, timeout=feed.timeout)
         printed = feed.lines(channel)
         while not feed.over():

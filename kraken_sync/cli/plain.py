@@ -35,9 +35,10 @@ def number(value: Optional[Any]) -> Optional[Decimal]:
     (Decimal('1.10'), None, None)
     """
     try:
-        return None if value is None else Decimal(str(value))
+        found = None if value is None else Decimal(str(value))
     except ArithmeticError:
         return None
+    return found if found is not None and found.is_finite() else None
 
 
 def change(value: Optional[Any]) -> str:

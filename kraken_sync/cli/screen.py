@@ -7,11 +7,13 @@ and the warnings of the meantime are printed on the usual screen, where they sta
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, List, Optional, Tuple
+from contextlib import contextmanager
+from typing import Any, Callable, Deque, Iterator, List, Optional, Tuple
 
 from rich.console import Console
 from rich.live import Live
@@ -88,6 +90,19 @@ class Screen:
         self._live: Optional[Live] = None
 
     def __enter__(self) -> Screen:
+        with _deferred() as signals:
+            try:
+                self._begin()
+            except BaseException:
+                self._end(show=False)
+                raise
+        if signals:  # __exit__() is not called for what is raised here
+            with _deferred():
+                self._end()
+            raise KeyboardInterrupt
+        return self
+
+    def _begin(self) -> None:
         logger = logging.getLogger("kraken_sync")
         # What writes to stderr would write into the picture.
         self._handlers = [one for one in logger.handlers if not isinstance(one, logging.NullHandler)]
@@ -97,16 +112,22 @@ class Screen:
         self._live = Live(console=self._console, screen=True, auto_refresh=False, transient=True)
         self._live.start()
         self.draw()
-        return self
 
     def __exit__(self, *error: object) -> None:
-        assert self._live is not None
-        self._live.stop()
+        with _deferred() as signals:
+            self._end()
+        if signals and error[0] is None:
+            raise KeyboardInterrupt
+
+    def _end(self, show: bool = True) -> None:
+        """Leave the terminal as it was, and print the last frame and the warnings."""
+        if self._live is not None:
+            self._live.stop()
         logger = logging.getLogger("kraken_sync")
         logger.removeHandler(self._notices)
         for handler in self._handlers:
             logger.addHandler(handler)
-        for line in self._frame(fill=False):
+        for line in self._frame(fill=False) if show else ():
             self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
         for warning in self._notices.warnings():
             print(warning, file=sys.stderr)
@@ -150,6 +171,27 @@ class Screen:
             Cell("Ctrl-C ends", FAINT),
         ]
         return [words(pieces, width), *self._notices.lines(width)]
+
+
+@contextmanager
+def _deferred() -> Iterator[List[int]]:
+    """Hold Ctrl-C and SIGTERM back until the end of the block, and give a list of those that came.
+
+    Half of what switches a terminal over must not be left out.
+    """
+    came: List[int] = []
+    try:
+        before = {
+            number: signal.signal(number, lambda number, frame: came.append(number))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+    except ValueError:  # not the main thread, which gets no signals
+        before = {}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _name(gap: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from math import nan
 from typing import Any, Iterable, Mapping, Sequence
 
 
@@ -36,11 +37,22 @@ def frame(
     if not isinstance(decimal, bool):
         raise TypeError(f"decimal must be True or False, not {decimal!r:.80}")
     listed = list(rows)
-    made = pandas.DataFrame([[row.get(name) for name in columns] for row in listed], columns=list(columns))
-    for name in times:
-        made[name] = pandas.to_datetime(made[name], utc=True, format="ISO8601", errors="coerce")
+    cells = [[row.get(name) for name in columns] for row in listed]
+    # As objects, so that pandas does not round what it takes for numbers.
+    made = pandas.DataFrame(cells, columns=list(columns), dtype=object)
+    for name in columns:
+        if name in times:
+            made[name] = pandas.to_datetime(made[name], utc=True, format="ISO8601")
+        elif not decimal and (name in numbers or any(isinstance(row.get(name), Decimal) for row in listed)):
+            made[name] = [_float(row.get(name)) for row in listed]
     if not decimal:
-        for name in columns:
-            if name in numbers or any(isinstance(row.get(name), Decimal) for row in listed):
-                made[name] = pandas.to_numeric(made[name].astype(float))
+        made = made.infer_objects()
     return made.set_index(index) if index else made
+
+
+def _float(value: Any) -> float:
+    """Return what the exchange sent as a number; in tickers it may send texts."""
+    try:
+        return nan if value is None else float(value)
+    except (TypeError, ValueError):
+        return nan

@@ -35,7 +35,9 @@ def text(value: Any) -> str:
     if value is None:
         return ""
     plain = _plain(value)
-    return escape(plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…")
+    # A number that is cut would be another number.
+    short = len(plain) <= LONGEST or not isinstance(value, str)
+    return escape(plain if short else plain[: LONGEST - 1] + "…")
 
 
 def _plain(value: Any) -> str:

@@ -10,46 +10,54 @@ import sys
 import warnings
 import weakref
 from types import FrameType
-from typing import Any, List, Optional, Protocol, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Tuple
 
 
-class Client(Protocol):
-    """What is known of a client here."""
+class Member(Protocol):
+    """What is known of a started client here."""
 
     @property
-    def url(self) -> str:
-        """The exchange that it uses; empty without a public connection."""
+    def place(self) -> str:
+        """The exchange that it uses, without any login; empty without a public connection."""
 
     @property
     def running(self) -> bool:
         """Whether it is started, in this process."""
 
-    def close(self, timeout: float) -> None:
-        """Close it. Blocks up to ``timeout`` seconds."""
+    def leave(self, timeout: float) -> None:
+        """Close the client. Blocks up to ``timeout`` seconds."""
 
 
 class Crowd:
     """The started clients. Any thread."""
 
     def __init__(self) -> None:
-        self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._cells: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        # No WeakSet: iterating over one fails while another thread adds to it. Copying the values of a dict
+        # is one step for other threads.
+        self._members: Dict[int, weakref.ref[Any]] = {}
+        self._cells: Dict[int, int] = {}
         self._warned = False
 
-    def joined(self, client: Client) -> None:
-        """Take in a client that is being started; warn once if a notebook has another one already."""
-        others = [one for one in self.running() if one is not client and one.url and one.url == client.url]
-        self._clients.add(client)
+    def joined(self, member: Member) -> None:
+        """Take in a client that was started; warn once if a notebook has another one already.
+
+        Without a lock of ours, since a warning may run code of the user's.
+        """
+        name = id(member)
+        self._members[name] = weakref.ref(member, lambda _: self._forget(name))
         cell = _cell()
         if cell is None:
             return
-        self._cells[client] = cell
-        cells = sorted({self._cells[one] for one in [*others, client] if one in self._cells})
+        self._cells[name] = cell
+        others = [
+            one for one in self.running() if one is not member and one.place and one.place == member.place
+        ]
         if others and not self._warned:
             self._warned = True
-            where = ", ".join(f"[{one}]" for one in cells)
+            cells = sorted({self._cells[id(one)] for one in [*others, member] if id(one) in self._cells})
             warnings.warn(
-                f"{len(others) + 1} live clients to {client.url} (cells {where}). kraken_sync.close_all() "
+                f"{len(others) + 1} live clients to {member.place} (cells "
+                f"{', '.join(f'[{one}]' for one in cells)}). kraken_sync.close_all() "
                 "closes the older ones, too; make the client in a cell of its own",
                 UserWarning,
                 stacklevel=_outside()[1],
@@ -57,14 +65,25 @@ class Crowd:
 
     def running(self) -> List[Any]:
         """Return the clients that are started in this process."""
-        return [client for client in list(self._clients) if client.running]
+        members = [reference() for reference in list(self._members.values())]
+        return [one for one in members if one is not None and one.running]
 
     def close_all(self, timeout: float) -> int:
         """Close them all, and return how many there were. Blocks up to ``timeout`` seconds for each."""
         found = self.running()
-        for client in found:
-            client.close(timeout)
+        failure: Optional[Exception] = None
+        for member in found:
+            try:
+                member.leave(timeout)
+            except Exception as error:  # of a close() that a user has written: the others are closed, too
+                failure = error
+        if failure is not None:
+            raise failure
         return len(found)
+
+    def _forget(self, name: int) -> None:
+        self._members.pop(name, None)
+        self._cells.pop(name, None)
 
 
 def _cell() -> Optional[int]:
@@ -72,7 +91,8 @@ def _cell() -> Optional[int]:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
     # Not execution_count, which newer versions of IPython increase before the cell runs.
-    return None if shell is None else len(shell.user_ns.get("In", ())) - 1
+    cells = getattr(shell, "user_ns", {}).get("In")
+    return len(cells) - 1 if isinstance(cells, list) else None
 
 
 def caller() -> str:

@@ -35,12 +35,19 @@ class Endpoint:
         self.proxy = proxy
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise ValueError(f"{url!r} is not a WebSocket URL such as 'wss://ws.kraken.com'")
+            shown = re.sub(r"//[^/]*@", "//...@", url)
+            raise ValueError(f"{shown!r} is not a WebSocket URL such as 'wss://ws.kraken.com'")
         self.url = url
         self.secure = parts.scheme == "wss"
         self.host = parts.hostname
         self.port = parts.port or (443 if self.secure else 80)
+        self._path = parts.path
         self.asset_class = ASSET_CLASS if is_unified(parts.path) else None
+
+    @property
+    def place(self) -> str:
+        """The URL without login and parameters."""
+        return f"{'wss' if self.secure else 'ws'}://{self}{self._path}"
 
     @property
     def way(self) -> str:

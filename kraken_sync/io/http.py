@@ -242,7 +242,8 @@ def _translated(
     """Return the error of this library for one of requests, which must not be kept: it has the headers."""
     import requests
 
-    host, where = urlsplit(url).hostname, urlsplit(url).netloc
+    parts = urlsplit(url)
+    host, where = parts.hostname, parts.netloc.rpartition("@")[2]
     if proxy is not None:
         where += f" through the proxy {proxy}"
     if call.closed:

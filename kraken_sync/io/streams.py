@@ -203,11 +203,15 @@ class Stream(Blocking):
             ClientClosed: the stream has ended, and everything was read.
             KrakenError: the error that ended the stream, if it was not ended on purpose.
         """
-        deadline = deadline_of(timeout)
+        try:
+            return self._read(deadline_of(timeout))
+        except queue.Empty:
+            raise self._timed_out(timeout) from None
+
+    def _read(self, deadline: Optional[float]) -> Any:
+        """Return the next message. Raises as :meth:`get`, and plain ``queue.Empty`` after the deadline."""
         while True:
             entry = self._take(deadline)
-            if isinstance(entry, queue.Empty):
-                raise self._timed_out(timeout)
             if not isinstance(entry, bytes):
                 return entry
             try:
@@ -250,14 +254,15 @@ class Stream(Blocking):
             finally:  # also after a Ctrl-C; a reader counted too many would only cost notifications
                 self._readers -= 1
             taken = self._next_entry() if came else queue.Empty()
-        if isinstance(taken, Exception) and not isinstance(taken, queue.Empty):
+        if isinstance(taken, Exception):
             raise taken
         return taken
 
     def _timed_out(self, timeout: Optional[float]) -> StreamTimeout:
         """Return the error for a message that has not come, with what is known of the reason."""
-        waited = 0.0 if timeout is None else timeout
-        return StreamTimeout(f"no message of {self.name} within {waited:g} s{self._why()}", waited=timeout)
+        if not timeout:  # somebody polls, and asking for the reason would take longer than the call
+            return StreamTimeout(f"no message of {self.name} waits to be read", waited=timeout)
+        return StreamTimeout(f"no message of {self.name} within {timeout:g} s{self._why()}", waited=timeout)
 
     def _why(self) -> str:
         return ""

@@ -16,7 +16,7 @@ from ..errors import KrakenError, StreamOverflow
 from ..io.logs import log
 from ..io.rest import Rest, patience
 from ..io.streams import CONFLATE, Lost
-from ..io.waiting import Turn, deadline_of
+from ..io.waiting import Turn
 from ..io.walltime import wall_text
 from .subscription import ItemStream, Subscription
 
@@ -52,13 +52,12 @@ class BackfilledTrades(ItemStream[Any]):
 
     def get(self, timeout: Optional[float] = None) -> Any:
         """Return the next trade. Blocks and raises as :meth:`Subscription.get`."""
-        deadline = deadline_of(timeout)
-        try:
-            found = self._turn.run(deadline, lambda: [self._next(deadline)])
-        except queue.Empty:
-            raise self._timed_out(timeout) from None
+        return super().get(timeout)
+
+    def _read(self, deadline: Optional[float]) -> Any:
+        found = self._turn.run(deadline, lambda: [self._next(deadline)])
         if found is None:
-            raise self._timed_out(timeout)
+            raise queue.Empty
         return found[0]
 
     def _next(self, deadline: Optional[float]) -> Any:
@@ -90,7 +89,7 @@ class BackfilledTrades(ItemStream[Any]):
         until = min([inf if self._asking else due.not_before, *(tape.wakes(PATIENCE) for tape in tapes)])
         until = until if deadline is None else min(until, deadline)
         try:
-            message = Subscription.get(self, None if until == inf else max(0.0, until - now))
+            message = Subscription._read(self, None if until == inf else until)
         except queue.Empty:
             if deadline is not None and time.monotonic() >= deadline:
                 raise

@@ -15,7 +15,7 @@ def client_html(name: str, runtime: Runtime) -> str:
     return pairs(
         (name, badge(stats["state"])),
         [
-            ("exchange", None if endpoint is None else endpoint.url),
+            ("exchange", None if endpoint is None else endpoint.place),
             ("system", stats.get("system") or None),
             ("also connected", ", ".join(private) or None),
             ("API key", "set" if runtime.rest.credentials is not None else "none"),

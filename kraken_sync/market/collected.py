@@ -13,6 +13,10 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "ohlc": ("symbol", "open", "high", "low", "close", "vwap", "trades", "volume"),
 }
 """The columns of the best-known channels; of others, all that occur."""
+NUMBERS = tuple(
+    "price qty open high low close vwap volume bid bid_qty ask ask_qty last change change_pct balance amount "
+    "fee".split()
+)
 TIMES = ("timestamp", "interval_begin", "effective_time", "expire_time")
 
 
@@ -46,13 +50,13 @@ class Collected(List[Dict[str, Any]]):
         if self.channel == "ohlc":
             index = "interval_begin"
             # A candle that is sent again takes the place of its earlier states.
-            rows = list({(one["symbol"], one[index]): one for one in rows}.values())
+            rows = list({(one.get("symbol"), one.get(index)): one for one in rows}.values())
         elif self.channel == "instrument":
             index = "symbol"
         known = COLUMNS.get(self.channel) or list(dict.fromkeys(name for row in rows for name in row))
         columns = [index, *(name for name in known if name != index)]
         times = [name for name in columns if name in TIMES]
-        return frame(rows, columns, decimal=decimal, times=times, index=index)
+        return frame(rows, columns, decimal=decimal, times=times, numbers=NUMBERS, index=index)
 
     def plot_candles(self, ax: Any = None) -> Any:
         """Draw candles of one symbol, and return the matplotlib Axes; see

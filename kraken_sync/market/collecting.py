@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, Optional
 
-from ..errors import StreamTimeout
+from ..errors import KrakenError, StreamOverflow, StreamTimeout
 from .collected import Collected
 from .subscription import ItemStream
 
@@ -30,7 +30,8 @@ def collect(
 ) -> Collected:
     """Read a stream until there are ``n`` items or ``seconds`` have passed, and return them.
 
-    Gap frames of the stream go to ``gaps`` of the result. ``progress`` shows a bar of tqdm.
+    Gap frames of the stream go to ``gaps`` of the result, and so does what ends it early. ``progress`` shows
+    a bar of tqdm.
     """
     found = Collected(stream.channel)
     end = None if seconds is None else time.monotonic() + seconds
@@ -43,12 +44,35 @@ def collect(
                 item = stream.get(left)
             except StreamTimeout:
                 break
+            except StreamOverflow as error:  # of a private channel; what comes next is not lost
+                found.gaps.append(_missing(stream, str(error), error.dropped))
+                continue
+            except KrakenError as error:
+                if not found:
+                    raise
+                # What was collected is worth more than an error, and says where it ends.
+                found.gaps.append(_missing(stream, str(error)))
+                return found
             if item.get("type") == "gap":
                 found.gaps += item["data"]
             else:
                 found.append(item)
                 tell(1)
+    found.gaps += stream.open_gaps()  # an outage that is not over has no gap frame yet
     return found
+
+
+def _missing(stream: ItemStream[Any], reason: str, dropped: int = 0) -> Dict[str, Any]:
+    symbols = stream.symbols
+    symbol = symbols[0] if len(symbols) == 1 else None
+    return {
+        "channel": stream.channel,
+        "symbol": symbol,
+        "reason": reason,
+        "since": None,
+        "until": None,
+        "dropped": dropped,
+    }
 
 
 @contextmanager

@@ -242,9 +242,9 @@ class MarketData:
         self, channel: str, symbol: Optional[str], interval: int, stale: bool
     ) -> Optional[Dict[str, Any]]:
         """Return the last item of a subscription; see :meth:`SpotWSClient.latest`. Does not block."""
-        if channel not in LATEST:
+        if not isinstance(channel, str) or channel not in LATEST:
             instead = {"book": "client.book()", "executions": "client.orders", "balances": "client.balance"}
-            hint = f"; use {instead[channel]}" if channel in instead else ""
+            hint = f"; use {instead[channel]}" if isinstance(channel, str) and channel in instead else ""
             raise ValueError(f"latest() is for {', '.join(LATEST)}, not {channel!r:.40}{hint}")
         if not isinstance(symbol, str):
             raise TypeError(f"symbol must be a string such as 'BTC/USD', not {symbol!r:.80}")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from types import TracebackType
-from typing import Any, Deque, Generic, Optional, Type, TypeVar
+from typing import Any, Deque, Dict, Generic, List, Optional, Type, TypeVar
 
 from ..core.session import feed_views
 from ..core.wire.channels import ChannelParams
-from ..errors import StreamTimeout
 from ..io.connection.connection import Connection
 from ..io.streams import Decode, Stream
-from ..io.waiting import deadline_of, time_left
+from ..io.walltime import wall_text
 
 Self = TypeVar("Self", bound="Subscription")
 
@@ -59,6 +58,23 @@ class Subscription(Stream):
     def symbols(self) -> tuple[str, ...]:
         """The symbols, as the exchange spells them; empty for a channel without symbols."""
         return self._wanted.symbols or ()
+
+    def open_gaps(self) -> List[Dict[str, Any]]:
+        """Return what is missing from this stream at this moment and is not over yet, as dicts like those of
+        :attr:`gaps`, with ``until`` None. Does not block.
+        """
+        found = self._connection.read(lambda session: feed_views.open_gaps(session, self.keys))
+        return [
+            {
+                "channel": gap.key.channel,
+                "symbol": gap.key.symbol,
+                "reason": gap.reason,
+                "since": wall_text(gap.since),
+                "until": None,
+                "dropped": 0,
+            }
+            for gap in found
+        ]
 
     def _why(self) -> str:
         silent = self._connection.read(
@@ -108,22 +124,20 @@ class ItemStream(Subscription, Generic[Item]):
 
     def get(self, timeout: Optional[float] = None) -> Item:
         """Return the next item. Blocks and raises as ``get()`` of any stream does."""
-        deadline = deadline_of(timeout)
+        item: Item = super().get(timeout)
+        return item
+
+    def _read(self, deadline: Optional[float]) -> Any:
         while True:
             try:
-                item: Item = self._items.popleft()
-                return item
+                return self._items.popleft()
             except IndexError:
                 pass
-            try:
-                message = super().get(time_left(deadline))
-            except StreamTimeout:
-                raise self._timed_out(timeout) from None  # it waited for all of it, not for the last part
+            message = super()._read(deadline)
             data = message.get("data")
             if message.get("type") == "gap":
                 if self._with_gaps:
-                    gap: Item = message
-                    return gap
+                    return message
             elif isinstance(data, dict):  # instrument: an object with the lists assets and pairs
                 self._items.extend(data.get("pairs", ()))
             else:

@@ -6,7 +6,6 @@ import enum
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional
 
-from ..core.awaiting import Blocking
 from ..core.html import badge, pairs
 from ..core.orders.order import Order
 from ..core.orders.params import names_of
@@ -34,7 +33,7 @@ class Outcome(str, enum.Enum):
     """The exchange could not be asked, or the order's deadline has not passed yet."""
 
 
-class Reply(Blocking, Dict[str, Any]):
+class Reply(Dict[str, Any]):
     """The exchange's ``result`` for a request: a dict."""
 
     __slots__ = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple, Optional
+from typing import Iterable, List, NamedTuple, Optional
 
 from ..wire.channels import Key
 from .session import Session
@@ -36,3 +36,26 @@ def silence(session: Session, keys: Iterable[Key], now: float) -> str:
     if not data:
         return f"live, no message so far; {heard}"
     return f"live, last message {now - max(data):.1f} s ago; {heard}"
+
+
+class OpenGap(NamedTuple):
+    """Something that is missing, and is not over yet."""
+
+    key: Key
+    reason: str
+    since: Optional[float]
+    """Monotonic seconds; None if it is not known."""
+
+
+def open_gaps(session: Session, keys: Iterable[Key]) -> List[OpenGap]:
+    """Return which of the subscriptions are not complete at this moment, and why."""
+    found = []
+    for key in keys:
+        entry = session.registry.entries.get(key)
+        if entry is None or entry.leaving:
+            found.append(OpenGap(key, "it is not subscribed any more", None))
+        elif entry.gap is not None:
+            found.append(OpenGap(key, entry.gap[1], entry.gap[0]))
+        elif not entry.live:
+            found.append(OpenGap(key, "it is not subscribed at the moment", None))
+    return found
