@@ -219,7 +219,7 @@ def test_waiting_has_its_limits(trader: SpotWSClient) -> None:
         trader.orders["OAAAAA-AAAAA-AAAAAA"]
     assert "OAAAAA-AAAAA-AAAAAA" not in trader.orders
     assert "1 open" in repr(trader.orders)
-    assert repr(trader.balance) == "<balance not read yet: 0 assets>"
+    assert repr(trader.balance) == "<balance not read yet; wait_live() and every read fetch it>"
 
 
 def test_an_unreadable_report_is_a_hole(trader: SpotWSClient) -> None:

@@ -545,7 +545,7 @@ def test_row_41_a_fork(exchange: Simulator) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        ("await client.start()", r'has returned already, with a SpotWSClient\. Drop the "await"'),
+        ("await client.start()", r'has returned already \(SpotWSClient\)\. Drop the "await"'),
         ("await client.subscribe({'channel': 'trade', 'symbol': ['BTC/USD']})", 'Drop the "await"'),
         ("await client.book('BTC/USD')", 'Drop the "await"'),
         ("async with client: pass", 'write "with" without "async"'),

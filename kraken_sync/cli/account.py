@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from shutil import get_terminal_size
 from typing import Any, Dict, List, Sequence
 
 import click
@@ -82,7 +83,7 @@ def _table(feed: Feed, channel: str, rows: List[Dict[str, Any]], none: str) -> N
             printed.item(row)
         return
     shown = [name for name in columns if any(row.get(name) is not None for row in rows)]
-    for line in aligned(shown, rows) if rows else [none]:
+    for line in aligned(shown, rows, get_terminal_size().columns) if rows else [none]:
         print_text(line)
 
 
@@ -104,4 +105,5 @@ def executions(snapshot: bool, **options: Any) -> None:
         )
         if feed.form == LIVE:
             feed.form = TEXT  # a log of what happened is read from top to bottom
+            click.echo("waiting for orders and fills; Ctrl-C ends", err=True)
         _print(feed, stream, "executions")

@@ -104,8 +104,8 @@ def _show_demo(feed: Feed, books: List[OrderBook], trades: ItemStream[Any]) -> N
         if space < 6:
             return lines
         lines.append(Text())
-        side = 66
-        if width >= 130:
+        side = 66 if width >= 130 else 52
+        if width >= 110:
             left = width - side - 3
             return lines + beside(
                 [(ladder(states[0], left, space, glyphs), left), (tape(latest, side, space), side)]
@@ -131,7 +131,14 @@ def simulate(host: str, port: int, seed: int, rate: float) -> None:
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.set())
-    with simulator_class()(seed, rate=rate, host=host, port=port) as simulator:
+    made = simulator_class()(seed, rate=rate, host=host, port=port)
+    try:
+        made.start()
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {host}:{port}; choose another --port ({error})"
+        ) from None
+    with made as simulator:
         print_json(simulator.options)
         while not stop.wait(POLL):
             pass

@@ -157,7 +157,9 @@ class Examination:
             )
         except (ConnectFailed, ValueError) as error:
             text = str(error).partition(" kraken-sync doctor")[0]  # the advice to ask what is being asked
-            yield Check(str(endpoint), FAIL, text, _advice(getattr(error, "step", "")))
+            step = getattr(error, "step", "")
+            at_proxy = proxy is not None and step in ("resolve", "connect")
+            yield Check(str(endpoint), FAIL, text, _advice("proxy" if at_proxy else step))
             return
         ended = time.monotonic()
         try:
@@ -361,6 +363,6 @@ def _advice(step: str) -> str:
     return {
         "resolve": "the name server does not answer: check the network, VPN and DNS settings",
         "connect": "a firewall may block it, or the host is down: https://status.kraken.com",
-        "proxy": "ask whoever runs the proxy, or leave it out with --proxy none",
+        "proxy": "check the proxy's address and login, or leave it out with --proxy none",
         "tls": "a firewall that reads TLS has a certificate authority of its own: --ca-file or truststore",
     }.get(step, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -38,8 +39,8 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--ca-file", type=FILE, help="Trust the certificates in this file, too."),
         click.option("--proxy", metavar="URL", help="http://user:password@host:port, or 'none'."),
         click.option("--timeout", type=SECONDS, default=TIMEOUT, show_default=True, help="Seconds to wait."),
-        click.option("--auth-ws-url", metavar="URL", help="The same, for private data."),
-        click.option("--rest-url", metavar="URL", help="Another REST host. Not asked for market data."),
+        click.option("--rest-url", metavar="URL", help="Its REST host, such as http://127.0.0.1:8766."),
+        click.option("--auth-ws-url", metavar="URL", help="Its address for private data."),
         click.option("--ws-url", metavar="URL", help="Another exchange, such as ws://127.0.0.1:8765."),
         click.option("--simulated", is_flag=True, help="A simulated exchange of our own."),
     ):
@@ -137,7 +138,8 @@ def running(options: Dict[str, Any], *, start: bool = True) -> Iterator[Feed]:
         stack.callback(client.close)
         if start:
             try:
-                client.start(feed.timeout)
+                with _waiting():
+                    client.start(feed.timeout)
             except ConnectFailed as error:
                 if feed.over():
                     text = f"not connected within the {options['seconds']:g} s of --seconds: {error}"
@@ -145,6 +147,19 @@ def running(options: Dict[str, Any], *, start: bool = True) -> Iterator[Feed]:
                 raise
         held.begin()
         yield feed
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Say on a terminal that the client is connecting, until the end of the block."""
+    shows = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    if shows:
+        click.echo("connecting ...", err=True, nl=False)
+    try:
+        yield
+    finally:
+        if shows:
+            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def places(options: Dict[str, Any], stack: ExitStack) -> Dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import sys
+from decimal import Decimal
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from ..core.book.snapshot import BookSnapshot
@@ -158,7 +159,9 @@ def _book(item: Mapping[str, Any]) -> str:
     for name, level in (("bid", state.best_bid), ("ask", state.best_ask)):
         sides.append(f"{name} {level.price:f} x {level.qty:f}" if level else f"{name}s empty")
     best = "  ".join(sides)
-    return f"{state.symbol}  {state.state}  {best}  spread {plain(state.spread)}  (age {state.age:.1f} s)"
+    return (
+        f"{state.symbol}  {state.state}  {best}  spread {plain(state.spread)}  (proven {state.age:.1f} s ago)"
+    )
 
 
 def _ticker(item: Mapping[str, Any]) -> str:
@@ -208,11 +211,24 @@ TEXTS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def aligned(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> List[str]:
-    """Return rows as lines of text in columns."""
-    cells = [list(columns), *([plain(row.get(name)) for name in columns] for row in rows)]
-    sizes = [max(len(line[number]) for line in cells) for number in range(len(columns))]
-    return ["  ".join(cell.ljust(size) for cell, size in zip(line, sizes)).rstrip() for line in cells]
+def aligned(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], width: int) -> List[str]:
+    """Return rows as lines of text in columns, numbers on the right.
+
+    Columns at the end are left out if there is no space for them; the first two never are.
+    """
+    texts = [list(columns), *([plain(row.get(name)) for name in columns] for row in rows)]
+    sizes = [max(len(line[number]) for line in texts) for number in range(len(columns))]
+    shown = len(columns)
+    while shown > 2 and sum(sizes[:shown]) + 2 * (shown - 1) > width:
+        shown -= 1
+    right = [any(isinstance(row.get(name), (int, Decimal)) for row in rows) for name in columns]
+    return [
+        "  ".join(
+            cell.rjust(size) if to_right else cell.ljust(size)
+            for cell, size, to_right in list(zip(line, sizes, right))[:shown]
+        ).rstrip()
+        for line in texts
+    ]
 
 
 def pipe_closed() -> bool:

@@ -17,13 +17,30 @@ from ..errors import (
     BookNotLive,
     ConnectFailed,
     ConnectionLost,
+    CredentialsInvalid,
     CredentialsMissing,
     KrakenError,
+    PermissionRefused,
     ReplyTimeout,
     RequestRefused,
 )
 
 FAILURE, USAGE, NETWORK, REFUSED, CREDENTIALS, NOT_LIVE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
+
+ADVICE = (
+    (r"client\.symbols\('(.*?)'\)", r"kraken-sync instruments \1"),
+    (r"is one text; pass a list: \[.*\]", "is one text; separate the symbols with blanks"),
+    (r"needs a symbol, such as \{.*\}", "needs a symbol, such as BTC/USD"),
+    (r"client\.(orders|balance) needs an API key: pass key= and secret= to the client, or set", "Set"),
+    (r"max_bytes= or daily=", "--max-bytes or --daily"),
+    (
+        r"Give auth_ws_url, too; for a simulator, SpotWSClient\(\*\*simulator\.options\)",
+        "Give --auth-ws-url, too",
+    ),
+    (r"rest_url was not given", "--rest-url was not given"),
+    (r"ca_file=", "--ca-file"),
+)
+"""What the library advises a program to call, and what a user of the command is told instead."""
 
 
 def main(args: Optional[List[str]] = None) -> None:
@@ -80,14 +97,17 @@ def _explain(error: Exception) -> int:
         return error.exit_code
     if not isinstance(error, (KrakenError, ValueError, TypeError, OSError, ImportError)):
         raise error
-    # The library's errors advise Python calls; a user of the command needs the subcommand.
-    advice = re.sub(r"client\.symbols\('(.*?)'\)", r"kraken-sync instruments \1", str(error))
+    advice = str(error)
+    for call, option in ADVICE:
+        advice = re.sub(call, option, advice)
     print(f"error: {advice}", file=sys.stderr)
     if isinstance(error, (ConnectFailed, ConnectionLost, ReplyTimeout)):
         return NETWORK
+    if isinstance(error, PermissionRefused):
+        return CREDENTIALS
     if isinstance(error, RequestRefused):
         return REFUSED
-    if isinstance(error, CredentialsMissing):
+    if isinstance(error, (CredentialsMissing, CredentialsInvalid)):
         return CREDENTIALS
     if isinstance(error, BookNotLive):
         return NOT_LIVE

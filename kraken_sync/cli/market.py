@@ -6,6 +6,7 @@ import queue
 import time
 from collections import deque
 from decimal import Decimal
+from shutil import get_terminal_size
 from typing import Any, Deque, Dict, List, Mapping, Tuple
 
 import click
@@ -280,7 +281,7 @@ def instruments(search: str, **options: Any) -> None:
         found = found[: options["count"]]
         columns = COLUMNS["instrument"]
         if feed.form in (LIVE, TEXT):
-            for line in aligned(columns, found) if found else []:
+            for line in aligned(columns, found, get_terminal_size().columns) if found else []:
                 print_text(line)
         else:
             printed = feed.lines("instrument", gaps=False)

@@ -16,6 +16,7 @@ from ..core.wire.channels import CHANNELS, DEPTHS, INTERVALS, ORDER_DEPTHS
 from ..core.wire.recorded import FORMS
 from ..errors import KrakenError
 from ..recording import Recorder, Report, export, plot_health, verify, verify_archive, verify_file
+from ..recording.manifest import is_recording
 from ..recording.rows import TABLES
 from .feed import POLL, Feed, connection_options, one_of, running, terminable
 from .lines import print_json
@@ -50,6 +51,8 @@ def record(file: str, symbols: Tuple[str, ...], channels: str, **options: Any) -
     kraken-sync record day.jsonl.gz BTC/USD ETH/USD --channels book,trade,ticker --depth 100 --daily
     """
     wanted = [name.strip() for name in channels.split(",") if name.strip()]
+    if any(is_recording(Path(symbol)) for symbol in symbols):
+        raise click.UsageError(f"the file comes first: kraken-sync record {symbols[-1]} {file}")
     unknown = set(wanted) - set(RECORDED)
     if unknown or not wanted:
         raise click.UsageError(f"--channels takes some of {', '.join(RECORDED)}, not {channels!r}")
@@ -64,16 +67,13 @@ def record(file: str, symbols: Tuple[str, ...], channels: str, **options: Any) -
                 pass  # the usual end of a recording
         del held
         stats = feed.client.stats()
-        verified, mismatched = (
-            sum(part.get(name, 0) for part in (stats, stats.get("level3", {})))
-            for name in ("verified", "mismatched")
-        )
+        mismatched = sum(part.get("mismatched", 0) for part in (stats, stats.get("level3", {})))
     if recorder.dropped or mismatched:
         click.echo(f"{recorder.dropped} records dropped, {mismatched} checksums failed", err=True)
     click.echo(
         f"{recorder.records} records in {', '.join(path.name for path in recorder.files[-3:])}"
         f"{f' and {len(recorder.files) - 3} more' if len(recorder.files) > 3 else ''}; "
-        f"{verified} book messages verified, {len(feed.client.gaps())} gaps",
+        f"{recorder.book_messages} book messages, {len(feed.client.gaps())} gaps",
         err=True,
     )
 
@@ -106,21 +106,20 @@ def _subscribe(
 
 
 def _watch(feed: Feed, recorder: Recorder) -> None:
-    shows = sys.stderr.isatty()
     told = time.monotonic()
-    while not feed.over():
-        time.sleep(min(0.2, feed.wait()))
-        if shows and time.monotonic() - told >= 1:
-            told = time.monotonic()
-            stats = feed.client.stats()
-            click.echo(
-                f"\r{recorder.files[-1].name}: {recorder.records:,} records, {stats['verified']:,} verified, "
-                f"{len(feed.client.gaps())} gaps, {recorder.dropped} dropped \x1b[K",
-                err=True,
-                nl=False,
-            )
-    if shows:
-        click.echo("", err=True)
+    try:
+        while not feed.over():
+            time.sleep(min(0.2, feed.wait()))
+            if time.monotonic() - told >= 1:
+                told = time.monotonic()
+                _show(
+                    f"{recorder.files[-1].name}: {recorder.records:,} records, "
+                    f"{feed.client.stats()['verified']:,} verified, "
+                    f"{len(feed.client.gaps())} gaps, {recorder.dropped} dropped "
+                )
+    finally:
+        if sys.stderr.isatty():
+            click.echo("", err=True)
 
 
 def _size(text: str) -> int:

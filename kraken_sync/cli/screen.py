@@ -145,14 +145,16 @@ class Screen:
     def _frame(self, fill: bool) -> List[Text]:
         """Return the lines of a frame: the view, and the footer at the bottom of the screen."""
         width, height = self._console.width, self._console.height
-        footer = self._footer(width)[: None if fill else 1]  # the warnings are printed after the last frame
+        footer = self._footer(width, last=not fill)[
+            : None if fill else 1
+        ]  # the warnings are printed after the last frame
         space = max(1, height - len(footer) - (0 if fill else 1))
         lines = self._view(width, space, self._glyphs)[:space]
         if fill:
             lines += [Text()] * (space - len(lines))
         return (lines + footer)[:height]
 
-    def _footer(self, width: int) -> List[Text]:
+    def _footer(self, width: int, last: bool) -> List[Text]:
         gaps = self._client.gaps()
         for gap in gaps[self._gaps :]:
             self._notices.add(clock(gap["until"], 8), f"gap in {_name(gap)}: {gap['reason']}")
@@ -168,7 +170,7 @@ class Screen:
             Cell(f"{len(gaps)} gaps" if len(gaps) != 1 else "1 gap", NOTICE if gaps else FAINT),
             Cell(f"{stats.get('messages', 0):,} messages", FAINT),
             Cell(f"ping {1000 * rtt:.0f} ms" if rtt is not None else "", FAINT),
-            Cell("Ctrl-C ends", FAINT),
+            Cell("" if last else "Ctrl-C ends", FAINT),
         ]
         return [words(pieces, width), *self._notices.lines(width)]
 

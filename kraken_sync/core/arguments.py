@@ -57,7 +57,7 @@ def speaking(function: Function) -> Function:
     @functools.wraps(function)
     def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
         if len(args) > len(places) or (len(args) > 1 and _symbols(args)):
-            raise TypeError(_too_many(function.__name__, args, places))
+            raise TypeError(_too_many(function.__name__, args, places, names))
         if not anything and not kwargs.keys() <= set(names):
             raise TypeError(
                 _unknown(function.__name__, next(one for one in kwargs if one not in names), names)
@@ -71,13 +71,13 @@ def _symbols(args: Sequence[Any]) -> bool:
     return all(isinstance(one, str) and "/" in one for one in args)
 
 
-def _too_many(name: str, args: Sequence[Any], places: Sequence[str]) -> str:
+def _too_many(name: str, args: Sequence[Any], places: Sequence[str], names: Sequence[str]) -> str:
     if places and places[0] in ("symbol", "pair") and all(isinstance(one, str) for one in args):
         if places[0] == "pair":
             return f"{name}() takes one pair; call it once for each of {', '.join(map(repr, args))}"
         return f"{name}() takes several symbols as a list: {name}({list(args)!r:.80})"
     if not places:
-        return f"{name}() takes its arguments by name, such as {name}(symbol='BTC/USD', ...)"
+        return f"{name}() takes its arguments by name, such as {name}({names[0]}=...)"
     return f"{name}() takes {', '.join(places)} by place, and everything else by name"
 
 

@@ -17,7 +17,7 @@ class Blocking:
 
     def __await__(self) -> NoReturn:
         raise TypeError(
-            f"kraken_sync is synchronous: the call has returned already, with a {type(self).__name__}. "
+            f"kraken_sync is synchronous: the call has returned already ({type(self).__name__}). "
             f'Drop the "await". {ADVICE}'
         )
 

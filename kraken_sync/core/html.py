@@ -94,6 +94,6 @@ def age(seconds: Optional[float]) -> str:
     """Return an age for a title.
 
     >>> age(0.25), age(float("inf")), age(None)
-    ('age 0.2 s', '', '')
+    ('proven 0.2 s ago', '', '')
     """
-    return "" if seconds is None or seconds == float("inf") else f"age {seconds:.1f} s"
+    return "" if seconds is None or seconds == float("inf") else f"proven {seconds:.1f} s ago"

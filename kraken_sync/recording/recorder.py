@@ -122,6 +122,11 @@ class Recorder:
         return self._writer.records
 
     @property
+    def book_messages(self) -> int:
+        """The number of messages of books in all files that are finished."""
+        return self._writer.book_messages
+
+    @property
     def dropped(self) -> int:
         """The number of records that are missing because the disk was too slow, or full."""
         return self._tape.dropped

@@ -40,6 +40,8 @@ class Writer:
         self._numbered = daily or max_bytes is not None
         self._number = 0
         self._manifest = Manifest(manifest_path(path))
+        self.book_messages = 0
+        """The number of messages of books in all finished files."""
         self._sink: Optional[Sink] = None
         self._compressor: Optional[Compressor] = None
         self._summary = Summary("")
@@ -88,6 +90,7 @@ class Writer:
         self._summary.sha256, self._summary.size = sink.end(), sink.size
         self._manifest.add(self._summary)
         self._finished += self._summary.records
+        self.book_messages += self._summary.book_messages
         self._sink, self._summary = None, Summary("")
 
     def abandon(self) -> None:

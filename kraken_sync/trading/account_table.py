@@ -82,7 +82,9 @@ class AccountTable(Mapping[str, Value], Generic[Value]):
         try:
             read = partial(account_views.read_table, table_of=self._table, read=self._summary, stale=True)
             status, summary = self._connect(0.0).read(read)  # 0.0: a repr does not wait for a connection
-            return f"<{self.name} {status.state if status.begun else 'not read yet'}: {summary}>"
+            if not status.begun:
+                return f"<{self.name} not read yet; wait_live() and every read fetch it>"
+            return f"<{self.name} {status.state}: {summary}>"
         except Exception:
             # A repr must not raise: debuggers and notebooks call it in every state.
             return f"<{self.name}: no connection>"

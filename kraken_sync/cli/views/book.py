@@ -39,7 +39,7 @@ def title(state: BookSnapshot, width: int) -> Text:
             Cell(state.state, state_style(state.state)),
             Cell(spread),
             Cell(f"{points} bp" if points else "", FAINT),
-            Cell(f"age {state.age:.1f} s", FAINT),
+            Cell(f"proven {state.age:.1f} s ago", FAINT),
             Cell(f"mid {plain(state.mid)}" if state.mid is not None else "", FAINT),
             Cell(f"depth {state.depth}", FAINT),
         ],
