@@ -1,4 +1,4 @@
-"""Prices over HTTP. One client for each worker process, made when the first request needs it.
+"""Prices over HTTP: one client for each worker process, made when the first request needs it.
 
 flask --app flask_app run
 gunicorn --workers 2 --threads 8 flask_app:app      (without --preload, or see post_fork below)

@@ -62,5 +62,10 @@ def read(port: int, count: int = 0) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     command, *numbers = sys.argv[1:]
-    {"serve": serve, "read": read}[command](*map(int, numbers))
+    try:
+        {"serve": serve, "read": read}[command](*map(int, numbers))
+    except KeyboardInterrupt:
+        pass

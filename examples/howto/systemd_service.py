@@ -24,7 +24,8 @@ def notify(state: str) -> None:
 
 def main() -> None:
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     with SpotWSClient(ws_url=os.environ.get("WS_URL")) as client:
         book = client.book("BTC/USD", timeout=60)
         notify("READY=1")

@@ -1,4 +1,7 @@
-"""Trades into SQLite, each once: gaps of the connection are filled from REST, and what cannot be is noted."""
+"""Trades into SQLite, each once: gaps of the connection are filled from REST, and what cannot be is noted.
+
+python trades_to_sqlite.py trades.sqlite [BTC/USD]
+"""
 
 from __future__ import annotations
 
@@ -43,4 +46,9 @@ def main(path: str, symbol: str = "BTC/USD", count: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *sys.argv[2:3], *map(int, sys.argv[3:4]))
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    try:
+        main(sys.argv[1], *sys.argv[2:3], *map(int, sys.argv[3:4]))
+    except KeyboardInterrupt:
+        pass  # the usual end
