@@ -18,6 +18,7 @@ import requests
 from conftest import FAR, FAST, WAIT, S, eventually
 from helpers import background
 from oracle import best
+from websockets.sync.client import connect
 
 from kraken_sync import BookNotLive, KrakenError, OrderBook, SpotWSClient, SubscriptionRefused, UnknownSymbol
 from kraken_sync.core.book.book import Book
@@ -530,3 +531,16 @@ def test_other_orders_of_keys(tmp_path: Path) -> None:
         eventually(lambda: client.stats()["verified"] > 50)
         assert str(book.state) == "LIVE"
         assert client.stats()["mismatched"] == 0
+
+
+def test_a_client_that_leaves_in_the_middle(tmp_path: Path) -> None:
+    """The closing handshake comes between two writes: nothing may follow it, and nothing fails."""
+    day = make_day(tmp_path, cut=False)
+    request = {"method": "subscribe", "params": {"channel": "book", "symbol": [S], "depth": 100}}
+    for taken in (3, 5, 8):
+        with Replay([day.path], speed="max") as replay:
+            with connect(f"{replay.options['ws_url']}/v2") as socket:
+                socket.send(json.dumps(request))
+                for _ in range(taken):
+                    socket.recv(timeout=WAIT)
+        assert replay.errors == []

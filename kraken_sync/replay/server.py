@@ -15,6 +15,7 @@ from .exchange import LEVEL3, PRIVATE, PUBLIC, Member, ReplayedExchange
 try:
     from websockets.asyncio.server import ServerConnection, serve
     from websockets.exceptions import ConnectionClosed
+    from websockets.protocol import State
 except ImportError as error:  # pragma: no cover
     raise ImportError('a replay needs websockets: pip install "kraken-sync[simulator]"') from error
 
@@ -69,7 +70,8 @@ class _Line:
     def flush(self) -> None:
         if self.waiting:
             data, self.waiting = b"".join(self.waiting), []
-            if not self.socket.transport.is_closing():
+            # After the closing handshake has begun nothing may follow, and the transport refuses it.
+            if self.socket.state is State.OPEN and not self.socket.transport.is_closing():
                 self.socket.transport.write(data)
 
     @property

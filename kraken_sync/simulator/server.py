@@ -405,7 +405,7 @@ class Simulator:
 
     def send_bytes(self, data: bytes) -> None:
         """Write these bytes to every connection, outside of any framing."""
-        self._sockets.each(lambda line: line.socket.transport.write(data))
+        self._sockets.each(lambda line: line.write(data))
 
     def half_frame(self) -> None:
         """Begin a frame on every connection and never finish it; what follows is its payload."""

@@ -21,6 +21,7 @@ from .peers import LEVEL3, PRIVATE, PUBLIC, Peer
 try:
     from websockets.asyncio.server import Server, ServerConnection, serve
     from websockets.exceptions import ConnectionClosed
+    from websockets.protocol import State
 except ImportError as error:  # pragma: no cover
     raise ImportError('the simulator needs websockets: pip install "kraken-sync[simulator]"') from error
 
@@ -57,6 +58,11 @@ class Line:
         """Queue a text; ``delay`` seconds pass before it (and all that follows) leaves."""
         if self.waiting.qsize() < MAX_WAITING:
             self.waiting.put_nowait((text, delay))
+
+    def write(self, data: bytes) -> None:
+        """Write bytes outside of any framing; nothing once the closing handshake has begun."""
+        if self.socket.state is State.OPEN:
+            self.socket.transport.write(data)
 
     def drop(self) -> None:
         """Forget what is queued: the connection has ended."""
