@@ -467,16 +467,18 @@ def test_many_clients_are_started_at_once(new_client: Callable[..., SpotWSClient
 def test_close_all_calls_the_close_of_a_subclass(new_client: Callable[..., SpotWSClient]) -> None:
     """What a user has added to it is done; an error in one leaves none open."""
 
+    faults = [RuntimeError("a fault of mine")]
+
     class Mine(SpotWSClient):
         def close(self, timeout: Any = 2.0) -> None:
             super().close(timeout)
-            raise RuntimeError("a fault of mine")
+            if faults:
+                raise faults.pop()
 
     clients = [new_client(Mine).start(), new_client().start()]
     with pytest.raises(RuntimeError, match="a fault of mine"):
         close_all()
     assert {str(one.state) for one in clients} == {"CLOSED"}
-    Mine.close = SpotWSClient.close  # type: ignore[method-assign]
 
 
 def test_no_login_in_what_is_shown() -> None:
@@ -511,7 +513,7 @@ def test_notebooks_have_outputs(path: Path) -> None:
     outputs = [output for cell in cells for output in cell.outputs]
     assert any("text/html" in output.get("data", {}) for output in outputs)
     assert not any(output.output_type == "error" for output in outputs)
-    assert not re.search("Warning|Traceback|/home/|/work/", json.dumps(outputs))
+    assert not re.search("Warning|Traceback|site-packages", json.dumps(outputs))
 
 
 @pytest.mark.slow
