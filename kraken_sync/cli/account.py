@@ -12,7 +12,7 @@ from ..core.orders.order import Order
 from ..core.wire.numbers import EXACT
 from .feed import Feed, connection_options, feed_options, form_options, running
 from .lines import COLUMNS, LIVE, TEXT, aligned, print_text
-from .market import _print
+from .loops import print_items
 
 
 def _once(command: Any) -> Any:
@@ -31,6 +31,7 @@ def balances(**options: Any) -> None:
     """
     with running(options, start=False) as feed:
         feed.client.balance.wait_live(feed.timeout)
+        feed.connected()
         total, held = feed.client.balance.total, feed.client.balance.held
         rows = [
             {
@@ -56,6 +57,7 @@ def orders(**options: Any) -> None:
     """
     with running(options, start=False) as feed:
         feed.client.orders.wait_live(feed.timeout)
+        feed.connected()
         rows = [_order(one) for one in feed.client.orders.open.values()]
         _table(feed, "orders", rows, "no order is open")
 
@@ -103,7 +105,8 @@ def executions(snapshot: bool, **options: Any) -> None:
         stream = feed.client.executions(
             gaps=True, snap_orders=snapshot, snap_trades=snapshot, timeout=feed.timeout
         )
+        feed.connected()
         if feed.form == LIVE:
             feed.form = TEXT  # a log of what happened is read from top to bottom
             click.echo("waiting for orders and fills; Ctrl-C ends", err=True)
-        _print(feed, stream, "executions")
+        print_items(feed, stream, "executions")

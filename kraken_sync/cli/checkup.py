@@ -82,17 +82,17 @@ def status(as_json: bool, **options: Any) -> int:
         client = feed.client
         connected = round(time.monotonic() - began, 3)
         state = {"system": client.stats()["system"], "since": None, "connected_in": connected}
-        if client.REST_URL and not (options["ws_url"] and not options["rest_url"]):
+        if options["rest_url"] or not options["ws_url"]:
             told = client.rest.system_status(timeout=feed.timeout)
             state["since"] = told.get("timestamp")
             if told.get("status") != "online":
                 state["system"] = told.get("status")
-        announced = [one.raw for one in client.announcements]
+        announced = client.announcements
     if as_json:
-        print_json({**state, "announcements": announced})
+        print_json({**state, "announcements": [one.raw for one in announced]})
     else:
         since = f" (since {plain(state['since'])})" if state["since"] else ""
         print_text(f"Kraken: {plain(state['system'])}{since}. You: connected in {connected} s.")
         for one in announced:
-            print_text(f"announced: {plain(one)}")
+            print_text(f"announced: {plain(str(one))}")
     return 0 if state["system"] == "online" else 4

@@ -18,7 +18,7 @@ from ..market.order_book import OrderBook
 from ..market.subscription import ItemStream
 from .feed import POLL, Feed, log_to_stderr, simulator_class
 from .lines import print_json, print_text
-from .market import TAPE, Mids, _show
+from .loops import TAPE, Middles, show
 
 
 @click.command()
@@ -94,7 +94,7 @@ def _show_demo(feed: Feed, books: List[OrderBook], trades: ItemStream[Any]) -> N
     from .views.parts import TITLE, beside
 
     latest: Deque[Mapping[str, Any]] = deque(maxlen=TAPE)
-    mids = Mids(books)
+    mids = Middles(books)
 
     def view(width: int, height: int, glyphs: Any) -> List[Text]:
         states = [one.stale.snapshot() for one in books]
@@ -112,7 +112,7 @@ def _show_demo(feed: Feed, books: List[OrderBook], trades: ItemStream[Any]) -> N
             )
         return lines + ladder(states[0], width, space, glyphs)
 
-    _show(feed, view, trades, latest.appendleft, mids.look)
+    show(feed, view, trades, latest.appendleft, mids.look)
 
 
 @click.command()

@@ -70,17 +70,46 @@ def feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return connection_options(command)
 
 
-class Feed:
-    """The client of a command, and when the command is to stop."""
+class NewGaps:
+    """The gaps of a client that were not taken yet."""
 
-    def __init__(self, client: SpotWSClient, options: Dict[str, Any]) -> None:
+    def __init__(self, client: SpotWSClient) -> None:
+        self._client = client
+        self._taken = self.count
+
+    @property
+    def count(self) -> int:
+        """The number of gaps so far. Not that of the list, which keeps the latest ones only."""
+        stats = self._client.stats()
+        return sum(part.get("gaps", 0) for part in (stats, stats.get("private", {}), stats.get("level3", {})))
+
+    def take(self) -> List[Dict[str, Any]]:
+        """Return the gaps since the last call."""
+        count = self.count
+        new, self._taken = count - self._taken, count
+        return self._client.gaps()[-new:] if new > 0 else []
+
+
+class Feed:
+    """The client of a command, and when the command is to stop.
+
+    Args:
+        client: the client.
+        options: those of the command.
+        connected: what to call when the client has reached the exchange.
+    """
+
+    def __init__(
+        self, client: SpotWSClient, options: Dict[str, Any], connected: Callable[[], None] = lambda: None
+    ) -> None:
         self.client = client
+        self.connected = connected
+        self._gaps = NewGaps(client)
         self.form = form_of(
             bool(options.get("as_json")), bool(options.get("as_csv")), options.get("count") is not None
         )
         self._header = not options.get("no_header")
         self._left: Optional[int] = options.get("count")
-        self._told = 0
         self._timeout: float = options.get("timeout") or TIMEOUT
         seconds: Optional[float] = options.get("seconds")
         self._end = None if seconds is None else time.monotonic() + seconds
@@ -113,9 +142,7 @@ class Feed:
 
     def new_gaps(self) -> List[Dict[str, Any]]:
         """Return the gaps since the last call."""
-        gaps = self.client.gaps()
-        new, self._told = gaps[self._told :], len(gaps)
-        return new
+        return self._gaps.take()
 
     def counted(self) -> None:
         """Note that a line was printed."""
@@ -129,12 +156,13 @@ def running(options: Dict[str, Any], *, start: bool = True) -> Iterator[Feed]:
 
     Args:
         options: those of :func:`connection_options` and :func:`feed_options`.
-        start: False if nothing public is needed; the client connects when it is used.
+        start: False if nothing public is needed; the client connects when it is used, and the command calls
+            ``connected()`` of the feed then.
     """
     with ExitStack() as stack:
         held = stack.enter_context(log_to_stderr(options["verbose"]))
         client = SpotWSClient(**places(options, stack), **ways(options), parse_float=Decimal)
-        feed = Feed(client, options)
+        feed = Feed(client, options, held.begin)
         stack.callback(client.close)
         if start:
             try:
@@ -145,7 +173,7 @@ def running(options: Dict[str, Any], *, start: bool = True) -> Iterator[Feed]:
                     text = f"not connected within the {options['seconds']:g} s of --seconds: {error}"
                     raise ConnectFailed(text, step=error.step) from error
                 raise
-        held.begin()
+            feed.connected()
         yield feed
 
 

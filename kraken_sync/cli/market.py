@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import queue
-import time
 from collections import deque
-from decimal import Decimal
 from shutil import get_terminal_size
 from typing import Any, Deque, Dict, List, Mapping, Tuple
 
@@ -15,15 +13,9 @@ from ..core.wire.channels import CHANNELS, DEPTHS, INTERVALS
 from ..errors import KrakenError, ReplyTimeout
 from ..market.live_book import Changes
 from ..market.order_book import OrderBook
-from ..market.subscription import ItemStream
-from .feed import Feed, feed_options, one_of, running, terminable
+from .feed import Feed, feed_options, one_of, running
 from .lines import COLUMNS, JSON, LIVE, TEXT, aligned, book_columns, book_item, print_json, print_text
-from .plain import number
-
-PAST = 60
-"""The number of values that are kept for a sparkline."""
-TAPE = 200
-"""The number of trades that are kept for the tape."""
+from .loops import TAPE, Middles, print_items, show, show_rows
 
 
 @click.command()
@@ -79,7 +71,7 @@ def _show_books(feed: Feed, books: List[OrderBook]) -> None:
         [one.symbol for one in books], snapshot=True, gaps=True, timeout=feed.timeout, policy="drop_oldest"
     )
     latest: Deque[Mapping[str, Any]] = deque(maxlen=TAPE)
-    mids = Mids(books)
+    mids = Middles(books)
 
     def view(width: int, height: int, glyphs: Any) -> List[Any]:
         states = [one.stale.snapshot() for one in books]
@@ -99,43 +91,7 @@ def _show_books(feed: Feed, books: List[OrderBook]) -> None:
             *(tape(latest, width, rest, symbols=False) if rest else []),
         ]
 
-    _show(feed, view, trades, latest.appendleft, mids.look)
-
-
-class Mids:
-    """The middles of books, looked at about once a second."""
-
-    def __init__(self, books: List[OrderBook]) -> None:
-        self._books = books
-        self._next = 0.0
-        self.seen: Dict[str, Deque[Decimal]] = {one.symbol: deque(maxlen=PAST) for one in books}
-
-    def look(self) -> None:
-        """Note the middles, if a second has passed."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + 1.0
-        for one in self._books:
-            mid = one.stale.mid
-            if mid is not None:
-                self.seen[one.symbol].append(mid)
-
-
-def _show(feed: Feed, view: Any, stream: ItemStream[Any], take: Any, look: Any = lambda: None) -> None:
-    """Show a view on the live screen until it is time to stop; ``take`` gets the items of the stream."""
-    from .screen import REFRESH, Screen
-
-    with terminable(), Screen(feed.client, view) as screen:
-        while not feed.over():
-            until = time.monotonic() + feed.wait(REFRESH)
-            while time.monotonic() < until:
-                try:
-                    take(stream.get(max(0.0, until - time.monotonic())))
-                except queue.Empty:
-                    break
-            look()
-            screen.draw()
+    show(feed, view, trades, latest.appendleft, mids.look)
 
 
 @click.command()
@@ -163,9 +119,9 @@ def ticker(symbols: Tuple[str, ...], event_trigger: Any, **options: Any) -> None
         if feed.live:
             from .views.feeds import tickers
 
-            _show_rows(feed, stream, tickers, "last")
+            show_rows(feed, stream, tickers, "last")
         else:
-            _print(feed, stream, "ticker")
+            print_items(feed, stream, "ticker")
 
 
 @click.command()
@@ -191,7 +147,7 @@ def trades(symbols: Tuple[str, ...], snapshot: bool, **options: Any) -> None:
             from .views.parts import TITLE
 
             latest: Deque[Mapping[str, Any]] = deque(maxlen=TAPE)
-            _show(
+            show(
                 feed,
                 lambda width, height, glyphs: [
                     Text(f"trades of {', '.join(stream.symbols)}"[:width], TITLE),
@@ -201,7 +157,7 @@ def trades(symbols: Tuple[str, ...], snapshot: bool, **options: Any) -> None:
                 latest.appendleft,
             )
         else:
-            _print(feed, stream, "trade")
+            print_items(feed, stream, "trade")
 
 
 @click.command()
@@ -221,44 +177,9 @@ def ohlc(symbols: Tuple[str, ...], interval: str, **options: Any) -> None:
         if feed.live:
             from .views.feeds import candles
 
-            _show_rows(feed, stream, candles, "close", "interval_begin")
+            show_rows(feed, stream, candles, "close", "interval_begin")
         else:
-            _print(feed, stream, "ohlc")
-
-
-def _show_rows(feed: Feed, stream: ItemStream[Any], view: Any, value: str, time_of: str = "") -> None:
-    """Show one row a symbol, with a sparkline of ``value``: one for each item, or each ``time_of``."""
-    latest: Dict[str, Mapping[str, Any]] = {}
-    past: Dict[str, Deque[Any]] = {}
-
-    def take(item: Mapping[str, Any]) -> None:
-        if item.get("type") == "gap":
-            return  # the footer tells it
-        symbol = item["symbol"]
-        before, latest[symbol] = latest.get(symbol), item
-        values = past.setdefault(symbol, deque(maxlen=PAST))
-        if values and before is not None and time_of and before.get(time_of) == item.get(time_of):
-            values.pop()
-        figure = number(item.get(value))
-        if figure is not None:
-            values.append(figure)
-
-    _show(feed, lambda width, height, glyphs: view(latest, past, width, glyphs), stream, take)
-
-
-def _print(feed: Feed, stream: ItemStream[Any], channel: str) -> None:
-    printed = feed.lines(channel)
-    while not feed.over():
-        try:
-            item = stream.get(feed.wait())
-        except queue.Empty:
-            continue
-        if item.get("type") == "gap":
-            for gap in item["data"]:
-                printed.gap({"channel": item["channel"], **gap})
-        else:
-            printed.item(item)
-        feed.counted()
+            print_items(feed, stream, "ohlc")
 
 
 @click.command()

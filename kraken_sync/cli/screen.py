@@ -20,6 +20,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..client import SpotWSClient
+from .feed import NewGaps
 from .plain import clock, plain
 from .views.parts import DOWN, FAINT, NOTICE, UP, Cell, Glyphs, words
 
@@ -84,7 +85,7 @@ class Screen:
         self._glyphs = Glyphs.of(sys.stdout.encoding)
         self._console = Console()
         self._notices = Notices()
-        self._gaps = len(client.gaps())
+        self._gaps = NewGaps(client)
         self._drawn = 0.0
         self._handlers: List[logging.Handler] = []
         self._live: Optional[Live] = None
@@ -145,21 +146,19 @@ class Screen:
     def _frame(self, fill: bool) -> List[Text]:
         """Return the lines of a frame: the view, and the footer at the bottom of the screen."""
         width, height = self._console.width, self._console.height
-        footer = self._footer(width, last=not fill)[
-            : None if fill else 1
-        ]  # the warnings are printed after the last frame
+        # The last frame has no notices: the warnings are printed below it.
+        footer = [self._status(width, last=not fill), *(self._notices.lines(width) if fill else ())]
         space = max(1, height - len(footer) - (0 if fill else 1))
         lines = self._view(width, space, self._glyphs)[:space]
         if fill:
             lines += [Text()] * (space - len(lines))
         return (lines + footer)[:height]
 
-    def _footer(self, width: int, last: bool) -> List[Text]:
-        gaps = self._client.gaps()
-        for gap in gaps[self._gaps :]:
+    def _status(self, width: int, last: bool) -> Text:
+        """Return the line about the client, after taking new gaps into the notices."""
+        for gap in self._gaps.take():
             self._notices.add(clock(gap["until"], 8), f"gap in {_name(gap)}: {gap['reason']}")
-        self._gaps = len(gaps)
-        stats = self._client.stats()
+        stats, gaps = self._client.stats(), self._gaps.count
         connected = str(stats["state"]) == "CONNECTED"
         rtt, checksums = stats.get("rtt"), stats.get("book_messages")
         mismatched = stats.get("mismatched", 0)
@@ -167,12 +166,12 @@ class Screen:
             Cell(f"{self._glyphs.dot} {str(stats['state']).lower()}", UP if connected else NOTICE),
             Cell(f"{stats.get('verified', 0):,} verified" if checksums else "", FAINT),
             Cell(f"{mismatched} mismatched" if checksums else "", DOWN if mismatched else FAINT),
-            Cell(f"{len(gaps)} gaps" if len(gaps) != 1 else "1 gap", NOTICE if gaps else FAINT),
+            Cell(f"{gaps} gaps" if gaps != 1 else "1 gap", NOTICE if gaps else FAINT),
             Cell(f"{stats.get('messages', 0):,} messages", FAINT),
             Cell(f"ping {1000 * rtt:.0f} ms" if rtt is not None else "", FAINT),
             Cell("" if last else "Ctrl-C ends", FAINT),
         ]
-        return [words(pieces, width), *self._notices.lines(width)]
+        return words(pieces, width)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import List, Mapping, NamedTuple, Optional, Sequence
 from rich.text import Text
 
 from ...core.book.snapshot import BookSnapshot, Level
+from ...core.wire.numbers import EXACT
 from ..plain import plain
 from .parts import DOWN, FAINT, NOTICE, TITLE, UP, Cell, Column, Glyphs, bar, beside, sparkline, table, words
 
@@ -79,21 +80,16 @@ def _facing(state: BookSnapshot, width: int, height: int, glyphs: Glyphs) -> Lis
     def side(row: Optional[Row], is_bid: bool) -> Text:
         style = UP if is_bid else DOWN
         cells = [
-            (plain(row.level.price) if row else "", price, style),
-            (plain(row.level.qty) if row else "", qty, ""),
+            (plain(row.level.price if row else "").rjust(price), style),
+            (plain(row.level.qty if row else "").rjust(qty), ""),
         ]
         if totals:
-            cells.append((plain(row.total) if row else "", total, FAINT))
+            cells.append((plain(row.total if row else "").rjust(total), FAINT))
         if bars:
-            drawn = bar(float(row.total / most), bars, glyphs, right=is_bid) if row else ""
-            cells.append((drawn, bars, style))
+            cells.append((bar(float(row.total / most) if row else 0.0, bars, glyphs, right=is_bid), style))
         line = Text()
-        for text, size, look in reversed(cells) if is_bid else cells:
-            if line.plain or line.spans:
-                line.append("  ")
-            line.append(
-                text.ljust(size) if look == style and size == bars and not is_bid else text.rjust(size), look
-            )
+        for number, (text, look) in enumerate(reversed(cells) if is_bid else cells):
+            line.append(("  " if number else "") + text, look)
         return line
 
     heading_cells = [("bid", price), ("qty", qty)] + ([("total", total)] if totals else [])
@@ -149,7 +145,7 @@ def _stacked(state: BookSnapshot, width: int, height: int, glyphs: Glyphs) -> Li
 def _rows(levels: Sequence[Level]) -> List[Row]:
     rows, total = [], Decimal(0)
     for level in levels:
-        total += level.qty
+        total = EXACT.add(total, level.qty)  # a program may have set another precision
         rows.append(Row(level, total))
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, List, Mapping, Sequence
 
 from rich.text import Text
@@ -15,7 +16,8 @@ SPARK = 20
 
 
 def tape(items: Sequence[Item], width: int, height: int, symbols: bool = True) -> List[Text]:
-    """Return the latest trades (and gaps), the newest first."""
+    """Return the latest trades (and gaps), the newest first; ``items`` begin with the newest."""
+    items = list(islice(items, max(0, height - 1)))
     columns = [
         Column("time", 1, right=False),
         *([Column("symbol", 0, right=False)] if symbols else []),
