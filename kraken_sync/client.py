@@ -45,6 +45,7 @@ from .core.wire.error_texts import TOO_FAST
 from .core.wire.messages import FrameDecoder, ParseFloat, error_text
 from .core.wire.numbers import Number
 from .core.wire.places import ENDPOINTS, LEVEL3, PRIVATE, PUBLIC, REST, full_url, places
+from .core.wire.printable import without_login
 from .core.wire.secret import Secret
 from .core.wire.shapes import (
     Candle,
@@ -303,7 +304,7 @@ class SpotWSClient:
         Endpoint(url)  # raises first, with the URL as the user wrote it, without "/v2"
         found = Endpoint(full_url(url, kind, endpoint), proxies.choose(url))
         if kind != PUBLIC and not found.secure and found.host not in ("127.0.0.1", "localhost", "::1"):
-            raise ValueError(f"{url!r} would send tokens and orders in clear; use wss://")
+            raise ValueError(f"{without_login(url)!r} would send tokens and orders in clear; use wss://")
         return found
 
     def _ks_handler(self) -> Optional[Callable[[Any], Any]]:

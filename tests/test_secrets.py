@@ -226,3 +226,23 @@ def test_the_search_itself_works(tmp_path: Path) -> None:
         assert f"FAILED test_leaks.py::{name}" in done.stdout
     assert done.stdout.count("a planted secret was shown in the call phase") >= 3
     assert not leaks(done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ws_url": "http://me:CANARY@host"},
+        {"ws_url": "me:CAN/ARY@host"},
+        {"auth_ws_url": "ws://me:CANARY@host.invalid", "ws_url": "ws://127.0.0.1"},
+        {"rest_url": "ftp://me:CANARY@host"},
+        {"rest_url": "http://me:CANARY@host.invalid"},
+        {"ws_url": "wss://me:CANARY@host/v2/private", "endpoint": "uws"},
+    ],
+)
+def test_a_url_is_shown_without_its_login(options: dict) -> None:
+    """Every error about a URL names it, and nobody's password with it."""
+    with pytest.raises(ValueError) as caught:
+        SpotWSClient(**options)
+    assert "host" in str(caught.value)
+    assert "CANARY" not in str(caught.value)
+    assert "ARY@" not in str(caught.value)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ..core.wire.channels import ASSET_CLASS
 from ..core.wire.places import is_unified
+from ..core.wire.printable import without_login
 from ..errors import ConnectFailed
 from .guarded_socket import wait_ready
 from .proxies import Proxy
@@ -35,8 +36,7 @@ class Endpoint:
         self.proxy = proxy
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            shown = re.sub(r"//[^/]*@", "//...@", url)
-            raise ValueError(f"{shown!r} is not a WebSocket URL such as 'wss://ws.kraken.com'")
+            raise ValueError(f"{without_login(url)!r} is not a WebSocket URL such as 'wss://ws.kraken.com'")
         self.url = url
         self.secure = parts.scheme == "wss"
         self.host = parts.hostname

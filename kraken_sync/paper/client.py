@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ..client import SpotWSClient
 from ..core.timing import Timing
+from ..core.wire.printable import without_login
 from ..errors import ClientClosed, KrakenError, OrderNotSent, UnknownSymbol
 from ..io.waiting import deadline_of, time_left
 from .exchange import PaperExchange
@@ -86,7 +87,7 @@ class PaperClient(SpotWSClient):
         url = ws_url or self.WS_URL
         host = urlsplit(url).hostname or ""
         if host.endswith("kraken.com") and any(word in host for word in TRADING_HOSTS):
-            raise ValueError(f"{url!r} takes orders; ws_url is for public market data")
+            raise ValueError(f"{without_login(url)!r} takes orders; ws_url is for public market data")
         funds = _funds(BALANCES if balances is None else balances)
         sources: List[SpotWSClient] = []  # not through self, which is to be collected when it is dropped
         exchange = self._ks_exchange = PaperExchange(

@@ -11,6 +11,7 @@ from typing import Dict, Mapping, NamedTuple, Optional
 from urllib.parse import urlsplit, urlunsplit
 
 from ...errors import ExchangeMismatch
+from .printable import without_login
 
 PUBLIC, PRIVATE, LEVEL3, REST = "public", "private", "level3", "rest"
 PRODUCTION = ("ws.kraken.com", "ws-auth.kraken.com", "ws-l3.kraken.com", "api.kraken.com", "uws.kraken.com")
@@ -42,7 +43,9 @@ def full_url(url: str, kind: str, endpoint: str = "spot") -> str:
     path = parts.path.rstrip("/")
     if is_unified(path):
         if not path.endswith(_UNIFIED.get(kind, "-")):
-            raise ValueError(f"{url!r} is given as {_NAMES[kind]}, and its path is that of another")
+            raise ValueError(
+                f"{without_login(url)!r} is given as {_NAMES[kind]}, and its path is that of another"
+            )
     else:
         unified = endpoint == "uws" or parts.hostname == UNIFIED_HOST
         base = path[: -len("/v2")] if path.endswith("/v2") else path

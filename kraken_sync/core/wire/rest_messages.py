@@ -22,7 +22,7 @@ from ...errors import (
 )
 from . import error_texts as refusals
 from .credentials import permission_for
-from .printable import printable
+from .printable import printable, without_login
 from .secret import HiddenBytes, Secret
 
 Params = Mapping[str, Any]
@@ -40,9 +40,9 @@ def check_url(url: str) -> str:
     parts = urlsplit(url)
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")
     if not parts.hostname or parts.scheme not in ("https", "http"):
-        raise ValueError(f"{url!r} is not a URL such as 'https://api.kraken.com'")
+        raise ValueError(f"{without_login(url)!r} is not a URL such as 'https://api.kraken.com'")
     if parts.scheme == "http" and not local:
-        raise ValueError(f"{url!r} would send signed requests in clear; use https://")
+        raise ValueError(f"{without_login(url)!r} would send signed requests in clear; use https://")
     return url.rstrip("/")
 
 
