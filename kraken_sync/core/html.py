@@ -78,12 +78,21 @@ def _cell(value: Any) -> str:
     return f'<td style="{_CELL}{side}">{text(value)}</td>'
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "gap"), counted(2, "gap")
+    ('1 gap', '2 gaps')
+    """
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def coloured(value: Any, colour: str) -> Html:
     """Return a value in a colour."""
     return Html(f'<span style="color:{colour}">{text(value)}</span>')
 
 
-def pairs(title: Sequence[Any], items: Sequence[Tuple[str, Any]], note: str = "") -> str:
+def details(title: Sequence[Any], items: Sequence[Tuple[str, Any]], note: str = "") -> str:
     """Return names with their values, one a row; values that are None are left out."""
     # As texts, so that all values stand on the left, below one another.
     rows = [(name, _plain(value)) for name, value in items if value is not None]

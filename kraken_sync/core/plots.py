@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
 from .html import BAD, GOOD
 from .wire.times import parse_time
 
 
-class Candle(NamedTuple):
-    """One candle; ``begin`` in seconds since the epoch."""
+class Drawn(NamedTuple):
+    """What is drawn of a candle; ``begin`` in seconds since the epoch."""
 
     begin: float
     open: float
@@ -104,23 +104,19 @@ def plot_candles(candles: Union[Sequence[Mapping[str, Any]], Mapping[str, Any]],
     return axes
 
 
-def _candles(given: Any) -> Tuple[str, List[Candle]]:
+def _candles(given: Any) -> Tuple[str, List[Drawn]]:
     if isinstance(given, Mapping):  # REST: {pair: [[time, open, high, low, close, ...], ...], "last": ...}
         names = [name for name in given if name != "last"]
         if len(names) != 1:
             raise ValueError(f"candles of one symbol can be drawn, not of {len(names)}")
-        return names[0], [Candle(*(float(value) for value in row[:5])) for row in given[names[0]]]
+        return names[0], [Drawn(*(float(value) for value in row[:5])) for row in given[names[0]]]
     symbols = list(dict.fromkeys(one["symbol"] for one in given))
     if len(symbols) > 1:
         raise ValueError(f"candles of one symbol can be drawn, not of {', '.join(symbols)}")
     last = {one["interval_begin"]: one for one in given}
     found = []
     for begin, one in last.items():
-        moment = _moment(begin)
+        moment = parse_time(begin)
         if moment is not None:
-            found.append(Candle(moment, *(float(one[name]) for name in ("open", "high", "low", "close"))))
+            found.append(Drawn(moment, *(float(one[name]) for name in ("open", "high", "low", "close"))))
     return "".join(symbols), sorted(found)
-
-
-def _moment(begin: str) -> Optional[float]:
-    return parse_time(begin)

@@ -14,7 +14,7 @@ from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Option
 
 from ..core.awaiting import Blocking
 from ..core.copying import refuse_copy
-from ..core.html import badge, pairs
+from ..core.html import badge, details
 from ..core.wire.channels import Key
 from ..core.wire.messages import MalformedFrame, gap_frame
 from ..errors import ClientClosed, KrakenError, StreamOverflow, StreamTimeout
@@ -267,6 +267,10 @@ class Stream(Blocking):
     def _why(self) -> str:
         return ""
 
+    @property
+    def _state(self) -> str:
+        return "ended" if self.ended else "live"
+
     # Errors are returned, and raised without the lock: Python 3.10 may leave a lock taken if a Ctrl-C meets
     # an exception on its way out of a "with".
     def _next_entry(self) -> Any:
@@ -318,9 +322,8 @@ class Stream(Blocking):
     def _repr_html_(self) -> str:
         with self._ready:
             waiting, gaps = self._frames, len(self._gaps)
-        state = "ended" if self.ended else "LIVE"
-        return pairs(
-            (f"stream of {self.name}", badge(state)),
+        return details(
+            (f"stream of {self.name}", badge(self._state)),
             [
                 ("waiting to be read", f"{waiting} of {self.maxlen} at most"),
                 ("dropped", f"{self.dropped} ({self.policy})"),
@@ -329,6 +332,4 @@ class Stream(Blocking):
         )
 
     def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__} {self.name} {'ended' if self.ended else 'live'}, {self.dropped} dropped>"
-        )
+        return f"<{type(self).__name__} {self.name} {self._state}, {self.dropped} dropped>"

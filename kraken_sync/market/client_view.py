@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.html import badge, pairs
+from ..core.html import badge, details
 from ..core.wire.places import PUBLIC
 from ..runtime import Runtime
 
@@ -12,7 +12,7 @@ def client_html(name: str, runtime: Runtime) -> str:
     stats = runtime.stats()
     endpoint, rtt = runtime.endpoints.get(PUBLIC), stats.get("rtt")
     private = [kind for kind in ("private", "level3") if kind in stats]
-    return pairs(
+    return details(
         (name, badge(stats["state"])),
         [
             ("exchange", None if endpoint is None else endpoint.place),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ..core.frames import frame
-from ..core.html import ODD, coloured, table
+from ..core.html import ODD, coloured, counted, table
 from ..core.plots import plot_candles
 
 COLUMNS: Mapping[str, Sequence[str]] = {
@@ -73,12 +73,12 @@ class Collected(List[Dict[str, Any]]):
     def _repr_html_(self) -> str:
         columns = COLUMNS.get(self.channel) or list(self[0] if self else ())[:8]
         rows = [[item.get(name) for name in columns] for item in self[-5:]]
-        gaps = coloured(f"{len(self.gaps)} gaps", ODD) if self.gaps else ""
+        gaps = coloured(counted(len(self.gaps), "gap"), ODD) if self.gaps else ""
         note = f"the last {len(rows)} of {len(self)}" if len(self) > len(rows) else ""
-        return table((f"{len(self)} items of {self.channel}", gaps), columns, rows, note)
+        return table((f"{counted(len(self), 'item')} of {self.channel}", gaps), columns, rows, note)
 
     def __repr__(self) -> str:
         if len(self) <= 3:
             return super().__repr__()
-        gaps = f", {len(self.gaps)} gaps" if self.gaps else ""
+        gaps = f", {counted(len(self.gaps), 'gap')}" if self.gaps else ""
         return f"<{len(self)} items of {self.channel}{gaps}, the last {self[-1]!r}>"

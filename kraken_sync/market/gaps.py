@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List
 
 from ..core.frames import frame
-from ..core.html import table
+from ..core.html import counted, table
 
 COLUMNS = ("channel", "symbol", "reason", "since", "until", "dropped")
 
@@ -20,4 +20,4 @@ class Gaps(List[Dict[str, Any]]):
     def _repr_html_(self) -> str:
         rows = [[gap.get(name) for name in COLUMNS] for gap in self[-10:]]
         note = f"the last {len(rows)} of {len(self)}" if len(self) > len(rows) else ""
-        return table((f"{len(self)} gaps" if len(self) != 1 else "1 gap",), COLUMNS, rows, note)
+        return table((counted(len(self), "gap"),), COLUMNS, rows, note)

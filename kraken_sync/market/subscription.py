@@ -82,6 +82,10 @@ class Subscription(Stream):
         )
         return f" ({silent})"
 
+    @property
+    def _state(self) -> str:
+        return "interrupted" if not self.ended and self.open_gaps() else super()._state
+
     def unsubscribe(self) -> None:
         """End this stream, and the exchange's subscription if nothing else uses it. Any thread; does not
         block.

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional
 
-from ..core.html import badge, pairs
+from ..core.html import badge, details
 from ..core.orders.order import Order
 from ..core.orders.params import names_of
 from ..core.session.requests import TradingRequest
@@ -39,7 +39,7 @@ class Reply(Dict[str, Any]):
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        return pairs(("result",), list(self.items()))
+        return details(("result",), list(self.items()))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Reconciled:
 
     def _repr_html_(self) -> str:
         order = self.order
-        return pairs(
+        return details(
             ("reconciled", badge(str(self.outcome))),
             [
                 ("order_id", order and order.order_id),

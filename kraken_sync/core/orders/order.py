@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from ..html import badge, pairs
+from ..html import badge, details
 from ..wire.numbers import EXACT
 
 OPEN = ("pending_new", "new", "partially_filled")
@@ -67,7 +67,7 @@ class Order:
         return made
 
     def _repr_html_(self) -> str:
-        return pairs(
+        return details(
             (f"{self.side} {self.symbol}", badge(self.status)),
             [
                 ("order_id", self.order_id),
