@@ -539,7 +539,9 @@ def test_a_client_that_leaves_in_the_middle(tmp_path: Path) -> None:
     request = {"method": "subscribe", "params": {"channel": "book", "symbol": [S], "depth": 100}}
     for taken in (3, 5, 8):
         with Replay([day.path], speed="max") as replay:
-            with connect(f"{replay.options['ws_url']}/v2") as socket:
+            # Without a limit, because a client of websockets that has stopped reading waits ten seconds when
+            # it closes.
+            with connect(f"{replay.options['ws_url']}/v2", max_queue=None) as socket:
                 socket.send(json.dumps(request))
                 for _ in range(taken):
                     socket.recv(timeout=WAIT)
