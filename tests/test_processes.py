@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import socket
@@ -21,6 +22,12 @@ from raw_server import RawServer, drain, greet
 from kraken_sync.simulator import Simulator
 
 START = "import sys, os, time, threading; from kraken_sync import *; URL = sys.argv[1]\n"
+
+
+def skip_without(package: str) -> None:
+    """Skip a test for want of a package that is not to be imported into this process: eventlet warns of forks."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
 
 
 def run(code: str, url: str, *flags: str) -> subprocess.Popen[str]:
@@ -186,7 +193,7 @@ PATCHES = {
 @pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES.keys())
 def test_a_patched_standard_library(patch: str, exchange: Simulator) -> None:
     """With greenlets instead of threads everything works: books, REST, orders, timeouts, close()."""
-    pytest.importorskip("gevent" if "gevent" in patch else "eventlet")
+    skip_without("gevent" if "gevent" in patch else "eventlet")
     exchange.add_key(CANARY_KEY, CANARY_SECRET)
     code = f"""
     client = SpotWSClient({CANARY_KEY!r}, {CANARY_SECRET!r}, **{exchange_urls(exchange)!r})
@@ -210,7 +217,7 @@ def test_a_patched_standard_library(patch: str, exchange: Simulator) -> None:
 @pytest.mark.parametrize("patch", [PATCHES["gevent"], PATCHES["eventlet"]], ids=["gevent", "eventlet"])
 def test_a_patched_standard_library_and_tls(patch: str, tmp_path: Path) -> None:
     """The connection is made and ended over TLS as well."""
-    pytest.importorskip("gevent" if "gevent" in patch else "eventlet")
+    skip_without("gevent" if "gevent" in patch else "eventlet")
     authority, server_side = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(server_side)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -246,7 +253,7 @@ def test_a_patched_standard_library_and_tls(patch: str, tmp_path: Path) -> None:
 )
 def test_a_standard_library_that_is_patched_in_part(patch: str, words: str, exchange: Simulator) -> None:
     """What cannot work is refused with what to do, instead of waiting for ever."""
-    pytest.importorskip("gevent" if "gevent" in patch else "eventlet")
+    skip_without("gevent" if "gevent" in patch else "eventlet")
     status, _, err = finish(run_patched(patch, "SpotWSClient(ws_url=URL).start()", exchange.ws_url))
 
     assert status == 1
