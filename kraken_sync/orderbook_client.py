@@ -325,17 +325,15 @@ class SpotOrderBookClient(SpotWSClient):
         return False
 
     def _ks_note_times(self, kept: _Kept, data: Any, snapshot: bool) -> None:
-        for side, entries, levels in (
-            ("ask", data.asks, kept.sync.book.asks),
-            ("bid", data.bids, kept.sync.book.bids),
-        ):
+        for number, (side, entries) in enumerate((("ask", data.asks), ("bid", data.bids))):
             times = kept.times[side]
             if snapshot:
                 times.clear()
             for entry in entries:
                 times[scaled(entry.price, kept.sync.book.price_decimals)[0]] = data.timestamp or None
             if len(times) > 4 * self._ks_depth:
-                kept.times[side] = {price: times.get(price) for price in levels}
+                shown = kept.sync.book.rows(self._ks_depth)[number]
+                kept.times[side] = {price: times.get(price) for price, _ in shown}
 
     def _ks_gap(self, gap: Dict[str, Any]) -> None:
         lost: List[str] = []

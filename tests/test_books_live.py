@@ -222,6 +222,7 @@ def test_waiting_has_an_end(client: SpotWSClient) -> None:
 
 def test_readers_see_one_state_while_updates_pour_in(client: SpotWSClient, exchange: Simulator) -> None:
     """Whatever the I/O thread does meanwhile, each state read is whole: its checksum holds."""
+    from kraken_sync.core.book.book import pairs
     from kraken_sync.core.book.checksum import book_checksum
 
     book = client.book("BTC/USD", depth=100)
@@ -231,7 +232,7 @@ def test_readers_see_one_state_while_updates_pour_in(client: SpotWSClient, excha
         while not stop.is_set():
             state = book.snapshot()
             reads[0] += 1
-            if book_checksum(dict(state._asks), dict(state._bids)) != state.checksum:
+            if book_checksum(dict(pairs(state._asks)), dict(pairs(state._bids))) != state.checksum:
                 wrong.append(state)
 
     readers = [threading.Thread(target=read) for _ in range(3)]

@@ -100,6 +100,7 @@ def test_a_repeated_cancel_of_what_is_gone(
     assert trader.cancel_order(**ids, timeout=4) == ids
 
     other = new_client(key=CANARY_KEY, secret=CANARY_SECRET)  # its executions have never had the order
+    other.wait_ready(private=True)  # before that, the cancel goes by REST
     exchange.faults.drop_replies = 1
     assert other.cancel_order(**ids, timeout=4) == ids
     exchange.faults.drop_replies = 1

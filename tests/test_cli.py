@@ -419,7 +419,7 @@ def test_row_37_no_codes_in_a_file(command: str, tmp_path: Path) -> None:
     """Row 37: a file has no escape codes; with NO_COLOR a terminal has no colours."""
     out = tmp_path / "out.txt"
     with out.open("w") as file:
-        args = [command, "BTC/USD", "--simulated", "--seconds", "1"]
+        args = [command, "BTC/USD", "--simulated", "--seconds", "4"]
         assert subprocess.run([*COMMAND, *args], stdout=file, timeout=40).returncode == 0
     assert "\x1b" not in out.read_text()
     code, text = on_a_terminal(*args, NO_COLOR="1")

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 import pytest
 from conftest import FAST, PINGING, WAIT, eventually
@@ -493,10 +493,10 @@ def test_reader_thread_fault_is_not_silent(
     stream = client.subscribe(TRADE)
     connection: Any = stream._connection
 
-    def broken(frame: bytes, now: float) -> Any:
+    def broken(frames: List[bytes], now: float) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(connection._room.session, "receive", broken)
+    monkeypatch.setattr(connection._room.session, "receive_run", broken)
     exchange.step(300, ["BTC/USD"])
     eventually(lambda: client.exception_occur)
 

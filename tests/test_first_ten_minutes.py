@@ -330,7 +330,7 @@ def test_row_13_an_empty_side() -> None:
     }
     book = BookSnapshot(
         **values, age=0.1, version=1, generation=1, price_decimals=4, qty_decimals=8,
-        _asks=((1611, 5),), _bids=(),
+        _asks=((1611, "16115"),), _bids=(),
     )  # fmt: skip
     assert (book.best_bid, book.spread, book.mid, book.bids) == (None, None, None, ())
     assert book.vwap("sell", 1) is None

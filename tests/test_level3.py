@@ -22,7 +22,7 @@ from kraken_sync import (
     SubscriptionRefused,
     UnknownSymbol,
 )
-from kraken_sync.core.book.book import Book
+from kraken_sync.core.book.book import Book, pairs
 from kraken_sync.core.book.level3 import Level3, totals
 from kraken_sync.core.wire.messages import decode_book, decode_level3
 from kraken_sync.recording import verify
@@ -165,7 +165,7 @@ def test_snapshot_frame_verifies_itself() -> None:
     book.apply(decode_level3(walk.snapshot().encode()).data[0], snapshot=True)
 
     assert copy.apply(decode_level3(book.snapshot_frame()).data[0], snapshot=True)
-    assert copy.top(100) == book.top(100)
+    assert copy.rows(100) == book.rows(100)
 
 
 def exchange_texts(depth: int, steps: int) -> List[List[str]]:
@@ -192,7 +192,7 @@ def test_equals_the_level2_book(depth: int) -> None:
         snapshot = count == 0
         assert level3.apply(decode_level3(orders.encode()).data[0], snapshot)
         assert level2.apply(decode_book(levels.encode()).data[0], snapshot)
-        assert tuple(map(totals, level3.top(depth))) == level2.top(depth)
+        assert tuple(map(totals, level3.rows(depth))) == level2.rows(depth)
         count += 1
 
     assert count > 500
@@ -221,7 +221,7 @@ def test_readers(trader: SpotWSClient, exchange: Simulator) -> None:
     for _ in range(60):
         exchange.step(5, [S])
     true = exchange.top(S, 10)
-    eventually(lambda: book.level2._bids == tuple(true[0]) and levels.snapshot()._bids == tuple(true[0]))
+    eventually(lambda: pairs(book.level2._bids) == pairs(levels.snapshot()._bids) == tuple(true[0]))
     state = book.snapshot()
 
     assert trader.level3_book(S) is book

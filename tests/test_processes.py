@@ -25,7 +25,7 @@ START = "import sys, os, time, threading; from kraken_sync import *; URL = sys.a
 
 
 def skip_without(package: str) -> None:
-    """Skip a test for want of a package that is not to be imported into this process: eventlet warns of forks."""
+    """Skip a test for want of a package, without importing it: eventlet makes other tests' forks warn."""
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
 

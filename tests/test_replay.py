@@ -287,8 +287,8 @@ def test_another_depth_is_exact(seed: int, depth: int) -> None:
                     side.clear()
                     side.update(kept)
         for name, side, mine in (("bids", full.bids, reader.bids), ("asks", full.asks, reader.asks)):
-            assert list(mine.items()) == best(dict(side), name, depth)
-            assert best(cutter[name], name, depth) == [(price // 10, qty) for price, qty in mine.items()]
+            assert list(mine) == best(dict(side), name, depth)
+            assert best(cutter[name], name, depth) == [(price // 10, qty) for price, qty in mine]
 
 
 def test_what_it_answers(whole: Day, replay: Callable[..., Replay]) -> None:

@@ -23,13 +23,11 @@ def snapshot(symbol: str, random_: random.Random, levels: int = 10, sides: str =
     price, price_decimals, qty_decimals = PAIRS[symbol]
 
     def side(sign: int) -> tuple:
-        return tuple(
-            (
-                price + sign * (step + 1) * random_.randint(1, 3),
-                random_.randint(1, 10 ** random_.randint(3, 18)),
-            )
-            for step in range(levels)
-        )
+        rows = []
+        for step in range(levels):
+            at = price + sign * (step + 1) * random_.randint(1, 3)
+            rows.append((at, f"{at}{random_.randint(1, 10 ** random_.randint(3, 18))}"))
+        return tuple(rows)
 
     return BookSnapshot(
         symbol=symbol,

@@ -3,7 +3,7 @@
 websocket-client encodes and decodes frames over this object, which it gets through its public ``socket=``
 option. This module adds what websocket-client lacks: only one thread at a time is inside the TLS object (an
 OpenSSL connection must not be used by two threads at once), deadlines are absolute, messages are bounded,
-data are read ahead, and an abort wakes all threads and never blocks.
+data are read ahead and cut into frames, and an abort wakes all threads and never blocks.
 
 Only :meth:`GuardedSocket.dispose` closes the file descriptor, and only the reading thread calls it, when it
 has done everything else. So no thread can use a descriptor that the system has given to another file.
@@ -15,14 +15,17 @@ import select
 import socket
 import ssl
 import time
-from typing import Any, Callable, Optional, Tuple
+from functools import partial
+from typing import Any, Callable, List, Optional, Tuple
 
+from ..core.wire.framing import begins_usual, cut
 from .locks import new_lock
 from .patched import shut_down
 
 READ_AHEAD = 65536
-"""The number of bytes read at once. websocket-client asks for 2 bytes and then for the payload; with this a
-system call serves many small messages."""
+"""The number of bytes read at once, so that a system call serves many messages."""
+MUCH = 4096
+"""A read of so many bytes is a sign that there are more; after a smaller one the next read waits first."""
 WRITE_PIECE = 16384
 """The number of bytes written at once, which is the largest TLS record (RFC 8446, section 5.1)."""
 WAIT_SLICE = 0.5
@@ -52,6 +55,9 @@ class GuardedSocket:
         self._position = 0
         self._budget = READ_AHEAD  # bytes that the current message may still have
         self._begun = False  # whether a byte of the current message was read
+        self._more = True
+        """Whether there is probably something to read, so that it is not worth waiting for it first."""
+        self._wait_readable = reader_of(sock)
         self.broken: Optional[str] = None
         """Why the socket cannot be used any more, or None; the first reason stays."""
         self.byte_at = time.monotonic()
@@ -104,6 +110,21 @@ class GuardedSocket:
             self.abort("message too big")  # the rest would be taken for the next message
             raise Broken(self.broken)
         return piece
+
+    def take_frames(self) -> List[bytes]:
+        """Return the text messages that have arrived, or an empty list. Reading thread only.
+
+        Blocks until there is a message, or something that is no usual frame and must be read with
+        :meth:`recv`; then the list is empty.
+
+        Raises:
+            Broken: the connection has ended, or ``read_deadline`` has passed.
+        """
+        while True:
+            frames, self._position = cut(self._buffer, self._position)
+            if frames or not begins_usual(self._buffer, self._position):
+                return frames
+            self._fill()
 
     def send(self, data: bytes) -> int:
         """Send all of ``data``, or end the connection. Any thread, one at a time.
@@ -162,28 +183,33 @@ class GuardedSocket:
         self._buffer = b""
 
     def _fill(self) -> None:
-        """Read what is there, and wait for at least one byte."""
+        """Read what is there behind the bytes that are not taken yet, and wait for at least one byte."""
+        rest = self._buffer[self._position :]
+        for_writing = False
         while True:
             if self.broken:
                 raise Broken(self.broken)
-            data, error = self._locked(self._sock.recv, READ_AHEAD)
-            if error is None:
-                if not data:
-                    self.abort("the peer closed the connection")
+            if self._more:
+                data, error = self._locked(self._sock.recv, READ_AHEAD)
+                if error is None:
+                    if not data:
+                        self.abort("the peer closed the connection")
+                        continue
+                    self._buffer, self._position = rest + data, 0
+                    self._more = len(data) >= MUCH
+                    self.byte_at = time.monotonic()
+                    return
+                if not isinstance(error, NOT_READY):
+                    self.abort(f"reading failed: {error}")
                     continue
-                self._buffer, self._position = data, 0
-                self.byte_at = time.monotonic()
-                return
-            if not isinstance(error, NOT_READY):
-                self.abort(f"reading failed: {error}")
-                continue
-            for_writing = isinstance(error, ssl.SSLWantWriteError)
+                for_writing = isinstance(error, ssl.SSLWantWriteError)
             # Noted only when the message is not complete after all that was there: this costs nothing for the
             # usual message that arrives in one piece.
-            if self._begun and self.message_at is None:
+            if (self._begun or rest) and self.message_at is None:
                 self.message_at = self.byte_at
             if not self._wait(for_writing, self.read_deadline):
                 self.abort("no answer in time")
+            self._more = True
 
     def _locked(self, call: Callable[[Any], Any], argument: Any) -> Tuple[Any, Optional[OSError]]:
         """Call the socket with the lock held, for a moment since it does not block; its error is returned."""
@@ -201,7 +227,7 @@ class GuardedSocket:
         if left <= 0:
             return False
         try:
-            wait_ready(self._sock, for_writing, left)
+            wait_ready(self._sock, True, left) if for_writing else self._wait_readable(left)
         except (OSError, ValueError) as error:  # ValueError: the descriptor is -1 after dispose()
             self.abort(f"waiting failed: {error}")
         return True
@@ -216,3 +242,12 @@ def wait_ready(sock: socket.socket, for_writing: bool, timeout: float) -> bool:
         return bool(poll.poll(timeout * 1000))
     lists = ([], [sock], [sock]) if for_writing else ([sock], [], [sock])
     return any(select.select(*lists, timeout))
+
+
+def reader_of(sock: socket.socket) -> Callable[[float], object]:
+    """Return what waits until ``sock`` is readable, as :func:`wait_ready` does; for many waits."""
+    if not hasattr(select, "poll"):
+        return partial(wait_ready, sock, False)
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return lambda timeout: poll.poll(timeout * 1000)

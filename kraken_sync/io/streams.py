@@ -10,7 +10,20 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Optional, Set, Union
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+)
 
 from ..core.awaiting import Blocking
 from ..core.copying import refuse_copy
@@ -107,21 +120,24 @@ class Stream(Blocking):
 
     def put(self, key: Optional[Key], frame: bytes) -> None:
         """Add a frame; ``key`` is its subscription, None in a stream of all frames. Never blocks."""
+        self.put_all(((key, frame),))
+
+    def put_all(self, frames: Sequence[Tuple[Optional[Key], bytes]]) -> None:
+        """Add frames that came together, each with its key. Never blocks."""
+        overflow = False
         with self._ready:
             if self._ended:
                 return
-            # A stream of all frames has no keys, so there is nothing to conflate by.
-            if self.policy == CONFLATE and key is not None:
-                if key not in self._latest:
-                    self._entries.append(key)
-                    self._frames += 1
-                self._latest[key] = frame
+            if self.policy == CONFLATE:
+                for key, frame in frames:
+                    self._conflate(key, frame)
             else:
-                self._entries.append(frame)
-                self._frames += 1
-            overflow = self._frames > self.maxlen and self._drop()
-            if self._readers:  # notify() without waiting threads would cost time for every frame
-                self._ready.notify()
+                self._entries.extend([frame for _, frame in frames])
+                self._frames += len(frames)
+            while self._frames > self.maxlen:
+                overflow = self._drop() or overflow
+            if self._readers:  # notify() without waiting threads would cost time
+                self._ready.notify(len(frames))
         if overflow:  # logged once for each time the reader falls behind, and without the lock
             log.warning(
                 "the reader of %s is slow: messages are being dropped (policy %s, maxlen %d); "
@@ -130,6 +146,17 @@ class Stream(Blocking):
                 self.policy,
                 self.maxlen,
             )
+
+    def _conflate(self, key: Optional[Key], frame: bytes) -> None:
+        # A stream of all frames has no keys, so there is nothing to conflate by.
+        if key is None:
+            self._entries.append(frame)
+            self._frames += 1
+            return
+        if key not in self._latest:
+            self._entries.append(key)
+            self._frames += 1
+        self._latest[key] = frame
 
     def put_gap(self, gap: Dict[str, Any]) -> None:
         """Add a gap frame, at its place in the stream."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..core.wire.record_lines import NOTE
 from .locks import new_lock
@@ -56,20 +56,26 @@ class Tape:
 
     def put(self, connection: str, direction: str, content: bytes) -> None:
         """Add a frame."""
+        self.put_all(connection, direction, (content,))
+
+    def put_all(self, connection: str, direction: str, contents: Sequence[bytes]) -> None:
+        """Add frames that came together, and so have the same time."""
         if not self.private and connection.startswith("private"):
             return
-        size = len(content) + OVERHEAD
         with self._lock:
             # The times are taken here, so that the records are in their order.
-            record = Record(time.time_ns(), time.monotonic_ns(), connection, direction, content)
-            # Once something was dropped, so is everything until the next take(): one hole, not a sieve.
-            if self._lost or self._held + size > self._limit:
-                self._lost_since = self._lost_since or record
-                self._lost += 1
-                self.dropped += 1
-                return
-            self._records.append(record)
-            self._held += size
+            wall, mono = time.time_ns(), time.monotonic_ns()
+            for content in contents:
+                record = Record(wall, mono, connection, direction, content)
+                size = len(content) + OVERHEAD
+                # Once something was dropped, so is everything until the next take(): one hole, not a sieve.
+                if self._lost or self._held + size > self._limit:
+                    self._lost_since = self._lost_since or record
+                    self._lost += 1
+                    self.dropped += 1
+                    continue
+                self._records.append(record)
+                self._held += size
 
     def note(self, connection: str, what: Mapping[str, Any]) -> None:
         """Add a note about a connection, or about one of its subscriptions."""

@@ -1,8 +1,8 @@
 """One WebSocket connection: connect, receive, send, abort. The only module that imports websocket-client.
 
-websocket-client does the handshake, the framing and the masking; the socket below it is a
-:class:`~kraken_sync.io.guarded_socket.GuardedSocket`. A transport is used for one connection only, so no
-state of an old connection can get into a new one.
+websocket-client does the handshake, sends, and reads every frame that is not a usual one; the usual ones are
+cut out of the buffer of the socket below it, a :class:`~kraken_sync.io.guarded_socket.GuardedSocket`. A
+transport is used for one connection only, so no state of an old connection can get into a new one.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ check_import()
 class Transport:
     """One connection to ``endpoint``.
 
-    :meth:`connect`, :meth:`recv` and :meth:`dispose` may be called by the reading thread only, all other
+    :meth:`connect`, :meth:`receive` and :meth:`dispose` may be called by the reading thread only, all other
     methods by any thread.
     """
 
@@ -112,19 +112,33 @@ class Transport:
         self._handshake(guard)
         guard.read_deadline = None  # from here on the watchdog judges silence
 
-    def recv(self) -> bytes:
-        """Return the next text message. Blocks until there is one.
+    def receive(self) -> List[bytes]:
+        """Return the next text messages: all that have arrived. Blocks until there is one.
 
         Raises:
             ConnectionLost: the connection ended; the error has the close code if there was one.
         """
+        guard, codec = self._connected()
+        while True:
+            guard.begin_message(MAX_MESSAGE)
+            try:
+                frames = guard.take_frames()
+            except Broken as error:
+                raise self._lost(error) from error
+            if frames:
+                return frames
+            message = self._unusual(guard, codec)
+            if message is not None:
+                return [message]
+
+    def _unusual(self, guard: GuardedSocket, codec: Any) -> Optional[bytes]:
+        """Read a message that is no usual frame; None if it is a control frame or is dropped."""
         # Frames are put together here and not by websocket-client's recv(), which answers pings and close
         # frames itself, from the reading thread, and has no limit for a message in many fragments. The
         # checks are those of RFC 6455, sections 5.1, 5.4 and 5.5.
-        guard, codec = self._connected()
         pieces: List[bytes] = []
         size = 0
-        guard.begin_message(MAX_MESSAGE)
+        kind = _CONTINUATION
         while True:
             frame = self._frame(codec)
             opcode, data = frame.opcode, frame.data
@@ -140,14 +154,12 @@ class Transport:
                     self._closed(bytes(data))
                 # Between the fragments of a message the budget and the message's age go on.
                 if not pieces:
-                    guard.begin_message(MAX_MESSAGE)
+                    return None
                 continue
             if (opcode == _CONTINUATION) != bool(pieces):
                 self._violation("a stray or missing continuation")
             if not pieces:
                 kind = opcode
-                if frame.fin and kind == _TEXT:
-                    return bytes(data)
             size += len(data)
             if size > MAX_MESSAGE:
                 self._violation("a message that is too big")
@@ -156,8 +168,7 @@ class Transport:
                 if kind == _TEXT:
                     return b"".join(pieces)
                 self.ignored += 1
-                pieces, size = [], 0
-                guard.begin_message(MAX_MESSAGE)
+                return None
 
     def dispose(self) -> None:
         """Close the descriptor. Called by the reading thread when it has done everything else."""
@@ -244,7 +255,7 @@ class Transport:
             pass  # the connection is aborted next
 
     def abort(self, why: str) -> None:
-        """End the connection: ``connect``, ``recv`` and ``send`` raise. Does not block."""
+        """End the connection: ``connect``, ``receive`` and ``send`` raise. Does not block."""
         if self._aborted is None:
             self._aborted = why  # before the guard is looked at; see connect()
         guard = self._guard

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from decimal import Decimal
 from typing import Any, Optional, Tuple, Union
 
+from ..core.book.book import pairs
 from ..core.book.checksum import LEVELS, book_checksum
 from ..core.book.level3 import totals
 from ..core.book.level3_snapshot import (
@@ -193,7 +194,7 @@ class Level3Book(Level3Reader, LiveBook[Level3Snapshot]):
             symbol=self.symbol,
             depth=self.depth,
             state=str(read.status.state),
-            checksum=book_checksum(dict(asks), dict(bids)),
+            checksum=book_checksum(dict(pairs(asks[:LEVELS])), dict(pairs(bids[:LEVELS]))),
             timestamp=read.timestamp,
             updated=wall_datetime(read.updated),
             age=read.status.age,

@@ -66,10 +66,11 @@ def _book(found: Health, books: Books, symbol: str, at: float, snapshot: bool, f
         found.mismatched.append(at)
         return
     spreads = found.spreads.setdefault(symbol, [])
-    if book is None or not (book.asks and book.bids):
+    asks, bids = book.rows(1) if book is not None else ((), ())
+    if not (asks and bids):
         return
     if not spreads or int(spreads[-1][0]) < int(at):
-        ask, bid = next(iter(book.asks)), next(iter(book.bids))
+        ask, bid = asks[0][0], bids[0][0]
         spreads.append((at, 20000.0 * (ask - bid) / (ask + bid)))
 
 

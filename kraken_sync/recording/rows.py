@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from itertools import islice
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import msgspec
@@ -216,8 +215,8 @@ class Extractor:
             self._best_row(symbol, received, book)
         if "depth" in self._rows and moment.at >= self._due.get(symbol, 0):
             self._due[symbol] = moment.at - moment.at % self._every + self._every
-            for side, levels in (("ask", book.asks), ("bid", book.bids)):
-                for level, (price, qty) in enumerate(islice(levels.items(), self._levels), 1):
+            for side, levels in zip(("ask", "bid"), book.top(self._levels)):
+                for level, (price, qty) in enumerate(levels, 1):
                     numbers = to_decimal(price, book.price_decimals), to_decimal(qty, book.qty_decimals)
                     self._rows["depth"].append((symbol, received, side, level, *numbers))
 

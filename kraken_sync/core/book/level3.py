@@ -28,7 +28,7 @@ from sortedcontainers import SortedDict
 
 from ..wire.messages import Level3Data, WireOrder
 from ..wire.numbers import decimals_of, fixed, scaled
-from .book import Pairs
+from .book import Rows
 from .checksum import LEVELS
 
 Queued = Tuple[int, str, str]
@@ -122,7 +122,7 @@ class Side:
         self.levels[price] = dict(by_time)
         self.texts.pop(price, None)
 
-    def top(self, levels: int) -> Orders:
+    def rows(self, levels: int) -> Orders:
         """Return the best levels with their orders."""
         return tuple((price, tuple(self.levels[price].items())) for price in islice(self.levels, levels))
 
@@ -311,9 +311,9 @@ class Level3:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def top(self, levels: int) -> Tuple[Orders, Orders]:
+    def rows(self, levels: int) -> Tuple[Orders, Orders]:
         """Return the best ``levels`` asks and bids with their orders, best first."""
-        return self._ask_side.top(levels), self._bid_side.top(levels)
+        return self._ask_side.rows(levels), self._bid_side.rows(levels)
 
     def place(self, order_id: str) -> Optional[Place]:
         """Return where an order stands; None if it is not among the visible ones."""
@@ -358,13 +358,13 @@ class Level3:
         assert zlib.crc32(self._bids_text, self._asks_crc) == zlib.crc32(text.encode())
 
 
-def totals(levels: Orders) -> Pairs:
-    """Return levels as (price, total quantity), as a level-2 book has them.
+def totals(levels: Orders) -> Rows:
+    """Return levels with their total quantities, as a level-2 book has them.
 
     >>> totals(((645250, (("OA", (3, "", "")), ("OB", (4, "", "")))),))
-    ((645250, 7),)
+    ((645250, '6452507'),)
     """
-    return tuple((price, sum(queued[0] for _, queued in orders)) for price, orders in levels)
+    return tuple((price, f"{price}{sum(queued[0] for _, queued in orders)}") for price, orders in levels)
 
 
 def _up_to(queue: Queue, order_id: str) -> Tuple[Tuple[str, Queued], ...]:

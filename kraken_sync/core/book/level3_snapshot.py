@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple, U
 
 from ..frames import frame
 from ..wire.numbers import Number, decimal_of, to_decimal
+from .book import quantity
 from .level3 import Orders, Place, Queued, totals
 from .snapshot import BookSnapshot, Level, book_html, describe
 
@@ -220,8 +221,12 @@ class Level3Snapshot:
         if name not in cache:
             decimals = self.level2.qty_decimals
             cache[name] = tuple(
-                Level3Level(self._price(price), to_decimal(total, decimals), self._shown(price, orders))
-                for (price, orders), (_, total) in zip(levels, totals(levels))
+                Level3Level(
+                    self._price(price),
+                    to_decimal(quantity(price, text), decimals),
+                    self._shown(price, orders),
+                )
+                for (price, orders), (_, text) in zip(levels, totals(levels))
             )
         found: Tuple[Level3Level, ...] = cache[name]
         return found

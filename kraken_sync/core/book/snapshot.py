@@ -11,7 +11,7 @@ from ..frames import frame
 from ..html import BAD, GOOD, age, badge, coloured, table
 from ..plots import plot_depth
 from ..wire.numbers import AVERAGES, EXACT, Number, decimal_of, fixed, to_decimal
-from .book import Pairs
+from .book import Rows, quantity
 
 SHOWN = 5
 """The number of levels of the table for notebooks."""
@@ -63,8 +63,8 @@ class BookSnapshot:
     """Increases with every fresh snapshot: between two generations there was a gap."""
     price_decimals: int
     qty_decimals: int
-    _asks: Pairs
-    _bids: Pairs
+    _asks: Rows
+    _bids: Rows
 
     @property
     def bids(self) -> Tuple[Level, ...]:
@@ -141,8 +141,8 @@ class BookSnapshot:
             ValueError: ``levels`` is not an int of 1 or more.
         """
         check_levels(levels)
-        bids = sum(qty for _, qty in self._bids[:levels])
-        asks = sum(qty for _, qty in self._asks[:levels])
+        bids = sum(quantity(*row) for row in self._bids[:levels])
+        asks = sum(quantity(*row) for row in self._asks[:levels])
         return AVERAGES.divide(Decimal(bids - asks), Decimal(bids + asks)) if bids + asks else None
 
     def to_dict(self) -> Dict[str, Any]:
@@ -192,13 +192,14 @@ class BookSnapshot:
     def _repr_html_(self) -> str:
         return book_html(self)
 
-    def _level(self, pair: Tuple[int, int]) -> Level:
-        return Level(to_decimal(pair[0], self.price_decimals), to_decimal(pair[1], self.qty_decimals))
+    def _level(self, row: Tuple[int, str]) -> Level:
+        price = to_decimal(row[0], self.price_decimals)
+        return Level(price, to_decimal(quantity(*row), self.qty_decimals))
 
-    def _levels(self, name: str, pairs: Pairs) -> Tuple[Level, ...]:
+    def _levels(self, name: str, rows: Rows) -> Tuple[Level, ...]:
         cache: Dict[str, Any] = self.__dict__  # frozen forbids setattr, not a cache
         if name not in cache:
-            cache[name] = tuple(map(self._level, pairs))
+            cache[name] = tuple(map(self._level, rows))
         levels: Tuple[Level, ...] = cache[name]
         return levels
 

@@ -69,12 +69,13 @@ class BookSync(Freshness, Generic[B]):
         # The version continues, so that readers see that the new book is another state.
         if snapshot and self.book.depth != self.depth:
             self.book = self._kind(self.book.symbol, self.depth, version=self.book.version)
+        error = ""
         try:
             verified = self.book.apply(data, snapshot)
-            self.error = f"expected {data.checksum}, computed {self.book.computed}"
-        except ValueError as error:
-            verified, self.error = False, str(error)
+        except ValueError as raised:
+            verified, error = False, str(raised)
         if not verified:
+            self.error = error or f"expected {data.checksum}, computed {self.book.computed}"
             crossed = self.book.crossed and self.book.computed == data.checksum
             self.leave(BookState.RESYNCING, CROSSED if crossed else "checksum mismatch", now)
             return Verdict.MISMATCHED

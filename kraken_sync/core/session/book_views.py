@@ -31,7 +31,7 @@ class BookReading(NamedTuple):
 
     status: BookStatus
     asks: Any
-    """The best asks, as ``top()`` of the book returns them."""
+    """The best asks, as ``rows()`` of the book returns them."""
     bids: Any
     version: int
     generation: int
@@ -105,7 +105,7 @@ def reading(
 ) -> BookReading:
     """Return the best ``levels`` of both sides together with the status of the book."""
     sync, book = view.sync, view.sync.book
-    asks, bids = book.top(levels)
+    asks, bids = book.rows(levels)
     return BookReading(
         status(session, view, now, failure),
         asks,

@@ -44,7 +44,8 @@ class DataFrames:
         self._mute = mute
         self._private = private
         self._rate = rate
-        self._plain: Dict[Key, Received] = {}
+        self._updates: Dict[str, Dict[str, Received]] = {"book": {}, "level3": {}}
+        """What a verified update means, by channel and symbol; kept, since it is the same for all of them."""
 
     def receive(self, envelope: Envelope, frame: bytes, now: float) -> Received:
         """Process a frame of any channel. Raises MalformedFrame."""
@@ -74,7 +75,9 @@ class DataFrames:
                 keys.append(key)
                 shown = shown or not entry.internal
                 notes += gap_over(entry, now)  # data may come before their acknowledgement
-        return Received(tuple(keys), notes, hidden=bool(keys) and not shown)
+        return Received(
+            tuple(keys), notes, hidden=bool(keys) and not shown, plain=bool(keys) and shown and not notes
+        )
 
     def receive_book(self, frame: bytes, now: float) -> Received:
         """Process a frame of the ``book`` channel. Raises MalformedFrame."""
@@ -90,10 +93,10 @@ class DataFrames:
         snapshot = kind == "snapshot"
         # The documentation promises exactly one element; several are handled, but slowly.
         if len(elements) == 1:
-            return self._book(Key(channel, elements[0].symbol), elements[0], snapshot, now)
+            return self._book(channel, elements[0], snapshot, now)
         if not elements:
             raise MalformedFrame("it has no data")
-        parts = [self._book(Key(channel, data.symbol), data, snapshot, now) for data in elements]
+        parts = [self._book(channel, data, snapshot, now) for data in elements]
         return Received(
             tuple(dict.fromkeys(key for part in parts for key in part.keys)),
             tuple(note for part in parts for note in part.notes),
@@ -101,37 +104,34 @@ class DataFrames:
             any(part.pump for part in parts),
         )
 
-    def _book(self, key: Key, data: _BookData, snapshot: bool, now: float) -> Received:
+    def _book(self, channel: str, data: _BookData, snapshot: bool, now: float) -> Received:
+        known = self._updates[channel].get(data.symbol)
+        key = Key(channel, data.symbol) if known is None else known.keys[0]
         entry = self._registry.entries.get(key)
         if entry is None or not entry.takes_data:
             return _NOTHING
         self._counters.book_messages += 1
-        if entry.sync is None:
+        sync = entry.sync
+        if sync is None:
             entry.data_at, entry.mute = now, 0
-            return Received((key,), gap_over(entry, now))
-        verdict = entry.sync.apply(data, snapshot, now)
+            notes = gap_over(entry, now)
+            return Received((key,), notes, plain=not notes)
+        verdict = sync.apply(data, snapshot, now)
         if verdict is Verdict.VERIFIED:
             self._counters.verified += 1
-            if not snapshot:
-                return self._received(key)
-            entry.data_at, entry.was_fed = now, True
-            return Received((key,), gap_over(entry, now), wake=True)
+            if snapshot:
+                entry.data_at, entry.was_fed = now, True
+                return Received((key,), gap_over(entry, now), wake=True)
+            if known is None:
+                known = self._updates[channel][data.symbol] = Received((key,), wake=True, plain=True)
+            return known
         # Without a verified state the frame is not delivered: a reader of frames builds its own book.
         if verdict is Verdict.MISMATCHED:
             self._counters.mismatched += 1
-            reason = entry.sync.reason
-            delay = self._resync(entry, entry.sync, reason, now)
-            return _resyncing(f"{key}: {reason} ({entry.sync.error})", delay)
+            reason = sync.reason
+            delay = self._resync(entry, sync, reason, now)
+            return _resyncing(f"{key}: {reason} ({sync.error})", delay)
         return _NOTHING
-
-    def _received(self, key: Key) -> Received:
-        """Return the outcome of a verified update; one object per key, since this runs for nearly every
-        frame.
-        """
-        plain = self._plain.get(key)
-        if plain is None:
-            plain = self._plain[key] = Received((key,), wake=True)
-        return plain
 
     def resync(self, key: Key, reason: str, now: float) -> None:
         """Fetch a live book or table again, for a reader that has lost track of it or contradicts it."""

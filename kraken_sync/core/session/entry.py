@@ -75,6 +75,8 @@ class Entry:
         self.channel = channel
         self.params = dict(params)
         self.state = State.WANTED
+        self.takes_data = self.state in _TAKES_DATA
+        """Whether incoming frames belong to the wanted subscription, not to one that is being ended."""
         self.raw = False
         """A caller subscribed to its frames, so the library must not change its parameters."""
         self.internal = True
@@ -123,6 +125,7 @@ class Entry:
         allowed = TRANSITIONS[self.state]
         assert event in allowed, f"{self.key}: {event.value!r} cannot happen while {self.state.value!r}"
         self.state = allowed[event]
+        self.takes_data = self.state in _TAKES_DATA  # kept, because it is asked for every frame
 
     @property
     def due_method(self) -> Optional[str]:
@@ -138,11 +141,6 @@ class Entry:
     def leaving(self) -> bool:
         """Whether it is no longer wanted, and only the exchange's confirmation is missing."""
         return self.state in _LEAVING
-
-    @property
-    def takes_data(self) -> bool:
-        """Whether incoming frames belong to the wanted subscription, not to one that is being ended."""
-        return self.state in _TAKES_DATA
 
     @property
     def confirmed(self) -> bool:

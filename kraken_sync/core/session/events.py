@@ -55,6 +55,9 @@ class Received(NamedTuple):
     """Whether nobody subscribed to this frame, so that readers of all frames do not get it either."""
     frame: Optional[bytes] = None
     """The frame that readers get instead of the received one, or None."""
+    plain: bool = False
+    """Whether the frame is to be delivered, and there is nothing else to do. Nearly all frames are plain;
+    those that came together are handled in one go, up to one that is not."""
 
 
 class Counters:

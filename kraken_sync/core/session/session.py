@@ -1,7 +1,7 @@
 """The decisions about one connection, made without touching a socket.
 
 A :class:`Session` outlives its connections. Its input is what callers want (``subscriptions``,
-:meth:`Session.expect`), the frames (:meth:`Session.receive`) and the loss of a connection
+:meth:`Session.expect`), the frames (:meth:`Session.receive_run`) and the loss of a connection
 (:meth:`Session.lost`). Its output is the frames to send (:meth:`Session.due`), what a frame means for readers
 (:class:`Received`) and whether the connection is dead (:meth:`Session.verdict`).
 
@@ -12,7 +12,7 @@ thread-safe: the owner's lock serialises all calls, and methods that change it a
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, List, Mapping, Optional
+from typing import Any, Callable, Deque, List, Mapping, Optional, Sequence
 
 from ..freshness import BookState
 from ..orders.params import ADDING
@@ -182,27 +182,44 @@ class Session:
 
     def receive(self, frame: bytes, now: float) -> Received:
         """Process one frame. Never raises because of what the exchange sent. Requires holding the lock."""
+        return self.receive_run([frame], now)[0]
+
+    def receive_run(self, frames: Sequence[bytes], now: float) -> List[Received]:
+        """Process frames that arrived together, up to the first that is not plain, and say what each means.
+
+        Never raises because of what the exchange sent. Requires holding the lock.
+        """
         assert self._lock_held()
-        counters = self.counters
-        counters.messages += 1
-        counters.bytes += len(frame)
         if self.liveness is not None:
             self.liveness.frame_at = now
-        try:
-            if frame.startswith(messages.BOOK_PREFIX):  # most frames are these: decode them only once
-                return self.data.receive_book(frame, now)
-            if frame.startswith(messages.LEVEL3_PREFIX):
-                return self.data.receive_level3(frame, now)
-            envelope = messages.decode_envelope(frame)
-            if envelope.method is not None:
-                return self._reply(envelope, frame, now)
-            if envelope.channel is not None:
-                return self._data(envelope, frame, now)
-            if envelope.error is not None or envelope.Error is not None:
-                return self._server_error(envelope, now)
-            raise MalformedFrame("it has neither a channel nor a method")
-        except MalformedFrame as error:
-            return self._unreadable(frame, str(error), now)
+        run: List[Received] = []
+        receive_book = self.data.receive_book
+        for frame in frames:
+            try:
+                if frame.startswith(messages.BOOK_PREFIX):
+                    received = receive_book(frame, now)  # most frames are these: they are decoded only once
+                else:
+                    received = self._receive(frame, now)
+            except MalformedFrame as error:
+                received = self._unreadable(frame, str(error), now)
+            run.append(received)
+            if not received.plain:
+                break
+        self.counters.messages += len(run)
+        self.counters.bytes += sum(map(len, frames[: len(run)]))
+        return run
+
+    def _receive(self, frame: bytes, now: float) -> Received:
+        if frame.startswith(messages.LEVEL3_PREFIX):
+            return self.data.receive_level3(frame, now)
+        envelope = messages.decode_envelope(frame)
+        if envelope.method is not None:
+            return self._reply(envelope, frame, now)
+        if envelope.channel is not None:
+            return self._data(envelope, frame, now)
+        if envelope.error is not None or envelope.Error is not None:
+            return self._server_error(envelope, now)
+        raise MalformedFrame("it has neither a channel nor a method")
 
     def lost(self, reason: str) -> None:
         """End the connection: requests fail, subscriptions stay wanted. Requires holding the lock."""

@@ -7,12 +7,15 @@ reads any more is collected and buffers nothing. Not thread-safe: the session's 
 from __future__ import annotations
 
 import weakref
-from typing import Dict, FrozenSet, List, Optional, Tuple
+from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
 
+from ...core.session.events import Received
 from ...core.wire.channels import Key
 from ..streams import Stream
 
 Refs = Tuple["weakref.ref[Stream]", ...]
+Parcels = Dict["weakref.ref[Stream]", List[Tuple[Key, bytes]]]
+"""The frames for each stream with their subscriptions, in the order of their arrival."""
 
 
 class BookHolder:
@@ -81,6 +84,25 @@ class Holders:
     def refs(self, key: Key) -> Refs:
         """Return weak references to the streams of ``key``."""
         return self._refs.get(key, ())
+
+    def address(self, run: Sequence[Received], frames: Sequence[bytes]) -> Parcels:
+        """Return which streams get these frames; each gets a frame once, also for several keys."""
+        parcels: Parcels = {}
+        if not self._refs:
+            return parcels
+        for received, frame in zip(run, frames):
+            shown = received.frame or frame
+            for key in received.keys:
+                for ref in self._refs.get(key, ()):
+                    stream = ref()
+                    if stream is None:  # and such a reference cannot be a key of a dict
+                        continue
+                    parcel = parcels.get(ref)
+                    if parcel is None:
+                        parcels[ref] = [(key, shown)]
+                    elif parcel[-1][1] is not shown:
+                        parcel.append((key, shown))
+        return parcels
 
     def streams(self, key: Key) -> List[Stream]:
         """Return the streams of ``key`` that are still alive."""

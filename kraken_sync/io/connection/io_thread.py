@@ -13,10 +13,9 @@ import ssl
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ...core.session.events import Ended, Gap, Note, Notice, StatusChanged
+from ...core.session.events import Ended, Gap, Note, Notice, Received, StatusChanged
 from ...core.timing import retry_delay
 from ...core.wire import messages
-from ...core.wire.channels import Key
 from ...core.wire.record_lines import RECEIVED
 from ...errors import ConnectFailed, ConnectionLost, KrakenError, SubscriptionRefused
 from .. import budget
@@ -27,7 +26,7 @@ from ..threads import GuardedThread
 from ..transport import Transport
 from ..waiting import Event
 from ..walltime import wall_text
-from .holders import Refs
+from .holders import Parcels
 from .room import Room
 from .tokens import Tokens
 
@@ -192,45 +191,44 @@ class IOThread:
             self._room.session.use_token(token, time.monotonic())
 
     def _receive_all(self, transport: Transport) -> None:
-        room = self._room
-        # Local names on purpose: this loop runs for every frame.
-        session, lock, recv, clock = room.session, room.lock, transport.recv, time.monotonic
-        taps, tapes, line = room.taps.streams, room.taps.tapes, room.line
-        refs_of, was_open = room.holders.refs, False
+        room, was_open = self._room, False
+        session, lock, taps, holders = room.session, room.lock, room.taps, room.holders
         while True:
-            frame = recv()
-            with lock:
-                received = session.receive(frame, clock())
-                # Under the lock, so that Room.tell_state() can tell which frames a state includes.
-                if tapes.all:
-                    for tape in tapes.all:
-                        tape.put(line, RECEIVED, frame)
-                keys = received.keys
-                # Taken under the lock, delivered without it: a stream subscribed after this frame was applied
-                # must not get it, since it starts with what the session held then.
-                refs = [refs_of(key) for key in keys]
-                told = self._record(received.notes) if received.notes else ()
-                if received.wake and room.waiters:
-                    lock.notify_all()
-            # Before the frame itself, so that a gap frame stands in front of the snapshot that ends the gap.
-            if received.notes:
+            frames = transport.receive()
+            while frames:
+                with lock:
+                    # Whatever has arrived is one batch: the lock, the clock, the streams and the readers are
+                    # dealt with once for all of it, and not once for each frame.
+                    run = session.receive_run(frames, time.monotonic())
+                    taken, frames = frames[: len(run)], frames[len(run) :]
+                    last = run[-1]
+                    # Under the lock, so that Room.tell_state() can tell which frames a state includes.
+                    for tape in taps.tapes.all:
+                        tape.put_all(room.line, RECEIVED, taken)
+                    # Addressed under the lock, delivered without it: a stream subscribed after these frames
+                    # were applied must not get them, since it starts with what the session held then.
+                    plain = len(run) if last.plain else len(run) - 1
+                    parcels = holders.address(run[:plain], taken)
+                    rest = holders.address(run[plain:], taken[plain:])
+                    told = self._record(last.notes)
+                    if room.waiters and any(received.wake for received in run):
+                        lock.notify_all()
+                _deliver(parcels, taps.streams, run[:plain], taken)
+                if last.plain:
+                    continue
+                # Before the frame itself, so that a gap frame stands before the snapshot that ends the gap.
                 self._tell(told)
-                told = ()  # its streams must not be kept alive until the next note
-            shown = received.frame or frame
-            if not received.hidden:
-                for tap in taps:
-                    tap.put(None, shown)
-            if keys:
-                _deliver(shown, keys, refs)
-            # Checked with heartbeats and pongs only, about once per second. Without the watchdog nobody would
-            # notice a connection that has gone silent.
-            else:
-                self._check_watchdog()
-            if received.pump:
-                if session.open and not was_open:
-                    was_open = True
-                    self._came_up()
-                self._wake_watchdog()
+                _deliver(rest, taps.streams, run[plain:], taken[plain:])
+                parcels, rest, told = {}, {}, []  # their streams must not be kept alive until the next frame
+                # Checked with heartbeats and pongs only, about once per second. Without the watchdog nobody
+                # would notice a connection that has gone silent.
+                if not last.keys:
+                    self._check_watchdog()
+                if last.pump:
+                    if session.open and not was_open:
+                        was_open = True
+                        self._came_up()
+                    self._wake_watchdog()
 
     def _came_up(self) -> None:
         room = self._room
@@ -381,17 +379,20 @@ class IOThread:
             tape.note(self._room.line, what)
 
 
-def _deliver(frame: bytes, keys: Sequence[Key], refs: Sequence[Refs]) -> None:
-    """Give a frame to each stream once, also if it has several of the keys."""
+def _deliver(
+    parcels: Parcels, taps: Sequence[Stream], run: Sequence[Received], frames: Sequence[bytes]
+) -> None:
+    """Give each stream its frames, and every tap all of them that are not hidden."""
     # A function of its own, so that no local variable of the reading loop keeps a stream alive: a stream that
     # nobody reads any more is to be collected.
-    given = set()
-    for key, some in zip(keys, refs):
-        for ref in some:
-            stream = ref()
-            if stream is not None and ref not in given:
-                given.add(ref)
-                stream.put(key, frame)
+    if taps:
+        shown = [(None, got.frame or frame) for got, frame in zip(run, frames) if not got.hidden]
+        for tap in taps:
+            tap.put_all(shown)
+    for ref, parcel in parcels.items():
+        stream = ref()
+        if stream is not None:
+            stream.put_all(parcel)
 
 
 def _gap_frame(gap: Gap) -> Dict[str, Any]:
