@@ -275,15 +275,19 @@ class Stream(Blocking):
 
     def _take(self, deadline: Optional[float]) -> Any:
         with self._ready:
-            self._readers += 1
-            try:
-                came = self._ready.wait_until(lambda: bool(self._entries) or self._ended, deadline)
-            finally:  # also after a Ctrl-C; a reader counted too many would only cost notifications
-                self._readers -= 1
-            taken = self._next_entry() if came else queue.Empty()
+            if not self._entries and not self._ended:
+                self._await(deadline)
+            taken = self._next_entry()
         if isinstance(taken, Exception):
             raise taken
         return taken
+
+    def _await(self, deadline: Optional[float]) -> None:
+        self._readers += 1
+        try:
+            self._ready.wait_until(lambda: bool(self._entries) or self._ended, deadline)
+        finally:  # also after a Ctrl-C; a reader counted too many would only cost notifications
+            self._readers -= 1
 
     def _timed_out(self, timeout: Optional[float]) -> StreamTimeout:
         """Return the error for a message that has not come, with what is known of the reason."""
@@ -302,17 +306,18 @@ class Stream(Blocking):
     # an exception on its way out of a "with".
     def _next_entry(self) -> Any:
         if not self._entries:
+            if not self._ended:
+                return queue.Empty()
             if self._error is not None:
                 return fresh_copy(self._error)
             return ClientClosed(f"{self.name} has ended")
         entry = self._entries.popleft()
         if not self._entries:
             self._warned = False  # the reader has caught up; falling behind again is logged again
-        if isinstance(entry, Lost):
-            return self._overflow(entry)
         if isinstance(entry, (bytes, Key)):
             self._frames -= 1
-        return self._latest.pop(entry) if isinstance(entry, Key) else entry
+            return entry if isinstance(entry, bytes) else self._latest.pop(entry)
+        return self._overflow(entry) if isinstance(entry, Lost) else entry
 
     def _overflow(self, lost: Lost) -> Union[Dict[str, Any], Exception]:
         gap = self._told("slow reader", lost.since, lost.until, lost.count)

@@ -27,6 +27,7 @@ CLOCK_STOPPED = (
     "the clock stands still: time.monotonic() is the same before and after a wait. A test that freezes time "
     "must leave it to this library: freezegun.freeze_time(..., ignore=['kraken_sync'])"
 )
+_LONGEST = threading.TIMEOUT_MAX / 2
 LEAST_FOR_A_LOCK = 0.1
 """The least number of seconds to wait for a lock that is held for moments only. With a timeout of 0 a call
 would otherwise fail by chance, whenever the I/O thread holds the session's lock."""
@@ -43,11 +44,13 @@ def deadline_of(timeout: Optional[float]) -> Optional[float]:
     """
     if timeout is None:
         return None
+    if timeout.__class__ in (float, int) and 0 <= timeout < _LONGEST:  # as nearly always
+        return time.monotonic() + timeout
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise ValueError(f"timeout must be seconds (0 or more) or None, not {timeout!r:.80}")
     if math.isnan(timeout) or timeout < 0:
         raise ValueError(f"timeout must be seconds (0 or more) or None, not {timeout!r}")
-    if timeout > threading.TIMEOUT_MAX / 2:  # acquire() raises OverflowError for more (centuries, or inf)
+    if timeout >= _LONGEST:  # acquire() raises OverflowError for more (centuries, or inf)
         return None
     return time.monotonic() + timeout
 

@@ -22,6 +22,7 @@ from ..core.book.snapshot import BookSnapshot, Level, book_html, check_levels
 from ..core.copying import refuse_copy
 from ..core.freshness import BookState
 from ..core.session import book_views
+from ..core.session.book_views import BookReading
 from ..core.wire.numbers import Number, decimal_of
 from ..io.walltime import wall_datetime
 from .live_book import LiveBook
@@ -188,7 +189,12 @@ class Level3Book(Level3Reader, LiveBook[Level3Snapshot]):
     def _read(self, levels: Optional[int], *, live_only: bool) -> Level3Snapshot:
         shown = self.depth if levels is None else min(check_levels(levels), self.depth)
         # The checksum of the level-2 view is over ten levels, however few are shown.
-        read = self._reading(max(shown, LEVELS), live_only=live_only)
+        return self._shown(self._reading(max(shown, LEVELS), live_only=live_only), shown)
+
+    def _state(self, read: BookReading) -> Level3Snapshot:
+        return self._shown(read, self.depth)
+
+    def _shown(self, read: BookReading, shown: int) -> Level3Snapshot:
         asks, bids = totals(read.asks), totals(read.bids)
         level2 = BookSnapshot(
             symbol=self.symbol,

@@ -168,6 +168,15 @@ class LiveBook(Blocking, ABC, Generic[S]):
 
     # -- inside ------------------------------------------------------------------------------
 
+    @abstractmethod
+    def _state(self, read: BookReading) -> S:
+        """Make a state of what was read of the whole book."""
+
+    @property
+    def _whole(self) -> int:
+        """The number of levels that :meth:`_state` needs."""
+        return self.depth
+
     def shows(self, sync: BookSync[Any]) -> bool:
         """Return whether this is a view of this book, and was not unsubscribed."""
         return self._view.sync is sync and not self._view.ended
@@ -230,22 +239,18 @@ class Changes:
                 return None
             if found is None:
                 return []
-            news = [one for one in map(self._read, found.fresh) if one is not None]
-            if news:
-                return news
+            if found.fresh:
+                return [self._made(number, read) for number, read in found.fresh]
             if found.over:
                 for symbol, reason in found.refused.items():
                     raise BookNotLive(symbol, "CLOSED", reason)
                 return None
 
     def _news(self, session: Session) -> Optional[News]:
-        return book_views.news(session, [book._view for book in self._books], self._seen, time.monotonic())
+        views, levels = [book._view for book in self._books], [book._whole for book in self._books]
+        return book_views.news(session, views, levels, self._seen, time.monotonic())
 
-    def _read(self, number: int) -> Optional[Tuple[Any, Any]]:
+    def _made(self, number: int, read: BookReading) -> Tuple[Any, Any]:
+        self._seen[number] = (read.generation, read.version)
         book = self._books[number]
-        try:
-            state = book.snapshot()
-        except BookNotLive:
-            return None  # it stopped being LIVE since _news() ran; wait for the next state
-        self._seen[number] = (state.generation, state.version)
-        return book, state
+        return book, book._state(read)

@@ -10,6 +10,7 @@ from typing import Any, Optional, Tuple
 from ..core.book.snapshot import BookSnapshot, Level, book_html, check_levels, check_taking, describe
 from ..core.copying import refuse_copy
 from ..core.freshness import BookState
+from ..core.session.book_views import BookReading
 from ..core.wire.numbers import Number
 from ..io.walltime import wall_datetime
 from .live_book import LiveBook
@@ -152,7 +153,9 @@ class OrderBook(BookReader, LiveBook[BookSnapshot]):
         return book_html(self._read(None, live_only=False), self._status().reason)
 
     def _read(self, levels: Optional[int], *, live_only: bool) -> BookSnapshot:
-        read = self._reading(levels, live_only=live_only)
+        return self._state(self._reading(levels, live_only=live_only))
+
+    def _state(self, read: BookReading) -> BookSnapshot:
         return BookSnapshot(
             symbol=self.symbol,
             depth=self.depth,

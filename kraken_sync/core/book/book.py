@@ -226,25 +226,25 @@ class Book:
             levels, last, touched, moved = {}, -inf, True, True
         for level in changes:
             price_text, qty_text = level.price, level.qty
-            # The fast way: nearly every number has exactly the known digits, and removing the point gives
-            # the integer. Everything else raises and takes the slow way.
+            # The fast way: nearly every number has exactly the known digits, and removing the point and the
+            # leading zeros gives its part of the text. Everything else raises and takes the slow way.
             try:
                 if price_text[price_point] != "." or qty_text[qty_point] != ".":
                     raise ValueError
-                price = int(price_text.replace(".", ""))
-                digits = qty_text.replace(".", "").lstrip("0")
-                if digits and not digits.isdecimal():
+                digits = price_text.replace(".", "").lstrip("0")
+                qty_digits = qty_text.replace(".", "").lstrip("0")
+                text = digits + qty_digits
+                if not text.isdecimal():
                     raise ValueError
+                price = int(digits)
             except (TypeError, ValueError, LookupError, AttributeError):
-                price, digits = self._unusual(level, levels)
+                price, qty_digits = self._unusual(level, levels)
+                text = f"{price}{qty_digits}"
                 price_point, qty_point = -self.price_decimals - 1, -self.qty_decimals - 1
                 last = side.last if levels is side.levels else last  # it may count in another unit now
-            if price < 0:  # int() has accepted a minus sign, which no price has
-                raise ValueError(f"negative number in a book level: {level}")
             key = -price if falling else price
             if key in levels:
-                if digits:
-                    text = f"{price}{digits}"
+                if qty_digits:
                     _replace(levels, key, text)
                     if key <= last:
                         touched = True
@@ -256,8 +256,8 @@ class Book:
                         place = bisect_left(top, key)
                         del top[place], texts[place]
             # A removal of an unknown price is harmless; it may have been cut off before.
-            elif digits:
-                text = levels[key] = f"{price}{digits}"
+            elif qty_digits:
+                levels[key] = text
                 if key <= last:
                     touched = moved = True
                     place = bisect_left(top, key)

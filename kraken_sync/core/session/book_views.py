@@ -127,27 +127,30 @@ Mark = Tuple[int, int]
 class News(NamedTuple):
     """What has changed in several books since they were last read."""
 
-    fresh: Sequence[int]
-    """The indexes of the books that are LIVE and have changed."""
+    fresh: Sequence[Tuple[int, BookReading]]
+    """The indexes of the books that are LIVE and have changed, with what they hold now."""
     over: bool
     """Whether all of the books have ended."""
     refused: Dict[str, str]
     """The exchange's reason for each subscription that it has ended, by symbol."""
 
 
-def news(session: Session, views: Sequence[View], seen: Sequence[Mark], now: float) -> Optional[News]:
-    """Return what is new in several books, or None if nothing is."""
-    fresh: List[int] = []
+def news(
+    session: Session, views: Sequence[View], levels: Sequence[int], seen: Sequence[Mark], now: float
+) -> Optional[News]:
+    """Return what is new in several books, of each its best ``levels``; None if nothing is."""
+    fresh: List[Tuple[int, BookReading]] = []
     over = True
     for number, view in enumerate(views):
         sync = view.sync
         if over and not (view.ended or sync.state is BookState.CLOSED):
             over = False
-        # Compare first, and ask for the status only of books that have changed: every waiting thread runs
-        # this once per message.
-        newer = (sync.generation, sync.book.version) != seen[number]
-        if newer and sync.live and status(session, view, now).state is BookState.LIVE:
-            fresh.append(number)
+        # Compare first, and read only the books that have changed: every waiting thread runs this whenever
+        # something has come.
+        if (sync.generation, sync.book.version) != seen[number] and sync.live:
+            read = reading(session, view, levels[number], now)
+            if read.status.state is BookState.LIVE:
+                fresh.append((number, read))
     if not fresh and not over:
         return None
     refused = {view.sync.book.symbol: view.sync.reason for view in views if view.sync.refused}

@@ -82,21 +82,21 @@ class DataFrames:
     def receive_book(self, frame: bytes, now: float) -> Received:
         """Process a frame of the ``book`` channel. Raises MalformedFrame."""
         message = messages.decode_book(frame)
+        if len(message.data) == 1:  # as the documentation promises
+            return self._book("book", message.data[0], message.type == "snapshot", now)
         return self._books("book", message.type, message.data, now)
 
     def receive_level3(self, frame: bytes, now: float) -> Received:
         """Process a frame of the ``level3`` channel. Raises MalformedFrame."""
         message = messages.decode_level3(frame)
+        if len(message.data) == 1:
+            return self._book("level3", message.data[0], message.type == "snapshot", now)
         return self._books("level3", message.type, message.data, now)
 
     def _books(self, channel: str, kind: str, elements: Sequence[_BookData], now: float) -> Received:
-        snapshot = kind == "snapshot"
-        # The documentation promises exactly one element; several are handled, but slowly.
-        if len(elements) == 1:
-            return self._book(channel, elements[0], snapshot, now)
         if not elements:
             raise MalformedFrame("it has no data")
-        parts = [self._book(channel, data, snapshot, now) for data in elements]
+        parts = [self._book(channel, data, kind == "snapshot", now) for data in elements]
         return Received(
             tuple(dict.fromkeys(key for part in parts for key in part.keys)),
             tuple(note for part in parts for note in part.notes),
