@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from typing import Any, Callable, Mapping, Sequence, TypeVar, cast
@@ -82,7 +81,9 @@ def _too_many(name: str, args: Sequence[Any], places: Sequence[str], names: Sequ
 
 
 def _unknown(function: str, name: str, names: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
     meant = MEANT.get(name.lower())
-    close = [meant] if meant in names else difflib.get_close_matches(name, names, 1)
+    close = [meant] if meant in names else get_close_matches(name, names, 1)
     hint = f"Did you mean {close[0]!r}?" if close else f"It takes: {', '.join(names)}."
     return f"{function}() has no argument {name!r}. {hint}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from html import escape
 from typing import Any, Optional, Sequence, Tuple
 
 GOOD, BAD, ODD = "#2e9e5b", "#d2524c", "#c58a1b"
@@ -37,16 +36,22 @@ def text(value: Any) -> str:
     plain = _plain(value)
     # A number that is cut would be another number.
     short = len(plain) <= LONGEST or not isinstance(value, str)
-    return escape(plain if short else plain[: LONGEST - 1] + "…")
+    return _escape(plain if short else plain[: LONGEST - 1] + "…")
 
 
 def _plain(value: Any) -> str:
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
+def _escape(plain: str) -> str:
+    from html import escape  # not before it is needed, because it brings a table of all entities
+
+    return escape(plain)
+
+
 def badge(word: str) -> Html:
     """Return a state in its colour."""
-    return Html(f'<b style="color:{COLOURS.get(word, ODD)}">{escape(word)}</b>')
+    return Html(f'<b style="color:{COLOURS.get(word, ODD)}">{_escape(word)}</b>')
 
 
 def table(title: Sequence[Any], columns: Sequence[str], rows: Sequence[Sequence[Any]], note: str = "") -> str:
@@ -68,7 +73,7 @@ def table(title: Sequence[Any], columns: Sequence[str], rows: Sequence[Sequence[
     return (
         f"<div>{' &nbsp; '.join(part for part in parts if part)}"
         + (f"<table {_TABLE}><tr>{heads}</tr>{body}</table>" if rows else "")
-        + (f'<span style="opacity:.6">{escape(below)}</span>' if below else "")
+        + (f'<span style="opacity:.6">{_escape(below)}</span>' if below else "")
         + "</div>"
     )
 

@@ -6,7 +6,6 @@ import base64
 import re
 from typing import Mapping, NamedTuple, Optional, Union
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from ..core.wire.secret import Secret
 
@@ -110,6 +109,8 @@ class Proxies:
         self._environment = given is None or (isinstance(given, Secret) and not given)
         self._proxies: Mapping[str, Secret] = {}
         if self._environment:
+            from urllib.request import getproxies  # not needed before, and the slowest of all imports
+
             self._proxies = {scheme: Secret(url) for scheme, url in getproxies().items() if scheme != "no"}
             return
         if isinstance(given, Secret):
@@ -124,7 +125,7 @@ class Proxies:
         parts = urlsplit(url)
         host, scheme = parts.hostname or "", _LIKE.get(parts.scheme, parts.scheme)
         # A simulator on this machine is never behind a proxy of the environment, whatever no_proxy says.
-        if self._environment and (is_loopback(host) or proxy_bypass(host)):
+        if self._environment and (is_loopback(host) or _bypassed(host)):
             return None
         for name in (f"{scheme}://{host}", parts.scheme, scheme, f"all://{host}", "all"):
             if name in self._proxies:
@@ -173,3 +174,9 @@ def _need_socks(source: str) -> None:
         raise ValueError(
             f'{source} is a SOCKS proxy, which needs PySocks: pip install "kraken-sync[socks]"'
         ) from None
+
+
+def _bypassed(host: str) -> bool:
+    from urllib.request import proxy_bypass
+
+    return bool(proxy_bypass(host))

@@ -58,18 +58,12 @@ class Side:
         """Read the best ten levels anew."""
         self.top[:] = islice(self.levels, LEVELS)
         self.texts[:] = map(self.levels.__getitem__, self.top)
+        self.mark_ends()
+
+    def mark_ends(self) -> None:
+        """Note the first and the tenth of the keys."""
         self.best = self.top[0] if self.top else inf
         self.last = self.top[-1] if len(self.top) == LEVELS else inf
-
-    def keep_ten(self) -> None:
-        """Make the best ten levels ten again after changes among them."""
-        count = len(self.top)
-        if count < LEVELS and len(self.levels) > count:
-            self.find_top()
-            return
-        del self.top[LEVELS:], self.texts[LEVELS:]
-        self.best = self.top[0] if count else inf
-        self.last = self.top[-1] if count >= LEVELS else inf
 
     def text(self) -> bytes:
         """Return what the side contributes to the checksum."""
@@ -220,7 +214,8 @@ class Book:
         price_point, qty_point = -self.price_decimals - 1, -self.qty_decimals - 1
         falling, top, texts, last = side.falling, side.top, side.texts, side.last
         touched = moved = False
-        levels: MutableMapping[int, str] = side.levels
+        kept = side.levels
+        levels: MutableMapping[int, str] = kept
         # An empty side is filled and then sorted, which is faster than finding a place for each level.
         if not levels:
             levels, last, touched, moved = {}, -inf, True, True
@@ -241,7 +236,7 @@ class Book:
                 price, qty_digits = self._unusual(level, levels)
                 text = f"{price}{qty_digits}"
                 price_point, qty_point = -self.price_decimals - 1, -self.qty_decimals - 1
-                last = side.last if levels is side.levels else last  # it may count in another unit now
+                last = side.last if levels is kept else last  # it may count in another unit now
             key = -price if falling else price
             if key in levels:
                 if qty_digits:
@@ -263,14 +258,19 @@ class Book:
                     place = bisect_left(top, key)
                     top.insert(place, key)
                     texts.insert(place, text)
-        if levels is not side.levels:
-            side.levels.update(levels)
+        if levels is not kept:
+            kept.update(levels)
         # After all entries, as the guide has it. The exchange sends no removal for levels that an insert has
         # pushed out of the depth.
-        while len(side.levels) > self.depth:
-            side.levels.popitem()  # the last item is the worst price
+        while len(kept) > self.depth:
+            kept.popitem()  # the last item is the worst price
         if moved:
-            side.keep_ten()
+            count = len(top)
+            if count > LEVELS:
+                del top[LEVELS:], texts[LEVELS:]
+            elif count < LEVELS and len(kept) > count:
+                side.find_top()
+            side.mark_ends()
         return touched
 
     def _unusual(self, level: WireLevel, levels: MutableMapping[int, str]) -> Tuple[int, str]:

@@ -7,7 +7,6 @@ https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/ticker (the oth
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, get_args
@@ -202,7 +201,9 @@ V1_NAMES = {"spread": "ticker", "candles": "ohlc", "openOrders": "executions", "
 
 def nearest(word: str, names: Iterable[str], count: int = 2) -> List[str]:
     """Return the names that are most similar to ``word``, best first."""
-    return difflib.get_close_matches(word, list(names), n=count, cutoff=0.6)
+    from difflib import get_close_matches  # only for the text of an error
+
+    return get_close_matches(word, list(names), n=count, cutoff=0.6)
 
 
 def _channel(name: Any, public: Sequence[str], private: Sequence[str]) -> Channel:

@@ -8,7 +8,7 @@ I/O thread, with their numbers kept as text.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterable, List, Literal, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterable, List, Literal, Mapping, Optional, Sequence, Type, TypeVar
 
 import msgspec
 
@@ -28,16 +28,13 @@ class WireLevel(msgspec.Struct, gc=False):
     qty: Any
 
 
-_ABSENT: Any = msgspec.UNSET
-
-
 class BookData(msgspec.Struct, gc=False):
     """One element of ``data`` in a book frame; the exchange sends exactly one."""
 
     symbol: str
     checksum: int
-    bids: List[WireLevel] = _ABSENT
-    asks: List[WireLevel] = _ABSENT
+    bids: List[WireLevel]
+    asks: List[WireLevel]
     timestamp: str = ""
 
 
@@ -65,8 +62,8 @@ class Level3Data(msgspec.Struct, gc=False):
 
     symbol: str
     checksum: int
-    bids: List[WireOrder] = _ABSENT
-    asks: List[WireOrder] = _ABSENT
+    bids: List[WireOrder]
+    asks: List[WireOrder]
     timestamp: str = ""
 
 
@@ -104,6 +101,9 @@ class Routing(msgspec.Struct, gc=False):
     interval: Any = None
 
 
+_Frame = TypeVar("_Frame", BookFrame, Level3Frame)
+
+
 class MalformedFrame(ValueError):
     """A frame that does not comply with the protocol."""
 
@@ -121,35 +121,38 @@ _FAULTS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError)
 def decode_book(frame: bytes) -> BookFrame:
     """Decode a book frame; its numbers stay exact. Raises MalformedFrame."""
     try:
-        message = _decode_book(frame)
-        for data in message.data:
-            if data.bids is _ABSENT or data.asks is _ABSENT:
-                _complete(data, frame)
-        return message
+        return _decode_book(frame)
     except _FAULTS as error:
-        raise MalformedFrame(str(error)) from error
+        return _complete(frame, BookFrame, BookData, error)
 
 
 def decode_level3(frame: bytes) -> Level3Frame:
     """Decode a level3 frame; its numbers stay exact. Raises MalformedFrame."""
-    try:  # as decode_book(), which runs for nearly every frame, without another call
-        message = _decode_level3(frame)
-        for data in message.data:
-            if data.bids is _ABSENT or data.asks is _ABSENT:
-                _complete(data, frame)
-        return message
+    try:
+        return _decode_level3(frame)
     except _FAULTS as error:
+        return _complete(frame, Level3Frame, Level3Data, error)
+
+
+def _complete(frame: bytes, kind: Type[_Frame], part: Type[msgspec.Struct], error: Exception) -> _Frame:
+    """Take a missing side as empty, unless an unknown key beside it may be its garbled name.
+
+    Raises MalformedFrame, because of ``error`` if nothing of this kind is wrong with the frame.
+    """
+    try:
+        message = _decode_texts(frame)
+        for item in message["data"]:
+            missing = {"bids", "asks"} - set(item)
+            unknown = set(item) - set(part.__struct_fields__)
+            if missing and unknown:
+                name = sorted(unknown)[0]
+                raise MalformedFrame(f"a side of the book is missing, and there is {name!r:.40}")
+            item.update(dict.fromkeys(missing, ()))
+        return msgspec.convert(message, kind)
+    except MalformedFrame:
+        raise
+    except (*_FAULTS, LookupError, TypeError, AttributeError):
         raise MalformedFrame(str(error)) from error
-
-
-def _complete(data: Union[BookData, Level3Data], frame: bytes) -> None:
-    """Accept a missing side as empty, unless an unknown key beside it may be its garbled name."""
-    for item in _decode_texts(frame)["data"]:
-        unknown = set(item) - set(data.__struct_fields__)
-        if unknown:
-            raise MalformedFrame(f"a side of the book is missing, and there is {sorted(unknown)[0]!r:.40}")
-    data.bids = [] if data.bids is _ABSENT else data.bids
-    data.asks = [] if data.asks is _ABSENT else data.asks
 
 
 def decode_envelope(frame: bytes) -> Envelope:

@@ -7,7 +7,6 @@ of a pair follows from its older ``wsname`` by two substitutions, XBT to BTC and
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
@@ -191,7 +190,9 @@ def _likeness(one: str, other: str) -> float:
     """Return the similarity from 0 to 1, and 0.05 more for the same first letter, which typos
     seldom change.
     """
-    ratio = difflib.SequenceMatcher(None, one, other).ratio()
+    from difflib import SequenceMatcher  # only for the text of an error
+
+    ratio = SequenceMatcher(None, one, other).ratio()
     return ratio + 0.05 if one[:1] == other[:1] else ratio
 
 
