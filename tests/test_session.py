@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import stress_garbled
 from conftest import S, eventually
 from facts import fact
 from helpers import BOOK, TRADE
+from oracle import Digits, Walk
 
 from kraken_sync import BookState, SpotWSClient, Timing, WSState
 from kraken_sync.core.session.session import Session
@@ -143,3 +145,69 @@ def test_odd_types_are_no_fault_of_ours(client: SpotWSClient, exchange: Simulato
 
     assert client.state is WSState.CONNECTED
     assert not client.exception_occur
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_batch_means_what_its_frames_mean(seed: int) -> None:
+    """One after the other or all at once: the same outcomes, counters, books and requests, whatever comes."""
+    rng, garble = random.Random(seed), stress_garbled.Garbler(seed)
+    symbols = [S, "ETH/USD"]
+    walks = {
+        symbol: Walk(seed + number, 10, Digits(1, 8), 15, 10**9) for number, symbol in enumerate(symbols)
+    }
+    single, batched = Session(Timing()), Session(Timing())
+    for session in (single, batched):
+        session.opened(0.0)
+        session.subscriptions.subscribe_book(channel_params({**BOOK, "symbol": symbols, "depth": 10}))
+        session.subscriptions.subscribe(channel_params({**TRADE, "symbol": symbols}), raw=False)
+    frames = [b'{"channel":"status","type":"update","data":[{"system":"online"}]}']
+    fed: set = set()
+    sizes = []
+    for count in range(300):
+        now = count / 4
+        one_by_one = [single.receive(frame, now) for frame in frames]
+        together, left = [], frames
+        while left:
+            run = batched.receive_run(left, now)
+            assert all(received.plain for received in run[:-1])
+            sizes.append(len(run))
+            together, left = together + run, left[len(run) :]
+        assert together == one_by_one
+        assert vars(batched.counters) == vars(single.counters)
+        for symbol in symbols:
+            books = [session.subscriptions.book(Key("book", symbol)) for session in (single, batched)]
+            (state, levels), other = [(sync.state, sync.book.top(10)) for sync in books]
+            assert (state, levels) == other
+        requests = single.due(now, now, None)
+        assert batched.due(now, now, None) == requests
+        frames = []
+        for request in map(json.loads, requests):
+            reply = {"method": request["method"], "req_id": request["req_id"], "success": True}
+            if request["method"] == "ping":
+                frames.append(json.dumps({**reply, "method": "pong"}).encode())
+                continue
+            params = request["params"]
+            for symbol in params["symbol"]:
+                result = {"channel": params["channel"], "symbol": symbol, "depth": 10, "snapshot": True}
+                frames.append(json.dumps({**reply, "result": result}).encode())
+                if params["channel"] == "book" and request["method"] == "subscribe":
+                    fed.add(symbol)
+                    frames.append(walks[symbol].snapshot().replace("A/B", symbol).encode())
+                elif params["channel"] == "book":
+                    fed.discard(symbol)
+        for _ in range(rng.choice((0, 1, 5, 40))):
+            symbol = rng.choice(symbols)
+            frame = b'{"channel":"heartbeat"}'
+            if rng.random() < 0.3:
+                frame = (
+                    b'{"channel":"trade","type":"update","data":[{"symbol":"%s","side":"buy","price":1.0,'
+                    b'"qty":1.0,"ord_type":"limit","trade_id":%d,"timestamp":"2026-11-29T00:00:00.000000Z"}]}'
+                ) % (symbol.encode(), count)
+            elif fed and rng.random() < 0.9:
+                symbol = rng.choice(sorted(fed))
+                frame = walks[symbol].update().replace("A/B", symbol).encode()
+            frames.append(garble(frame) if rng.random() < 0.008 else frame)
+
+    assert max(sizes) > 10
+    assert single.counters.verified > 300
+    assert single.counters.resyncs > 0

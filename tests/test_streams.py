@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import re
 import socket
 import threading
 from decimal import Decimal
-from typing import Callable
+from typing import Any, Callable, List
 
 import pytest
-from conftest import WAIT, S
+from conftest import WAIT, S, eventually
 from facts import fact
 from helpers import TRADE, ack
 from raw_server import RawServer, drain, frame, greet
@@ -157,6 +158,37 @@ def test_gap_comes_before_early_data(new_client: Callable[..., SpotWSClient]) ->
         stream = new_client(ws_url=server.url).subscribe(TRADE, 7)
 
         assert [stream.get(WAIT)["type"] for _ in range(3)] == ["update", "gap", "update"]
+
+
+def test_a_burst_keeps_its_order(new_client: Callable[..., SpotWSClient]) -> None:
+    """Frames that arrive at once: one order over all symbols, the gap in its place, also for the callback."""
+    trade = b'{"channel":"trade","type":"update","data":[{"symbol":"%s","trade_id":%d}]}'
+    sent = [trade % (symbol, number) for number in range(1, 40) for symbol in (b"BTC/USD", b"ETH/USD")]
+    sent[41] = sent[41][:-4]  # it still tells that it is a trade of ETH/USD
+
+    def script(sock: socket.socket) -> None:
+        greet(sock)
+        sock.recv(65536)
+        sock.sendall(b"".join(map(frame, [ack(7), ack(7, "ETH/USD"), *sent])))
+        drain(sock)
+
+    told: List[Any] = []
+    with RawServer(script) as server:
+        client = new_client(ws_url=server.url, callback=told.append)
+        both = client.subscribe({"channel": "trade", "symbol": [S, "ETH/USD"]}, 7)
+        seen = [both.get(WAIT) for _ in sent]
+        eventually(lambda: sum(one.get("channel") == "trade" for one in told) == len(sent))
+
+    def shape(one: Any) -> Any:
+        (item,) = one["data"]
+        return one["type"], item["symbol"], item.get("trade_id")
+
+    whole = [
+        shape(json.loads(text)) if number != 41 else ("gap", "ETH/USD", None)
+        for number, text in enumerate(sent)
+    ]
+    assert list(map(shape, seen)) == whole
+    assert [shape(one) for one in told if one.get("channel") == "trade"] == whole
 
 
 def test_a_further_stream_of_trades_has_their_snapshot(client: SpotWSClient, exchange: Simulator) -> None:
