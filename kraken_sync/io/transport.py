@@ -7,8 +7,6 @@ transport is used for one connection only, so no state of an old connection can 
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import ssl
 import threading
 import time
@@ -19,6 +17,7 @@ from ..core.wire.printable import printable
 from ..errors import ConnectFailed, ConnectionLost
 from .dial import Endpoint, dial
 from .guarded_socket import Broken, GuardedSocket
+from .hidden_import import check_import
 from .locks import new_rlock
 from .waiting import Value, run_locked
 
@@ -30,27 +29,8 @@ _FINAL_STATUS = (400, 401, 403, 404)
 """HTTP statuses that will be the same for the next attempt; those for too much load (429, 5xx) pass."""
 USER_AGENT = "User-Agent: kraken-sync"
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-
-
-def check_import(name: str = "websocket") -> None:
-    """Find websocket-client without importing it, which would take long.
-
-    Raises:
-        ImportError: a file of the user, or the other package called ``websocket``, is found in its place.
-    """
-    try:
-        found = importlib.util.find_spec(name)
-    except ValueError:  # a test has put something of its own in its place
-        return
-    origin = found.origin if found is not None else None
-    if origin is None or not os.path.exists(origin):
-        return  # an installation error, which Python explains, or a frozen program
-    if not os.path.exists(os.path.join(os.path.dirname(origin), "_handshake.py")):
-        raise ImportError(
-            f"{origin} hides websocket-client, which is imported as {name!r}. Rename the file; or, "
-            "if it is the package 'websocket', run: pip uninstall websocket; pip install websocket-client"
-        )
-
+_NORMAL, _NO_UTF8 = (1000).to_bytes(2, "big"), (1007).to_bytes(2, "big")
+"""Close codes; RFC 6455, section 7.4.1."""
 
 check_import()
 
@@ -243,7 +223,7 @@ class Transport:
         if guard is None or codec is None:
             self.abort("closed")
             return
-        self.exclusively(timeout, partial(self._send_close, b"\x03\xe8", timeout))  # 1000, normal
+        self.exclusively(timeout, partial(self._send_close, _NORMAL, timeout))
         self.abort("closed")
 
     def _send_close(self, payload: bytes, timeout: float) -> None:
@@ -373,10 +353,15 @@ class Transport:
         guard, _ = self._connected()
         if len(payload) >= 2:
             self.close_code = int.from_bytes(payload[:2], "big")
-        words = printable(payload[2:].decode("utf-8", "replace"))
+        answer = payload[:2]
+        try:
+            words = payload[2:].decode()
+        except UnicodeDecodeError:  # RFC 6455, section 8.1: such a text fails the connection
+            words, answer = payload[2:].decode("utf-8", "replace"), _NO_UTF8
+        words = printable(words)
         reason = f"closed by the exchange ({self.close_code or 'no code'}{': ' + words if words else ''})"
         # The answer must not delay the end: only if nobody is sending, and for 0.1 s at most.
-        self.exclusively(0.0, partial(self._send_close, payload[:2], 0.1))
+        self.exclusively(0.0, partial(self._send_close, answer, 0.1))
         guard.broken = reason  # not only the first reason: the peer's explains more than a failed answer
         guard.abort(reason)
         raise self._lost(Broken(reason))
