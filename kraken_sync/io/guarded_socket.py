@@ -121,9 +121,10 @@ class GuardedSocket:
             Broken: the connection has ended, or ``read_deadline`` has passed.
         """
         while True:
-            frames, self._position = cut(self._buffer, self._position)
-            if frames or not begins_usual(self._buffer, self._position):
-                return frames
+            if self._position < len(self._buffer):
+                frames, self._position = cut(self._buffer, self._position)
+                if frames or not begins_usual(self._buffer, self._position):
+                    return frames
             self._fill()
 
     def send(self, data: bytes) -> int:

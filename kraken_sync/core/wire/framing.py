@@ -44,9 +44,6 @@ def cut(data: bytes, start: int) -> Tuple[List[bytes], int]:
 
 
 def begins_usual(data: bytes, start: int) -> bool:
-    """Return whether there is nothing at ``start``, or the beginning of a usual frame whose rest is missing.
-
-    Tells so of what :func:`cut` has left.
-    """
+    """Return whether what :func:`cut` has left at ``start`` is a usual frame without its end, or nothing."""
     head = data[start : start + 2]
     return head in (b"", b"\x81") or (head[0] == _TEXT and head[1] <= _SIZE_16)

@@ -14,8 +14,9 @@ from ...core.wire.channels import Key
 from ..streams import Stream
 
 Refs = Tuple["weakref.ref[Stream]", ...]
-Parcels = Dict["weakref.ref[Stream]", List[Tuple[Key, bytes]]]
-"""The frames for each stream with their subscriptions, in the order of their arrival."""
+Parcel = List[Tuple[Key, bytes]]
+"""Frames with their subscriptions, in the order of their arrival."""
+Parcels = Dict["weakref.ref[Stream]", Parcel]
 
 
 class BookHolder:
@@ -90,19 +91,25 @@ class Holders:
         parcels: Parcels = {}
         if not self._refs:
             return parcels
+        found: Dict[Key, List[Parcel]] = {}
         for received, frame in zip(run, frames):
             shown = received.frame or frame
             for key in received.keys:
-                for ref in self._refs.get(key, ()):
-                    stream = ref()
-                    if stream is None:  # and such a reference cannot be a key of a dict
-                        continue
-                    parcel = parcels.get(ref)
-                    if parcel is None:
-                        parcels[ref] = [(key, shown)]
-                    elif parcel[-1][1] is not shown:
-                        parcel.append((key, shown))
+                if key not in found:
+                    found[key] = self._parcels_of(key, parcels)
+                item = (key, shown)
+                for parcel in found[key]:
+                    if key is received.keys[0] or not (parcel and parcel[-1][1] is shown):
+                        parcel.append(item)
         return parcels
+
+    def _parcels_of(self, key: Key, parcels: Parcels) -> List[Parcel]:
+        found = []
+        for ref in self.refs(key):
+            stream = ref()  # held here, because a reference to a dead one cannot be a key of a dict
+            if stream is not None:
+                found.append(parcels.setdefault(ref, []))
+        return found
 
     def streams(self, key: Key) -> List[Stream]:
         """Return the streams of ``key`` that are still alive."""
