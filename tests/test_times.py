@@ -19,7 +19,10 @@ def test_the_exchanges_clock() -> None:
     assert clock.read(30.1) == pytest.approx(1767607230.1)
     clock.heard("nonsense", 40.0, 40.0)
     assert parse_time(time_text(1767607200.123)) == pytest.approx(1767607200.123)
-    assert parse_time("2026-13-05T10:00:00Z") is None
+    for wrong in ("2026-13-05T10:00:00Z", "2026-W02-1T10:00:00Z", "2026-01-05 10:00:00Z", "2026-01-05", 7):
+        assert parse_time(wrong) is None
+    for whole in ("2026-01-05T10:00:00", "2026-01-05T10:00:00Z", "2026-01-05T10:00:00.000000000Z"):
+        assert parse_time(whole) == 1767607200.0
 
 
 def test_a_clock_that_has_jumped_is_read_anew() -> None:

@@ -22,4 +22,4 @@ def wall_text(moment: Optional[float]) -> Optional[str]:
     if moment is None or moment == float("-inf"):
         return None
     when = datetime.fromtimestamp(wall_seconds(moment), timezone.utc)
-    return when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{when.isoformat(timespec='microseconds')[:26]}Z"

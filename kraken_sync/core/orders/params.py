@@ -9,7 +9,8 @@ Client Order Identifiers".
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, get_args
+from collections.abc import Mapping
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, get_args
 
 from ..wire.channels import nearest
 from ..wire.numbers import decimal_of

@@ -12,7 +12,8 @@ thread-safe: the owner's lock serialises all calls, and methods that change it a
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, List, Mapping, Optional, Sequence
+from collections.abc import Mapping
+from typing import Any, Callable, Deque, List, Optional, Sequence
 
 from ..freshness import BookState
 from ..orders.params import ADDING
@@ -185,10 +186,7 @@ class Session:
         return self.receive_run([frame], now)[0]
 
     def receive_run(self, frames: Sequence[bytes], now: float) -> List[Received]:
-        """Process frames that arrived together, up to the first that is not plain, and say what each means.
-
-        Never raises because of what the exchange sent. Requires holding the lock.
-        """
+        """Process frames that arrived together, up to the first that is not plain. Else as :meth:`receive`."""
         assert self._lock_held()
         if self.liveness is not None:
             self.liveness.frame_at = now

@@ -7,8 +7,9 @@ I/O thread, with their numbers kept as text.
 
 from __future__ import annotations
 
+from collections import abc
 from decimal import Decimal
-from typing import Any, Callable, Dict, Iterable, List, Literal, Mapping, Optional, Sequence, Type, TypeVar
+from typing import Any, Callable, Dict, List, Literal, Mapping, Optional, Sequence, Type, TypeVar
 
 import msgspec
 
@@ -218,9 +219,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
     >>> encode({"limit_price": Decimal("0.00000010")}).decode()
     '{"limit_price":0.00000010}'
     """
-    pieces: List[bytes] = []
-    _write(message, pieces.append)
-    return HiddenBytes(b"".join(pieces))
+    return HiddenBytes(msgspec.json.encode(_ready(message)))
 
 
 def encoded_secret(secret: Secret) -> HiddenBytes:
@@ -228,37 +227,32 @@ def encoded_secret(secret: Secret) -> HiddenBytes:
     return HiddenBytes(msgspec.json.encode(secret.reveal()))
 
 
-def _write(value: Any, out: Callable[[bytes], None]) -> None:
-    # By hand, because msgspec writes a Decimal as a string, and the exchange refuses strings for numbers.
-    if isinstance(value, HiddenBytes):
-        out(value)
-    elif isinstance(value, Decimal):
+_AS_THEY_ARE = frozenset((str, bool, int, type(None)))
+
+
+def _ready(value: Any) -> Any:
+    """Return a value for msgspec, which writes a Decimal as a string, or with an exponent."""
+    kind = value.__class__
+    if kind in _AS_THEY_ARE:
+        return value
+    if isinstance(value, Decimal):
         if not value.is_finite():
             raise ValueError(f"{value} cannot be sent")
-        out(format(value, "f").encode())
-    elif isinstance(value, Secret):
-        out(msgspec.json.encode(value.reveal()))
-    elif isinstance(value, Mapping):
-        _write_items(
-            b"{}", ((msgspec.json.encode(str(key)) + b":", item) for key, item in value.items()), out
-        )
-    elif isinstance(value, (list, tuple)):
-        _write_items(b"[]", ((b"", item) for item in value), out)
+        return msgspec.Raw(format(value, "f").encode())
+    if isinstance(value, HiddenBytes):
+        return msgspec.Raw(value)
+    if kind is dict or isinstance(value, abc.Mapping):
+        return {str(key): _ready(item) for key, item in value.items()}
+    if isinstance(value, Secret):
+        return msgspec.Raw(msgspec.json.encode(value.reveal()))
+    if isinstance(value, (list, tuple)):
+        return [_ready(item) for item in value]
     # msgspec writes these as null, which the exchange would refuse for another reason.
-    elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         raise ValueError(f"{value} cannot be sent")
-    elif value is None or isinstance(value, (str, bool, int, float)):
-        out(msgspec.json.encode(value))
-    else:
-        raise TypeError(f"{type(value).__name__} cannot be sent: {value!r:.80}")
-
-
-def _write_items(ends: bytes, items: Iterable[Any], out: Callable[[bytes], None]) -> None:
-    out(ends[:1])
-    for index, (prefix, item) in enumerate(items):
-        out(b"," + prefix if index else prefix)
-        _write(item, out)
-    out(ends[1:])
+    if isinstance(value, (str, int, float)):
+        return value
+    raise TypeError(f"{kind.__name__} cannot be sent: {value!r:.80}")
 
 
 def subscription_request(

@@ -312,7 +312,8 @@ class Connection:
             RequestHeld: the session does not let the request out now.
             ConnectionLost, ReplyTimeout: the request was not sent, or only a part of it.
         """
-        messages.encode(request.message)  # raises for what JSON cannot hold, before a reply is expected
+        if not isinstance(request, TradingRequest):  # the desk has checked what these have
+            messages.encode(request.message)  # raises for what JSON cannot hold, before a reply is expected
         room, deadline = self._room, request.deadline
 
         def send(transport: Transport) -> None:
@@ -359,7 +360,8 @@ class Connection:
         room = self._room
         while True:  # again if the connection was replaced while this thread waited for the send lock
             self.check_usable()
-            if not self.wait(lambda session: session.ready, deadline):
+            # Looked at without the lock first, since it is looked at again right before sending.
+            if not (room.session.ready or self.wait(lambda session: session.ready, deadline)):
                 raise ConnectionLost(
                     f"there is no connection to {self.endpoint} ({room.trouble or 'still connecting'})",
                     sent=False,

@@ -213,7 +213,8 @@ class IOThread:
                     told = self._record(last.notes)
                     if room.waiters and any(received.wake for received in run):
                         lock.notify_all()
-                _deliver(parcels, taps.streams, run[:plain], taken)
+                if plain:
+                    _deliver(parcels, taps.streams, run[:plain], taken)
                 if last.plain:
                     continue
                 # Before the frame itself, so that a gap frame stands before the snapshot that ends the gap.

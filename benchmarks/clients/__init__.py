@@ -1,0 +1,1 @@
+"""The client processes of the end-to-end rows; each prints one line of JSON."""
