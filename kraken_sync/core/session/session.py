@@ -186,7 +186,7 @@ class Session:
         return self.receive_run([frame], now)[0]
 
     def receive_run(self, frames: Sequence[bytes], now: float) -> List[Received]:
-        """Process frames that arrived together, up to the first that is not plain. Else as :meth:`receive`."""
+        """As :meth:`receive`, for frames that came together, up to the first that is not plain."""
         assert self._lock_held()
         if self.liveness is not None:
             self.liveness.frame_at = now
