@@ -58,10 +58,6 @@ class Side:
         """Read the best ten levels anew."""
         self.top[:] = islice(self.levels, LEVELS)
         self.texts[:] = map(self.levels.__getitem__, self.top)
-        self.mark_ends()
-
-    def mark_ends(self) -> None:
-        """Note the first and the tenth of the keys."""
         self.best = self.top[0] if self.top else inf
         self.last = self.top[-1] if len(self.top) == LEVELS else inf
 
@@ -270,7 +266,8 @@ class Book:
                 del top[LEVELS:], texts[LEVELS:]
             elif count < LEVELS and len(kept) > count:
                 side.find_top()
-            side.mark_ends()
+            side.best = top[0] if top else inf
+            side.last = top[-1] if len(top) == LEVELS else inf
         return touched
 
     def _unusual(self, level: WireLevel, levels: MutableMapping[int, str]) -> Tuple[int, str]:

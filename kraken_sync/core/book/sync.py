@@ -25,6 +25,7 @@ class Verdict(enum.Enum):
     IGNORED = "ignored"
 
 
+LIVE, VERIFIED = BookState.LIVE, Verdict.VERIFIED
 CROSSED = "crossed: the best bid is not below the best ask, although the checksum matches"
 
 SnapshotMark = Tuple[int, int, int]
@@ -63,12 +64,13 @@ class BookSync(Freshness, Generic[B]):
         """Apply one message (of the kind that the book takes) if the state allows it, and return the
         result.
         """
+        if snapshot:
+            # The version continues, so that readers see that the new book is another state.
+            if self.book.depth != self.depth:
+                self.book = self._kind(self.book.symbol, self.depth, version=self.book.version)
         # While RESYNCING, the old subscription goes on sending until its unsubscribe is answered.
-        if not snapshot and self.state is not BookState.LIVE:
+        elif self.state is not LIVE:
             return Verdict.IGNORED
-        # The version continues, so that readers see that the new book is another state.
-        if snapshot and self.book.depth != self.depth:
-            self.book = self._kind(self.book.symbol, self.depth, version=self.book.version)
         error = ""
         try:
             verified = self.book.apply(data, snapshot)
@@ -84,4 +86,4 @@ class BookSync(Freshness, Generic[B]):
             self.doubt = ""
             self.snapshot_mark = data.checksum, len(data.bids), len(data.asks)
             self.begin(now)
-        return Verdict.VERIFIED
+        return VERIFIED

@@ -109,21 +109,22 @@ class MalformedFrame(ValueError):
     """A frame that does not comply with the protocol."""
 
 
-_decode_book = msgspec.json.Decoder(BookFrame, float_hook=str).decode
+decode_whole_book = msgspec.json.Decoder(BookFrame, float_hook=str).decode
+"""Decodes a book frame that lacks nothing; raises one of :data:`FAULTS` for any other."""
 _decode_level3 = msgspec.json.Decoder(Level3Frame, float_hook=str).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_routing = msgspec.json.Decoder(List[Routing]).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_texts = msgspec.json.Decoder(float_hook=str).decode
 # Deep nesting raises RecursionError, broken UTF-8 UnicodeDecodeError: a frame may hold anything.
-_FAULTS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError)
+FAULTS = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError)
 
 
 def decode_book(frame: bytes) -> BookFrame:
     """Decode a book frame; its numbers stay exact. Raises MalformedFrame."""
     try:
-        return _decode_book(frame)
-    except _FAULTS as error:
+        return decode_whole_book(frame)
+    except FAULTS as error:
         return _complete(frame, BookFrame, BookData, error)
 
 
@@ -131,7 +132,7 @@ def decode_level3(frame: bytes) -> Level3Frame:
     """Decode a level3 frame; its numbers stay exact. Raises MalformedFrame."""
     try:
         return _decode_level3(frame)
-    except _FAULTS as error:
+    except FAULTS as error:
         return _complete(frame, Level3Frame, Level3Data, error)
 
 
@@ -152,7 +153,7 @@ def _complete(frame: bytes, kind: Type[_Frame], part: Type[msgspec.Struct], erro
         return msgspec.convert(message, kind)
     except MalformedFrame:
         raise
-    except (*_FAULTS, LookupError, TypeError, AttributeError):
+    except (*FAULTS, LookupError, TypeError, AttributeError):
         raise MalformedFrame(str(error)) from error
 
 
@@ -160,7 +161,7 @@ def decode_envelope(frame: bytes) -> Envelope:
     """Decode the top-level keys of a frame. Raises MalformedFrame."""
     try:
         return _decode_envelope(frame)
-    except _FAULTS as error:
+    except FAULTS as error:
         raise MalformedFrame(str(error)) from error
 
 
@@ -168,7 +169,7 @@ def decode_routing(data: bytes) -> List[Routing]:
     """Decode what tells the subscriptions of a ``data`` array. Raises MalformedFrame."""
     try:
         return _decode_routing(data)
-    except _FAULTS as error:
+    except FAULTS as error:
         raise MalformedFrame(str(error)) from error
 
 
@@ -176,7 +177,7 @@ def decode_value(raw: bytes) -> Any:
     """Decode a part of a frame whose numbers need not be exact. Raises MalformedFrame."""
     try:
         return _decode_any(raw)
-    except _FAULTS as error:
+    except FAULTS as error:
         raise MalformedFrame(str(error)) from error
 
 
@@ -201,7 +202,7 @@ class FrameDecoder:
         """Return the frame as a dict. Raises MalformedFrame."""
         try:
             return self._decode(frame)
-        except _FAULTS as error:
+        except FAULTS as error:
             raise MalformedFrame(str(error)) from error
 
 
