@@ -123,3 +123,19 @@ class Holders:
 
 def _alive(refs: Refs) -> List[Stream]:
     return [stream for stream in (ref() for ref in refs) if stream is not None]
+
+
+def deliver(
+    parcels: Parcels, taps: Sequence[Stream], run: Sequence[Received], frames: Sequence[bytes]
+) -> None:
+    """Give each stream its frames, and every tap all of them that are not hidden."""
+    # A function of its own, so that no local variable of the reading loop keeps a stream alive: a stream that
+    # nobody reads any more is to be collected.
+    if taps:
+        shown = [(None, got.frame or frame) for got, frame in zip(run, frames) if not got.hidden]
+        for tap in taps:
+            tap.put_all(shown)
+    for ref, parcel in parcels.items():
+        stream = ref()
+        if stream is not None:
+            stream.put_all(parcel)

@@ -13,7 +13,7 @@ import ssl
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ...core.session.events import Ended, Gap, Note, Notice, Received, StatusChanged
+from ...core.session.events import Ended, Gap, Note, Notice, StatusChanged
 from ...core.timing import retry_delay
 from ...core.wire import messages
 from ...core.wire.record_lines import RECEIVED
@@ -26,7 +26,7 @@ from ..threads import GuardedThread
 from ..transport import Transport
 from ..waiting import Event
 from ..walltime import wall_text
-from .holders import Parcels
+from .holders import deliver
 from .room import Room
 from .tokens import Tokens
 
@@ -214,12 +214,12 @@ class IOThread:
                     if room.waiters and any(received.wake for received in run):
                         lock.notify_all()
                 if plain:
-                    _deliver(parcels, taps.streams, run[:plain], taken)
+                    deliver(parcels, taps.streams, run[:plain], taken)
                 if last.plain:
                     continue
                 # Before the frame itself, so that a gap frame stands before the snapshot that ends the gap.
                 self._tell(told)
-                _deliver(rest, taps.streams, run[plain:], taken[plain:])
+                deliver(rest, taps.streams, run[plain:], taken[plain:])
                 parcels, rest, told = {}, {}, []  # their streams must not be kept alive until the next frame
                 # Checked with heartbeats and pongs only, about once per second. Without the watchdog nobody
                 # would notice a connection that has gone silent.
@@ -378,22 +378,6 @@ class IOThread:
     def _note(self, what: Dict[str, Any]) -> None:
         for tape in self._room.taps.tapes.all:
             tape.note(self._room.line, what)
-
-
-def _deliver(
-    parcels: Parcels, taps: Sequence[Stream], run: Sequence[Received], frames: Sequence[bytes]
-) -> None:
-    """Give each stream its frames, and every tap all of them that are not hidden."""
-    # A function of its own, so that no local variable of the reading loop keeps a stream alive: a stream that
-    # nobody reads any more is to be collected.
-    if taps:
-        shown = [(None, got.frame or frame) for got, frame in zip(run, frames) if not got.hidden]
-        for tap in taps:
-            tap.put_all(shown)
-    for ref, parcel in parcels.items():
-        stream = ref()
-        if stream is not None:
-            stream.put_all(parcel)
 
 
 def _gap_frame(gap: Gap) -> Dict[str, Any]:
