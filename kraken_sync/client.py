@@ -265,7 +265,7 @@ class SpotWSClient:
         }
         self._ks_callback = callback
         decode, rate = FrameDecoder(parse_float), TradingRate(tier)
-        runtime = self._ks_runtime = Runtime(
+        runtime = Runtime(
             endpoints,
             chosen.check,
             timing,
@@ -284,9 +284,15 @@ class SpotWSClient:
             ),
             rate,
         )
-        runtime.owner = weakref.ref(self)
         symbols = SymbolLookup()
-        self._ks_market = MarketData(runtime, symbols)
+        self._ks_assemble(runtime, symbols, MarketData(runtime, symbols), rate, order_gate)
+
+    def _ks_assemble(
+        self, runtime: Runtime, symbols: SymbolLookup, market: MarketData, rate: TradingRate, order_gate: str
+    ) -> None:
+        """Put the parts together."""
+        self._ks_runtime, self._ks_market = runtime, market
+        runtime.owner = weakref.ref(self)
         self._ks_gate = OrderGate(order_gate)
         self._ks_rate = RateMirror(rate, lambda: runtime.connection(PRIVATE))
         self._ks_orders = Orders(lambda timeout: runtime.private("client.orders", timeout))

@@ -31,6 +31,7 @@ from .io.logs import log
 from .io.rest import Rest, missing
 from .io.streams import Decode, Stream
 from .io.tape import Tapes
+from .io.transport import MakeTransport, over_websocket
 from .io.unclosed import EXIT_TIMEOUT, LOG_TIMEOUT, abandon, engines
 from .io.waiting import deadline_of, time_left
 
@@ -70,6 +71,7 @@ class Runtime:
         handler: returns the callback for every message, or None; called at each start, and held weakly.
         rest: sends REST requests, and fetches tokens.
         rate: the account's rate counters.
+        transport: makes the transports of the public connection.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class Runtime:
         handler: Callable[[], Optional[Handler]],
         rest: Rest,
         rate: TradingRate,
+        transport: MakeTransport = over_websocket,
     ) -> None:
+        self._transport = transport
         self.endpoints = endpoints
         self._check = check
         self.rest = rest
@@ -200,6 +204,7 @@ class Runtime:
             self._rate,
             self._events,
             self.tapes,
+            self._transport,
         )
         engine.origin = self._origin
         if self._messages is not None and not self._messages.ended:

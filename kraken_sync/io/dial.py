@@ -26,10 +26,15 @@ from .tunnels import SLICE, go_on, tunnelled, words_of
 class Endpoint:
     """The parts of a ``ws://`` or ``wss://`` URL, and the proxy to use, if any.
 
+    :class:`kraken_sync.shared.endpoint.RedisEndpoint` takes its place for a feed that comes over Redis.
+
     Attributes:
         asset_class: what requests about a market must name there: the Unified WebSocket has derivatives, too,
             so there it is ``spot``; elsewhere None.
+        limited: whether there is a budget of attempts to connect.
     """
+
+    limited = True
 
     def __init__(self, url: str, proxy: Optional[Proxy] = None) -> None:
         """Parse the URL. Raises ValueError if it is not a WebSocket URL."""

@@ -28,6 +28,7 @@ from .patched import check_patches
 from .rest import Rest
 from .streams import Decode, Stream
 from .tape import Tapes, Taps
+from .transport import MakeTransport
 from .watchdog import Visited, Watchdog
 from .worker import Worker
 
@@ -45,6 +46,7 @@ class Engine:
         rate: the account's rate counters.
         events: is told when a connection is lost, is back, or is given up; the client's.
         tapes: of the client's recorders.
+        transport: makes the transports of the public connection.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Engine:
         rate: TradingRate,
         events: Events,
         tapes: Tapes,
+        transport: MakeTransport,
     ) -> None:
         self.pid = os.getpid()
         self.timing = timing
@@ -66,6 +69,7 @@ class Engine:
         """The connections that exist, by kind."""
         self._endpoints = endpoints
         self._context = context
+        self._transport = transport
         self.rest = rest
         self._lock = new_lock("engine")
         # The engine itself comes first: a dropped client is stopped before its connections are looked after.
@@ -144,6 +148,7 @@ class Engine:
                 wake,
                 self._events,
                 check_watchdog=self._check_watchdog,
+                transport=self._transport,
             )
         # Only private connections need it. Set after it was started, so that a failure is tried again.
         if self._worker is None:

@@ -378,3 +378,19 @@ def _limit_frames(buffer: Any) -> None:
             raise Broken(f"a frame of {buffer.length} bytes, which is too big")
 
     buffer.recv_length = recv_length
+
+
+MakeTransport = Callable[..., Transport]
+"""Makes a transport of an endpoint, TLS settings, ``sending(frame)``, ``pinged()``, and ``missed(keys, reason)``,
+which is for transports that know what is missing; called on the reading thread."""
+
+
+def over_websocket(
+    endpoint: Endpoint,
+    context: Optional[ssl.SSLContext],
+    sending: Callable[[bytes], None],
+    pinged: Callable[[], None],
+    missed: Callable[..., None],
+) -> Transport:
+    """Return a transport over WebSocket, on which nothing can be missing."""
+    return Transport(endpoint, context, sending, pinged)

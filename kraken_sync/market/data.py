@@ -151,7 +151,7 @@ class MarketData:
         deadline, started = deadline_of(timeout), time.monotonic()
         wanted = channel_params({"channel": channel, "symbol": pair, "depth": depth})
         connection = self.connection_of(wanted, deadline)
-        wanted = self.spelled(wanted, deadline)
+        wanted = self.offered(self.spelled(wanted, deadline))
         key, holder = wanted.keys()[0], BookHolder(max_age)
         try:
             self._ask(connection, wanted, deadline, holder=holder, kind=BOOK)
@@ -225,6 +225,10 @@ class MarketData:
             return wanted  # the table of symbols comes from the public connection
         connection = self._runtime.public(time_left(deadline))
         return wanted._replace(symbols=self._symbols.spell(connection, wanted.symbols, deadline))
+
+    def offered(self, wanted: ChannelParams) -> ChannelParams:
+        """Return the parameters to subscribe with for a book; a feed that is shared has fixed ones."""
+        return wanted
 
     def _ask(
         self, connection: Connection, wanted: ChannelParams, deadline: Optional[float], **how: Any

@@ -27,7 +27,7 @@ from ..events import Events
 from ..kept_error import fresh_copy
 from ..logs import log
 from ..tape import Taps
-from ..transport import Transport
+from ..transport import MakeTransport, Transport, over_websocket
 from ..waiting import LEAST_FOR_A_LOCK, lock_timeout, run_locked
 from .chores import Chore
 from .io_thread import IOThread
@@ -71,6 +71,7 @@ class Connection:
         chores: Sequence[Chore] = (),
         rate: Optional[TradingRate] = None,
         check_watchdog: Callable[[], None] = lambda: None,
+        transport: MakeTransport = over_websocket,
     ) -> None:
         self.name = name
         self.endpoint = endpoint
@@ -80,7 +81,7 @@ class Connection:
         self._tokens = tokens
         self._chores = chores
         self._keeps_orders = False
-        self._io = IOThread(self._room, context, wake_watchdog, tokens, check_watchdog)
+        self._io = IOThread(self._room, context, wake_watchdog, tokens, check_watchdog, transport)
         self._outbox = Outbox(self._room)
         self.thread, self.give_up, self.retry_now = self._io.thread, self._io.give_up, self._io.retry_now
         """``give_up(error)`` ends this connection for good, ``retry_now()`` ends a pause between attempts."""

@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from ...core.session.events import Ended, Gap, Note, Notice, StatusChanged
 from ...core.timing import retry_delay
 from ...core.wire import messages
+from ...core.wire.channels import Key
 from ...core.wire.record_lines import RECEIVED
 from ...errors import ConnectFailed, ConnectionLost, KrakenError, SubscriptionRefused
 from .. import budget
@@ -23,7 +24,7 @@ from ..kept_error import fresh_copy
 from ..logs import log
 from ..streams import Stream
 from ..threads import GuardedThread
-from ..transport import Transport
+from ..transport import MakeTransport, Transport
 from ..waiting import Event
 from ..walltime import wall_text
 from .holders import deliver
@@ -47,6 +48,7 @@ class IOThread:
         wake_watchdog: makes the watchdog visit soon; does not block.
         tokens: the source of WebSocket tokens, for a private connection.
         check_watchdog: called about once per second; acts if the watchdog's thread is dead.
+        transport: makes the transport of each attempt to connect.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class IOThread:
         wake_watchdog: Callable[[], None],
         tokens: Optional[Tokens],
         check_watchdog: Callable[[], None],
+        transport: MakeTransport,
     ) -> None:
         self._name, self._room = room.name, room
+        self._transport = transport
         self._context = context
         self._wake_watchdog = wake_watchdog
         self._tokens = tokens
@@ -143,14 +147,14 @@ class IOThread:
         room, timing = self._room, self._room.timing
         attempt = faults = 0
         while not room.stop.is_set():
-            if not self._wait_for_budget():
+            if room.endpoint.limited and not self._wait_for_budget():
                 return
             with room.lock:
                 if room.stop.is_set():
                     return
                 room.attempts += 1
-                transport = room.transport = Transport(
-                    room.endpoint, self._context, room.note_sent, self._wake_watchdog
+                transport = room.transport = self._transport(
+                    room.endpoint, self._context, room.note_sent, self._wake_watchdog, self._missed
                 )
             opened_at: Optional[float] = None
             try:
@@ -230,6 +234,19 @@ class IOThread:
                         was_open = True
                         self._came_up()
                     self._wake_watchdog()
+
+    def _missed(self, keys: Optional[Sequence[Key]], reason: str) -> None:
+        """Take over from the transport that messages of these subscriptions (of all, if None) are missing."""
+        room = self._room
+        with room.lock:
+            session = room.session
+            wanted = list(session.registry.entries if keys is None else keys)
+            notes = session.data.missed(wanted, reason, session.proven_at, time.monotonic())
+            told = self._record(notes)
+            room.lock.notify_all()
+        log.warning("%s: %s: %s", room.endpoint, ", ".join(map(str, wanted)), reason)
+        self._tell(told)
+        self._wake_watchdog()
 
     def _came_up(self) -> None:
         room = self._room

@@ -1,0 +1,350 @@
+"""A feed in Redis as a connection to the exchange.
+
+A :class:`RedisLine` stands where a client has its WebSocket transport. It answers requests as the exchange does
+(acknowledgements, a snapshot, pongs), and passes on the messages that a publisher has written. So everything
+above it is the same as with the exchange itself: books are proven by the exchange's checksum, in this process;
+a subscription that has missed something begins anew; and silence is a lost connection.
+
+A pong proves more than that Redis is there. It is sent only after a heartbeat by which the publisher had proof
+from the exchange that is younger than the ping, and after everything before that heartbeat was read.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from functools import partial
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..core.wire.channels import Key
+from ..errors import ConnectFailed, ConnectionLost
+from ..io.locks import new_rlock
+from ..io.waiting import Value, run_locked
+from . import layout
+from .endpoint import RedisEndpoint
+from .layout import DEAD_AFTER, Entry, Mark, Names
+from .server import connected, faults, redis_module
+
+BLOCK = 50
+"""Milliseconds for which Redis is waited for at once; requests that come meanwhile wait so long."""
+MOST = 200
+"""The number of entries of one stream that are read at once."""
+STATUS = b'{"channel":"status","type":"update","data":[{"system":"online","api_version":"v2","version":"shared"}]}'
+HEARTBEAT = b'{"channel":"heartbeat"}'
+STATELESS = ("trade",)
+"""Channels that a late reader begins without a state."""
+FIXED = ("depth", "event_trigger")
+"""Parameters that a feed has for all of its readers."""
+
+Missed = Callable[[Optional[Sequence[Key]], str], None]
+
+
+class Missing(NamedTuple):
+    """Stands between messages where some are missing; ``keys`` are None for all subscriptions."""
+
+    keys: Optional[Tuple[Key, ...]]
+    reason: str
+
+
+class Reading:
+    """One subscription as it is read."""
+
+    def __init__(self, key: Key, cursor: str) -> None:
+        self.key = key
+        self.cursor = cursor
+        """The id after which to read on."""
+        self.mark: Optional[Mark] = None
+        """The last message that was passed on; None until there is one."""
+        self.waits = key.channel not in STATELESS
+        """Whether it waits for a state to begin with, and nothing is read meanwhile."""
+
+    def begin(self, mark: Mark) -> None:
+        """Read on after ``mark``."""
+        self.mark, self.cursor, self.waits = mark, str(mark), False
+
+
+class RedisLine:
+    """One connection to Redis, with the methods of :class:`~kraken_sync.io.transport.Transport`.
+
+    Args:
+        endpoint: where the feed is.
+        sending: is told each request.
+        missed: is told, on the reading thread, that messages are missing, and why.
+    """
+
+    close_code = None
+    message_at = None
+
+    def __init__(
+        self, endpoint: RedisEndpoint, sending: Callable[[bytes], None], missed: Missed
+    ) -> None:
+        self._endpoint = endpoint
+        self._names = Names(endpoint.name)
+        self._sending, self._missed = sending, missed
+        self._redis: Any = None
+        self._faults = faults()
+        self._aborted: Optional[str] = None
+        self._send_lock = new_rlock("send")
+        self._sender: Optional[int] = None
+        self._requests: Deque[bytes] = deque()
+        self._out: Deque[Any] = deque()
+        self._readings: Dict[bytes, Reading] = {}
+        self._pings: Deque[Tuple[Any, float]] = deque()
+        """The ids of pings, with the times of the Redis server at which they were received."""
+        self._term = 0
+        self._pulse_cursor = "$"
+        self._pulse_at = 0.0
+        self.byte_at = float("-inf")
+        """When something was last received (monotonic seconds)."""
+        self.step = "connect"
+
+    # -- reading thread ----------------------------------------------------------------------
+
+    def connect(self, deadline: float) -> None:
+        """Connect, and find a living publisher.
+
+        Raises:
+            ConnectFailed: there is no Redis, or no publisher.
+        """
+        redis = redis_module()
+        try:
+            self._redis = connected(self._endpoint.url)
+            now = self._now()
+            self.step = "handshake"
+            last = self._redis.xrevrange(self._names.pulse, count=1)
+            self._read_offers()
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+            raise ConnectFailed(
+                f"{self._endpoint} refuses the login: {error}", step="handshake", permanent=True
+            ) from None
+        except self._faults as error:
+            raise ConnectFailed(f"{self._endpoint} cannot be used: {error}", step=self.step) from None
+        if self._aborted:
+            raise ConnectFailed(self._aborted, step="connect")
+        if not last:
+            raise ConnectFailed(
+                f"nothing is published as {self._endpoint.name!r} in {self._endpoint}; is a publisher running "
+                "(kraken-sync publish)?",
+                step="status",
+            )
+        pulse = layout.pulse_of(*last[0])
+        if now - pulse.at > DEAD_AFTER:
+            raise ConnectFailed(
+                f"the publisher's last heartbeat is {now - pulse.at:.1f} s old ({self._endpoint})", step="status"
+            )
+        self._term, self._pulse_cursor, self._pulse_at = pulse.term, last[0][0].decode(), time.monotonic()
+        self._out.append(STATUS)
+
+    def receive(self) -> List[bytes]:
+        """Return the next messages. Blocks until there are some.
+
+        Raises:
+            ConnectionLost: Redis or the publisher is gone.
+        """
+        try:
+            while True:
+                if self._aborted:
+                    raise ConnectionLost(f"the connection to {self._endpoint} ended: {self._aborted}", reason=self._aborted)
+                while self._requests:
+                    self._answer(json.loads(self._requests.popleft()))
+                self._look_for_states()
+                frames = self._taken()
+                if frames:
+                    return frames
+                self._read()
+        except self._faults as error:
+            reason = f"Redis: {error or type(error).__name__}"
+            raise ConnectionLost(f"the connection to {self._endpoint} ended: {reason}", reason=reason) from None
+
+    def dispose(self) -> None:
+        """Close the connection."""
+        redis, self._redis = self._redis, None
+        if redis is not None:
+            try:
+                redis.connection_pool.disconnect()
+            except self._faults:
+                pass  # it is gone already
+
+    # -- any thread --------------------------------------------------------------------------
+
+    def exclusively(self, timeout: float, work: Callable[[], Value]) -> Optional[Value]:
+        """See :meth:`Transport.exclusively`."""
+        return run_locked(self._send_lock, timeout, partial(self._alone, work))
+
+    def _alone(self, work: Callable[[], Value]) -> Optional[Value]:
+        if self._sender is not None:
+            return None
+        try:
+            self._sender = threading.get_ident()
+            return work()
+        finally:
+            self._sender = None
+
+    def send(self, frame: bytes, timeout: float) -> None:
+        """Have a request answered by the reading thread. Does not block.
+
+        Raises:
+            ConnectionLost: the connection has ended; nothing was sent.
+        """
+        if self._aborted:
+            raise ConnectionLost(f"not connected: {self._aborted}", sent=False)
+        self._sending(frame)
+        self._requests.append(bytes(frame))
+
+    def send_pong(self, timeout: float) -> None:
+        """Do nothing: Redis sends no pings."""
+
+    def say_goodbye(self, timeout: float) -> None:
+        """End the connection."""
+        self.abort("closed")
+
+    def abort(self, why: str) -> None:
+        """End the connection: the reading thread notices within a moment. Does not block."""
+        if self._aborted is None:
+            self._aborted = why
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def _answer(self, request: Dict[str, Any]) -> None:
+        method, req_id, params = request.get("method"), request.get("req_id"), request.get("params") or {}
+        if method == "ping":
+            self._pings.append((req_id, self._now()))
+            return
+        channel = params.get("channel")
+        for symbol in params.get("symbol") or [None]:
+            key = Key(channel, symbol, params.get("interval"))
+            result = {**params, "symbol": symbol}
+            result = {name: value for name, value in result.items() if value is not None}
+            reply: Dict[str, Any] = {"method": method, "req_id": req_id, "success": True, "result": result}
+            error = self._subscribed(key, params) if method == "subscribe" else self._unsubscribed(key)
+            if error:
+                reply = {"method": method, "req_id": req_id, "success": False, "error": error}
+                reply.update({"symbol": symbol} if symbol is not None else {})
+            self._out.append(json.dumps(reply).encode())
+
+    def _subscribed(self, key: Key, params: Dict[str, Any]) -> str:
+        """Begin to read a subscription, and return an empty text, or why it is refused."""
+        name = layout.text_of(key)
+        if name not in self._endpoint.offers:
+            self._read_offers()
+        offer = self._endpoint.offers.get(name)
+        if offer is None:
+            there = ", ".join(sorted(self._endpoint.offers)) or "nothing"
+            return f"{name} is not published (there is: {there:.300})"
+        for one in FIXED:
+            if one in offer and params.get(one, offer[one]) != offer[one]:
+                return f"{name} is published with {one}={offer[one]!r}, not {params[one]!r}"
+        reading = Reading(key, f"{self._term}-0")
+        if not reading.waits:
+            last = self._redis.xrevrange(self._names.stream(key), count=1)
+            if last:
+                reading.begin(layout.mark_of(last[0][0]))
+        self._readings[self._names.stream(key).encode()] = reading
+        return ""
+
+    def _unsubscribed(self, key: Key) -> str:
+        self._readings.pop(self._names.stream(key).encode(), None)
+        return ""
+
+    def _look_for_states(self) -> None:
+        """Begin the subscriptions that wait for a state, if there is one by now."""
+        waiting = [reading for reading in self._readings.values() if reading.waits]
+        if not waiting:
+            return
+        pipe = self._redis.pipeline(transaction=False)
+        for reading in waiting:
+            pipe.hgetall(self._names.state(reading.key))
+        for reading, fields in zip(waiting, pipe.execute()):
+            found = layout.state_of(fields)
+            if found is not None and found[0].term == self._term:
+                reading.begin(found[0])
+                self._out.extend(found[1].split(b"\n"))
+
+    def _read_offers(self) -> None:
+        self._endpoint.offers = layout.offers_of(self._redis.hgetall(self._names.offers))
+
+    def _now(self) -> float:
+        """Return the time of the Redis server."""
+        seconds, micros = self._redis.time()
+        return float(seconds) + float(micros) / 1e6
+
+    # -- entries -----------------------------------------------------------------------------
+
+    def _taken(self) -> List[bytes]:
+        """Return the messages up to the next place where some are missing."""
+        out, frames = self._out, []
+        while out and isinstance(out[0], bytes):
+            frames.append(out.popleft())
+        if out and not frames:
+            missing = out.popleft()
+            self._missed(missing.keys, missing.reason)
+        return frames
+
+    def _read(self) -> None:
+        pulse = self._names.pulse.encode()
+        cursors = {pulse: self._pulse_cursor}
+        for stream, reading in self._readings.items():
+            if not reading.waits:
+                cursors[stream] = reading.cursor
+        found = dict(self._redis.xread(cursors, count=MOST, block=BLOCK) or ())
+        whole = all(len(entries) < MOST for entries in found.values())
+        for stream, entries in found.items():
+            if stream != pulse:
+                for mark, fields in entries:
+                    self._take(self._readings[stream], layout.entry_of(mark, fields))
+        now = time.monotonic()
+        if found:
+            self.byte_at = now
+        beats = found.get(pulse, ())
+        for mark, fields in beats:
+            self._beat(layout.pulse_of(mark, fields), whole)
+        if beats:
+            self._pulse_cursor, self._pulse_at = beats[-1][0].decode(), now
+        elif now - self._pulse_at > DEAD_AFTER:
+            silence = f"the publisher has been silent for {now - self._pulse_at:.1f} s"
+            raise ConnectionLost(f"{self._endpoint}: {silence}", reason=silence)
+
+    def _take(self, reading: Reading, entry: Entry) -> None:
+        mark, before = entry.mark, reading.mark
+        reading.cursor = str(mark)
+        if reading.waits or mark.term < self._term:
+            return  # of a publisher that is no longer in office
+        if mark.term > self._term:
+            self._take_over(mark.term)
+            if reading.waits:
+                return
+            before = reading.mark
+        if before is not None and mark.number - entry.count != before.number:
+            missing = mark.number - entry.count - before.number
+            self._miss(reading, f"{missing} messages are no longer in Redis: this reader was too slow, or they were lost")
+            if reading.waits:
+                return
+        reading.mark = mark
+        if entry.kind == layout.FRAMES:
+            self._out.extend(entry.frames)
+        else:
+            self._miss(reading, entry.body.decode("utf-8", "replace"))
+
+    def _miss(self, reading: Reading, reason: str) -> None:
+        # What has a state begins anew with it, also if the session does not ask for that.
+        reading.waits = reading.key.channel not in STATELESS
+        self._out.append(Missing((reading.key,), reason))
+
+    def _take_over(self, term: int) -> None:
+        """Another publisher is in office: everything begins anew."""
+        self._term = term
+        for reading in list(self._readings.values()):
+            self._miss(reading, "another publisher has taken over")
+            reading.mark = None
+
+    def _beat(self, pulse: layout.Pulse, whole: bool) -> None:
+        if pulse.term < self._term:
+            return
+        if pulse.term > self._term:
+            self._take_over(pulse.term)
+        self._out.append(HEARTBEAT)
+        while whole and self._pings and self._pings[0][1] <= pulse.proven_at:
+            req_id, _ = self._pings.popleft()
+            self._out.append(b'{"method":"pong","req_id":%d}' % req_id)

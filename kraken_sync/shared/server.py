@@ -1,0 +1,66 @@
+"""Connections to Redis, with limits for every wait. The only module that imports redis."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Tuple, Type
+from urllib.parse import urlsplit
+
+SOCKET_TIMEOUT = 1.0
+"""Seconds after which a Redis that does not answer is given up; redis-py has had 5 or none."""
+
+
+def redis_module() -> Any:
+    """Return redis-py.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import redis
+    except ImportError:
+        raise ImportError('this needs redis-py: pip install "kraken-sync[shared]"') from None
+    return redis
+
+
+def faults() -> Tuple[Type[Exception], ...]:
+    """Return the errors that a server, or the way to it, may cause."""
+    return (redis_module().RedisError, OSError)
+
+
+def connected(url: str) -> Any:
+    """Return a client that has one connection, tries nothing twice, and waits for a second at most.
+
+    Raises:
+        ValueError: the URL is not one of Redis.
+    """
+    redis = redis_module()
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=SOCKET_TIMEOUT,
+        socket_connect_timeout=SOCKET_TIMEOUT,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+        health_check_interval=0,
+        single_connection_client=False,
+        max_connections=1,
+        client_name=f"kraken-sync-{os.getpid()}",
+    )
+
+
+def place_of(url: str) -> Tuple[str, int]:
+    """Return host and port of a URL, without its login.
+
+    Raises:
+        ValueError: it is not a URL of Redis.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("a URL of Redis looks like 'redis://host:6379/0' or 'rediss://user:password@host'")
+    if parts.scheme == "unix":
+        return parts.path, 0
+    return parts.hostname or "localhost", parts.port or 6379
