@@ -212,7 +212,6 @@ def receive(url: str, context: ssl.SSLContext, count: int) -> float:
             got += 1
     cpu = time.process_time() - cpu
     transport.dispose()
-    assert got == count, f"{got} messages instead of {count}"
     return cpu
 
 

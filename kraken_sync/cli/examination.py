@@ -23,6 +23,7 @@ from ..core.wire.secret import Secret
 from ..errors import ConnectFailed, KrakenError, RestRefused
 from ..io.dial import Endpoint, default_context, dial
 from ..io.proxies import Proxies, Proxy, secret_urls
+from ..io.tls import TlsSocket
 from ..version import __version__
 from .plain import plain
 
@@ -163,7 +164,7 @@ class Examination:
         try:
             way = f"through the proxy {proxy}" if proxy is not None else ", ".join(addresses[:3])
             text = f"{way}; connected in {1000 * (steps.get('tls', ended) - steps['connect']):.0f} ms"
-            if isinstance(sock, ssl.SSLSocket):
+            if isinstance(sock, TlsSocket):
                 text += f"; {_tls(sock, endpoint.host)} in {1000 * (ended - steps['tls']):.0f} ms"
             else:
                 text += "; not encrypted"
@@ -343,7 +344,7 @@ def _heartbeat(client: SpotWSClient, seconds: float) -> str:
     return ""
 
 
-def _tls(sock: ssl.SSLSocket, host: str) -> str:
+def _tls(sock: TlsSocket, host: str) -> str:
     """Return what the certificate and the handshake were."""
     certificate: Any = sock.getpeercert()
     if not certificate:  # truststore has let the operating system verify it

@@ -20,6 +20,7 @@ from ..core.wire.printable import without_login
 from ..errors import ConnectFailed
 from .guarded_socket import wait_ready
 from .proxies import Proxy
+from .tls import TlsSocket
 from .tunnels import SLICE, go_on, tunnelled, words_of
 
 
@@ -128,7 +129,7 @@ def dial(
     deadline: float,
     aborted: Callable[[], bool],
     step: Callable[[str], None],
-) -> socket.socket:
+) -> Union[socket.socket, TlsSocket]:
     """Connect to ``endpoint``, and return the socket.
 
     Blocks at most until ``deadline``, except for the system's name resolution, which cannot be interrupted.
@@ -225,8 +226,8 @@ def _wrap(
     context: ssl.SSLContext,
     deadline: float,
     aborted: Callable[[], bool],
-) -> socket.socket:
-    wrapped = context.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
+) -> TlsSocket:
+    wrapped = TlsSocket(sock, context, endpoint.host)
     try:
         while True:
             try:

@@ -16,11 +16,12 @@ import socket
 import ssl
 import time
 from functools import partial
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple, Union
 
 from ..core.wire.framing import begins_usual, cut
 from .locks import new_lock
 from .patched import shut_down
+from .tls import TlsSocket
 
 READ_AHEAD = 65536
 """The number of bytes read at once, so that a system call serves many messages."""
@@ -42,11 +43,12 @@ class Broken(Exception):
 class GuardedSocket:
     """Wraps a connected socket. :meth:`recv` is for the reading thread only, :meth:`send` for any thread."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Union[socket.socket, TlsSocket]) -> None:
         # Non-blocking, so that a thread never waits inside the TLS object while it holds the lock: a writer
         # must be able to send while the reader waits for data.
         sock.setblocking(False)
         self._sock = sock
+        self._tls = sock if isinstance(sock, TlsSocket) else None
         self._io = new_lock("socket")
         self._ending = new_lock("descriptor")
         """Held while the descriptor is shut down or closed, so that neither affects a reused descriptor.
@@ -137,10 +139,13 @@ class GuardedSocket:
         """
         view, sent = memoryview(data), 0
         self.accepted = 0
-        while sent < len(view):
+        while sent < len(view) or (self._tls is not None and self._tls.unsent):
             if self.broken:
                 raise Broken(self.broken)
-            taken, error = self._locked(self._sock.send, view[sent : sent + WRITE_PIECE])
+            if sent < len(view):
+                taken, error = self._locked(self._sock.send, view[sent : sent + WRITE_PIECE])
+            else:
+                taken, error = self._locked(self._flush, None)
             if error is None:
                 sent += taken
                 self.accepted = sent
@@ -222,6 +227,11 @@ class GuardedSocket:
             except OSError as error:
                 return None, error
 
+    def _flush(self, _: None) -> int:
+        assert self._tls is not None
+        self._tls.flush()
+        return 0
+
     def _wait(self, for_writing: bool, deadline: Optional[float]) -> bool:
         """Wait, without the lock, until the socket may be ready; False once ``deadline`` has passed."""
         left = WAIT_SLICE if deadline is None else min(WAIT_SLICE, deadline - time.monotonic())
@@ -234,7 +244,7 @@ class GuardedSocket:
         return True
 
 
-def wait_ready(sock: socket.socket, for_writing: bool, timeout: float) -> bool:
+def wait_ready(sock: Union[socket.socket, TlsSocket], for_writing: bool, timeout: float) -> bool:
     """Wait up to ``timeout`` seconds until ``sock`` is readable (or writable), and return whether it is."""
     # poll() where there is one: select() fails for descriptors of 1024 and above.
     if hasattr(select, "poll"):
@@ -245,7 +255,7 @@ def wait_ready(sock: socket.socket, for_writing: bool, timeout: float) -> bool:
     return any(select.select(*lists, timeout))
 
 
-def reader_of(sock: socket.socket) -> Callable[[float], object]:
+def reader_of(sock: Union[socket.socket, TlsSocket]) -> Callable[[float], object]:
     """Return what waits until ``sock`` is readable, as :func:`wait_ready` does; for many waits."""
     if not hasattr(select, "poll"):
         return partial(wait_ready, sock, False)

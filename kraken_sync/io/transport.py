@@ -19,6 +19,7 @@ from .dial import Endpoint, dial
 from .guarded_socket import Broken, GuardedSocket
 from .hidden_import import check_import
 from .locks import new_rlock
+from .tls import TlsSocket
 from .waiting import Value, run_locked
 
 MAX_MESSAGE = 16 * 1024 * 1024
@@ -79,7 +80,7 @@ class Transport:
             self._endpoint, self._context, deadline, lambda: self._aborted is not None, self._set_step
         )
         # A second look at what must never be wrong: tokens and orders go over this socket.
-        if isinstance(sock, ssl.SSLSocket) != self._endpoint.secure:
+        if isinstance(sock, TlsSocket) != self._endpoint.secure:
             sock.close()
             raise ConnectFailed("a wss:// connection without TLS was refused", step="tls")
         self._set_step("handshake")
