@@ -153,7 +153,8 @@ class RedisLine:
                 frames = self._taken()
                 if frames:
                     return frames
-                self._read()
+                if not self._out:
+                    self._read()
         except self._faults as error:
             reason = f"Redis: {error or type(error).__name__}"
             raise ConnectionLost(f"the connection to {self._endpoint} ended: {reason}", reason=reason) from None

@@ -29,6 +29,8 @@ WAITING = 200_000
 """The number of messages that wait to be written before some are dropped, which readers are told."""
 KEPT = 20_000
 """The number of entries that a stream keeps: about the time that a reader may be late."""
+OWN = 1e9
+"""A ``max_age`` that nobody else gives, so that the publisher's books are not those of another caller."""
 CONTEST = 0.5
 """Seconds between two attempts to come into office, or to reach Redis."""
 
@@ -124,7 +126,9 @@ class Publisher:
                 self._feeds[key] = PublishedFeed(key, wanted.params)
                 if key.channel == "book":
                     depth = wanted.params["depth"]
-                    self._books[key] = self._client.book(key.symbol or "", depth, timeout=time_left(deadline))
+                    self._books[key] = self._client.book(
+                        key.symbol or "", depth, max_age=OWN, timeout=time_left(deadline)
+                    )
         outlet = self._outlet = Outlet("the publisher", bytes, WAITING, DROP_OLDEST, list(self._feeds))
         for wanted in spelled:
             connection.subscriptions.subscribe(wanted, deadline, stream=outlet)

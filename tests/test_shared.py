@@ -1,0 +1,370 @@
+"""One feed for many: readers prove every book themselves, and see whatever is missing, old or dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+import pytest
+from conftest import FAST, WAIT, S, eventually
+from helpers import shown_top, true_top
+
+pytest.importorskip("redis")
+
+from redis_server import RedisServer
+
+from kraken_sync import BookNotLive, BookState, ConnectFailed, KrakenError, SpotWSClient, SubscriptionRefused
+from kraken_sync.core.wire.channels import Key
+from kraken_sync.errors import ConnectionLost
+from kraken_sync.shared import Publisher, SharedClient, layout
+from kraken_sync.shared.endpoint import RedisEndpoint
+from kraken_sync.shared.layout import Mark, Names
+from kraken_sync.shared.line import STATUS, RedisLine
+from kraken_sync.shared.server import connected
+from kraken_sync.simulator import Simulator
+
+E = "ETH/USD"
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A running server."""
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def publish(exchange: Simulator, redis: RedisServer) -> Iterator[Callable[..., Publisher]]:
+    """Makes publishers in this process, each with a client of its own."""
+    made: List[Any] = []
+
+    def make(**options: Any) -> Publisher:
+        client = SpotWSClient(ws_url=exchange.ws_url, timing=FAST)
+        made.append(client)
+        publisher = Publisher(client, redis.url, [S, E], **{"depth": 25, **options})
+        made.append(publisher)
+        return publisher.start()
+
+    yield make
+    for one in reversed(made):
+        one.close()
+
+
+@pytest.fixture
+def read(redis: RedisServer) -> Iterator[Callable[..., SharedClient]]:
+    """Makes readers."""
+    made: List[SharedClient] = []
+
+    def make(**options: Any) -> SharedClient:
+        made.append(SharedClient(redis.url, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def same(book: Any, exchange: Simulator) -> bool:
+    return book.state is BookState.LIVE and shown_top(book) == true_top(exchange, book.symbol)
+
+
+def test_readers_have_what_the_publisher_has(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """Books, trades, tickers and instruments, for early readers and for late ones."""
+    publisher = publish()
+    early = read(parse_float=Decimal)
+    book, trades = early.book(S, 10), early.trades([S, E])
+    assert len(book.bids) == 10
+    for _ in range(20):
+        exchange.step(40, [S, E])
+    late = read()
+    books = [book, early.book(E, 25), late.book(S, 25), late.book("eth/usd")]
+    for one in books:
+        eventually(lambda one=one: same(one, exchange), one.symbol)
+    assert late.ticker(S).get(WAIT)["symbol"] == S
+    ids = [trades.get(WAIT)["trade_id"] for _ in range(5)]
+    assert ids == sorted(ids)
+    assert "BTC/USD" in late.symbols("BTC")
+    states = book.changes(timeout=WAIT, n=3)
+    assert next(states).symbol == S
+    exchange.step(5, [S])
+    assert next(states).version > 0
+    assert early.stats()["mismatched"] == late.stats()["mismatched"] == 0
+    assert early.stats()["verified"] > 20
+    assert early.gaps() == late.gaps() == []
+    assert 0 <= book.age < 5
+    assert publisher.in_office
+    assert publisher.published > 100
+
+
+def test_what_is_not_published(publish: Callable[..., Publisher], read: Callable[..., SharedClient]) -> None:
+    """It is told with what there is; and there is no account."""
+    publish(channels=["book"])
+    client = read()
+    with pytest.raises(SubscriptionRefused, match=r"trade:BTC/USD is not published \(there is: book:BTC/USD"):
+        client.trades(S)
+    with pytest.raises(ValueError, match="published with depth 25, not 100"):
+        client.book(S, 100)
+    with pytest.raises(SubscriptionRefused, match="published with depth=25, not 10"):
+        client.subscribe({"channel": "book", "symbol": [S], "depth": 10})
+    for call in (
+        lambda: client.add_order(symbol=S, side="buy", order_type="market", order_qty=1),
+        lambda: client.rest.time(),
+    ):
+        with pytest.raises(KrakenError):
+            call()
+
+
+def test_nobody_there(redis: RedisServer, read: Callable[..., SharedClient]) -> None:
+    """No publisher, no Redis, a wrong login: each is said."""
+    with pytest.raises(ConnectFailed, match="nothing is published as 'kraken'"):
+        read().start(1)
+    with pytest.raises(ConnectFailed, match="Connection refused|cannot be used"):
+        SharedClient("redis://127.0.0.1:9").start(1)
+    redis.call("CONFIG", "SET", "requirepass", "secret")
+    with pytest.raises(ConnectFailed, match="refuses the login") as caught:
+        SharedClient(redis.url.replace("redis://", "redis://:wrong@")).start(1)
+    assert "wrong" not in str(caught.value)
+    with pytest.raises(ValueError, match="a URL of Redis looks like"):
+        SharedClient("http://127.0.0.1")
+
+
+def test_redis_dies_and_comes_back_empty(
+    exchange: Simulator, redis: RedisServer, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """Readers are STALE with the cause, and everything heals by itself; so it does after FLUSHALL."""
+    publish()
+    client = read()
+    book, trades = client.book(S), client.trades(S, gaps=True)
+    redis.kill()
+    eventually(lambda: book.state is BookState.STALE)
+    with pytest.raises(BookNotLive, match="Redis"):
+        book.snapshot()
+    exchange.step(50, [S])
+    redis.start()
+    eventually(lambda: same(book, exchange))
+    redis.call("FLUSHALL")
+    exchange.step(50, [S])
+    eventually(lambda: len(client.gaps()) >= 3)
+    eventually(lambda: same(book, exchange))
+    assert {gap["channel"] for gap in client.gaps()} == {"book", "trade"}
+    assert client.stats()["mismatched"] == 0
+
+
+def test_redis_stands_still(
+    exchange: Simulator, redis: RedisServer, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """A Redis that answers nothing is as good as dead."""
+    publish()
+    book = read().book(S)
+    redis.freeze()
+    eventually(lambda: book.state is BookState.STALE)
+    redis.go_on()
+    exchange.step(20, [S])
+    eventually(lambda: same(book, exchange))
+
+
+def test_a_standby_takes_over(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """One is in office; the other follows within five seconds, and readers begin anew with its books."""
+    first = publish()
+    second = publish()
+    eventually(lambda: second.trouble == "another publisher is in office")
+    client = read()
+    book = client.book(S)
+    first.close()
+    ended = time.monotonic()
+    eventually(lambda: second.in_office)
+    exchange.step(20, [S])
+    eventually(lambda: same(book, exchange))
+    assert time.monotonic() - ended < 5
+    assert any("taken over" in gap["reason"] or "silent" in gap["reason"] for gap in client.gaps())
+
+
+def test_a_book_that_the_publisher_lost(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """A wrong checksum on the way to the publisher interrupts that book alone."""
+    publish()
+    client = read()
+    book, other = client.book(S), client.book(E)
+    exchange.faults.bad_checksum[S] = 1
+    exchange.step(5, [S])
+    eventually(lambda: any(gap["symbol"] == S for gap in client.gaps()))
+    eventually(lambda: same(book, exchange))
+    assert other.state is BookState.LIVE
+    assert {gap["symbol"] for gap in client.gaps()} == {S}
+
+
+PUBLISH = """
+import sys, time
+from kraken_sync import SpotWSClient
+from kraken_sync.shared import Publisher
+with SpotWSClient(ws_url=sys.argv[1]) as client, Publisher(client, sys.argv[2], ["BTC/USD"]) as publisher:
+    print("publishing", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_the_publisher_is_killed_or_frozen(
+    exchange: Simulator, redis: RedisServer, read: Callable[..., SharedClient]
+) -> None:
+    """Within two heartbeats readers know; they go on when somebody publishes again."""
+
+    def begin() -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", PUBLISH, exchange.ws_url, redis.url]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "publishing\n"
+        return process
+
+    process = begin()
+    try:
+        client = read()
+        eventually(lambda: redis.call("EXISTS", Names("kraken").pulse))
+        book = client.book(S)
+        for end in (signal.SIGSTOP, signal.SIGKILL):
+            process.send_signal(end)
+            sent = time.monotonic()
+            eventually(lambda: book.state is BookState.STALE)
+            assert time.monotonic() - sent < 2 * layout.DEAD_AFTER
+            with pytest.raises(BookNotLive, match="silent"):
+                book.snapshot()
+            if end is signal.SIGSTOP:
+                process.send_signal(signal.SIGCONT)
+            else:
+                process.wait()
+                process.stdout.close()
+                process = begin()
+            exchange.step(10, [S])
+            eventually(lambda: same(book, exchange))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+# -- the line alone, against entries that a test writes -------------------------------------------
+
+
+class Scribe:
+    """Writes entries of its own into Redis, as a publisher does."""
+
+    def __init__(self, redis: RedisServer) -> None:
+        self.redis = connected(redis.url)
+        self.names = Names("kraken")
+        self.missed: List[Any] = []
+        self.line = RedisLine(RedisEndpoint(redis.url, "kraken"), lambda frame: None, self._miss)
+
+    def _miss(self, keys: Any, reason: str) -> None:
+        self.missed.append((keys, reason))
+
+    def pulse(self, term: int, age: float = 0.0) -> None:
+        self.redis.xadd(self.names.pulse, layout.pulse(term, age))
+
+    def offer(self, **offers: Any) -> None:
+        self.redis.hset(self.names.offers, mapping={name: json.dumps(one) for name, one in offers.items()})
+
+    def write(self, key: Key, mark: Mark, *frames: bytes, kind: bytes = layout.FRAMES) -> None:
+        fields = layout.entry(kind, layout.joined(list(frames)), len(frames))
+        self.redis.xadd(self.names.stream(key), fields, id=str(mark))
+
+    def subscribe(self, key: Key) -> None:
+        params = {"channel": key.channel, "symbol": [key.symbol]}
+        self.line.send(json.dumps({"method": "subscribe", "req_id": 1, "params": params}).encode(), 1.0)
+
+    def take(self, count: int) -> List[Any]:
+        """The next data frames."""
+        found: List[bytes] = []
+        while len(found) < count:
+            found += [one for one in self.line.receive() if b'"channel":"trade"' in one and b"result" not in one]
+        return found
+
+    def close(self) -> None:
+        self.line.dispose()
+        self.redis.connection_pool.disconnect()
+
+
+@pytest.fixture
+def scribe(redis: RedisServer) -> Iterator[Scribe]:
+    made = Scribe(redis)
+    yield made
+    made.close()
+
+
+def trade(number: int) -> bytes:
+    return b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","trade_id":%d}]}' % number
+
+
+def test_holes_and_old_terms(scribe: Scribe) -> None:
+    """A hole is told in its place; what a publisher writes that is not in office any more is not passed on."""
+    key, other = Key("trade", S), Key("trade", E)
+    scribe.offer(**{"trade:BTC/USD": {}, "trade:ETH/USD": {}})
+    scribe.pulse(10)
+    scribe.line.connect(time.monotonic() + WAIT)
+    assert scribe.line.receive() == [STATUS]
+    scribe.subscribe(key)
+    assert b'"success": true' in scribe.line.receive()[0]
+    scribe.write(key, Mark(10, 2), trade(1), trade(2))
+    assert scribe.take(2) == [trade(1), trade(2)]
+    scribe.write(key, Mark(10, 5), trade(5))
+    scribe.write(key, Mark(10, 6), trade(6))
+    assert scribe.take(2) == [trade(5), trade(6)]
+    assert [(keys, reason[:23]) for keys, reason in scribe.missed] == [((key,), "2 messages are no longer")]
+    scribe.write(key, Mark(11, 1), trade(7))
+    assert scribe.take(1) == [trade(7)]
+    assert scribe.missed[1] == ((key,), "another publisher has taken over")
+    with pytest.raises(Exception, match="equal or smaller"):
+        scribe.write(key, Mark(10, 7), trade(8))
+    scribe.write(key, Mark(11, 2), trade(9))
+    assert scribe.take(1) == [trade(9)]
+    assert len(scribe.missed) == 2
+
+
+def test_a_pong_is_a_proof_from_the_exchange(scribe: Scribe) -> None:
+    """It needs a heartbeat whose own proof is younger than the ping."""
+    scribe.pulse(10)
+    scribe.line.connect(time.monotonic() + WAIT)
+    assert scribe.line.receive() == [STATUS]
+    scribe.line.send(b'{"method":"ping","req_id":4}', 1.0)
+    scribe.pulse(10, age=30.0)
+    scribe.pulse(9, age=0.0)
+    assert scribe.line.receive() == [b'{"channel":"heartbeat"}']
+    time.sleep(0.01)  # the ids of Redis count milliseconds
+    scribe.pulse(10, age=0.0)
+    assert scribe.line.receive() == [b'{"channel":"heartbeat"}', b'{"method":"pong","req_id":4}']
+
+
+def test_silence(scribe: Scribe) -> None:
+    """A publisher that says nothing is dead, though Redis answers."""
+    scribe.pulse(10)
+    scribe.line.connect(time.monotonic() + WAIT)
+    assert scribe.line.receive() == [STATUS]
+    begun = time.monotonic()
+    with pytest.raises(ConnectionLost, match="the publisher has been silent"):
+        scribe.line.receive()
+    assert layout.DEAD_AFTER <= time.monotonic() - begun < layout.DEAD_AFTER + 1
+    again = RedisLine(RedisEndpoint(scribe.line._endpoint.url, "kraken"), lambda frame: None, scribe._miss)
+    with pytest.raises(ConnectFailed, match="last heartbeat is"):
+        again.connect(time.monotonic() + WAIT)
+    again.dispose()
+
+
+def test_a_state_that_was_changed() -> None:
+    """Levels below the tenth are beyond the checksum; the seal covers them."""
+    fields = {name.encode(): value if isinstance(value, bytes) else value.encode() for name, value in layout.state(Mark(1, 2), b"levels").items()}
+    assert layout.state_of(fields) == (Mark(1, 2), b"levels")
+    assert layout.state_of({**fields, b"d": b"other levels"}) is None
+    assert layout.state_of({**fields, b"m": b"1-3"}) is None
+    assert layout.state_of({}) is None
