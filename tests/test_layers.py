@@ -25,6 +25,7 @@ MAY_IMPORT: Dict[str, Set[str]] = {
     "recording": {"core", "errors", "io", "client", "version", "recording"},
     "replay": {"core", "errors", "client", "recording", "simulator", "replay"},
     "paper": {"core", "errors", "io", "market", "client", "simulator", "paper"},
+    "shared": {"core", "errors", "io", "runtime", "market", "client", "recording", "shared"},
     "notebook": {"core"},
     "types": {"core"},
     "compat": set(),

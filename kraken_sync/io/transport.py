@@ -382,8 +382,8 @@ def _limit_frames(buffer: Any) -> None:
 
 
 MakeTransport = Callable[..., Transport]
-"""Makes a transport of an endpoint, TLS settings, ``sending(frame)``, ``pinged()``, and ``missed(keys, reason)``,
-which is for transports that know what is missing; called on the reading thread."""
+"""Makes a transport of an endpoint, TLS settings, ``sending(frame)``, ``pinged()``, ``missed(keys, reason)``;
+the last is for transports that know what is missing, and is called on the reading thread."""
 
 
 def over_websocket(

@@ -24,7 +24,7 @@ from .line import RedisLine
 SHARED = Timing(
     connect_timeout=5.0,
     ping_interval=0.5,
-    # A proof passes through the publisher, which asks the exchange and gives a sign of life once a second each.
+    # A proof passes through the publisher, which asks the exchange, and gives a sign of life, once a second.
     stale_after=5.0,
     first_retry=0.2,
     retry_base=0.2,
@@ -36,7 +36,7 @@ SHARED = Timing(
 
 
 class SharedClient(SpotWSClient):
-    """Reads what a :class:`Publisher` in another process, perhaps on another machine, has received.
+    """Reads what a :class:`Publisher` in another process, or on another machine, has received.
 
     ::
 
@@ -45,15 +45,15 @@ class SharedClient(SpotWSClient):
             for trade in client.trades("BTC/USD"):
                 ...
 
-    All market data are as with :class:`SpotWSClient`: the same methods, streams, books and errors. Every message
-    of a book is verified by the exchange's checksum in this process. A book is LIVE only while the publisher's
-    own is, its heartbeats come, and everything before them was read; ``age`` is that of the exchange's proof. What
-    is missing, wherever it was lost, is a gap.
+    All market data are as with :class:`SpotWSClient`: the same methods, streams, books and errors. Every
+    message of a book is verified by the exchange's checksum in this process. A book is LIVE only while the
+    publisher's own is, its heartbeats come, and everything before them was read; ``age`` is that of the
+    exchange's proof. What is missing, wherever it was lost, is a gap.
 
     There are no orders and no account: they raise KrakenError. No key and no token ever enters Redis.
 
     Args:
-        url: ``redis://user:password@host:6379/0``, ``rediss://...`` for TLS, or ``unix:///path``; see redis-py.
+        url: ``redis://user:password@host:6379/0``, ``rediss://...`` for TLS, or ``unix:///path``.
         callback: called with every message; see :class:`SpotWSClient`.
         name: the name of the feed, as the publisher has it.
         parse_float: see :class:`SpotWSClient`.
@@ -121,4 +121,6 @@ class SharedMarket(MarketData):
 
 
 def _refuse(what: str, *kinds: str) -> None:
-    raise KrakenError(f"{what} needs the exchange itself: use a SpotWSClient. A SharedClient has market data only")
+    raise KrakenError(
+        f"{what} needs the exchange itself: use a SpotWSClient. A SharedClient has market data only"
+    )

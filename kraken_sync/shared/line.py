@@ -1,27 +1,24 @@
 """A feed in Redis as a connection to the exchange.
 
-A :class:`RedisLine` stands where a client has its WebSocket transport. It answers requests as the exchange does
-(acknowledgements, a snapshot, pongs), and passes on the messages that a publisher has written. So everything
-above it is the same as with the exchange itself: books are proven by the exchange's checksum, in this process;
-a subscription that has missed something begins anew; and silence is a lost connection.
+A :class:`RedisLine` stands where a client has its WebSocket transport. It answers requests as the exchange
+does (acknowledgements, a snapshot, pongs), and passes on the messages that a publisher has written. So
+everything above it is the same as with the exchange itself: books are proven by the exchange's checksum, in
+this process; a subscription that has missed something begins anew; and silence is a lost connection.
 
-A pong proves more than that Redis is there. It is sent only after a heartbeat by which the publisher had proof
-from the exchange that is younger than the ping, and after everything before that heartbeat was read.
+A pong proves more than that Redis is there. It is sent only after a heartbeat by which the publisher had
+proof from the exchange that is younger than the ping, and after everything before that heartbeat was read.
 """
 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import deque
-from functools import partial
 from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..core.wire.channels import Key
 from ..errors import ConnectFailed, ConnectionLost
-from ..io.locks import new_rlock
-from ..io.waiting import Value, run_locked
+from ..io.transport import Transport
 from . import layout
 from .endpoint import RedisEndpoint
 from .layout import DEAD_AFTER, Entry, Mark, Names
@@ -31,7 +28,7 @@ BLOCK = 50
 """Milliseconds for which Redis is waited for at once; requests that come meanwhile wait so long."""
 MOST = 200
 """The number of entries of one stream that are read at once."""
-STATUS = b'{"channel":"status","type":"update","data":[{"system":"online","api_version":"v2","version":"shared"}]}'
+STATUS = b'{"channel":"status","type":"update","data":[{"system":"online","api_version":"v2"}]}'
 HEARTBEAT = b'{"channel":"heartbeat"}'
 STATELESS = ("trade",)
 """Channels that a late reader begins without a state."""
@@ -60,13 +57,18 @@ class Reading:
         self.waits = key.channel not in STATELESS
         """Whether it waits for a state to begin with, and nothing is read meanwhile."""
 
+    @property
+    def paused(self) -> bool:
+        """The same as ``waits``, for a second look at it."""
+        return self.waits
+
     def begin(self, mark: Mark) -> None:
         """Read on after ``mark``."""
         self.mark, self.cursor, self.waits = mark, str(mark), False
 
 
-class RedisLine:
-    """One connection to Redis, with the methods of :class:`~kraken_sync.io.transport.Transport`.
+class RedisLine(Transport):
+    """One connection to Redis, in the role of a connection to the exchange.
 
     Args:
         endpoint: where the feed is.
@@ -74,20 +76,13 @@ class RedisLine:
         missed: is told, on the reading thread, that messages are missing, and why.
     """
 
-    close_code = None
-    message_at = None
-
-    def __init__(
-        self, endpoint: RedisEndpoint, sending: Callable[[bytes], None], missed: Missed
-    ) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: RedisEndpoint, sending: Callable[[bytes], None], missed: Missed) -> None:
+        super().__init__(endpoint, sending=sending)
+        self._feed = endpoint
         self._names = Names(endpoint.name)
-        self._sending, self._missed = sending, missed
+        self._missed = missed
         self._redis: Any = None
         self._faults = faults()
-        self._aborted: Optional[str] = None
-        self._send_lock = new_rlock("send")
-        self._sender: Optional[int] = None
         self._requests: Deque[bytes] = deque()
         self._out: Deque[Any] = deque()
         self._readings: Dict[bytes, Reading] = {}
@@ -96,8 +91,7 @@ class RedisLine:
         self._term = 0
         self._pulse_cursor = "$"
         self._pulse_at = 0.0
-        self.byte_at = float("-inf")
-        """When something was last received (monotonic seconds)."""
+        self._heard_at = float("-inf")
         self.step = "connect"
 
     # -- reading thread ----------------------------------------------------------------------
@@ -110,7 +104,7 @@ class RedisLine:
         """
         redis = redis_module()
         try:
-            self._redis = connected(self._endpoint.url)
+            self._redis = connected(self._feed.url)
             now = self._now()
             self.step = "handshake"
             last = self._redis.xrevrange(self._names.pulse, count=1)
@@ -125,14 +119,15 @@ class RedisLine:
             raise ConnectFailed(self._aborted, step="connect")
         if not last:
             raise ConnectFailed(
-                f"nothing is published as {self._endpoint.name!r} in {self._endpoint}; is a publisher running "
-                "(kraken-sync publish)?",
+                f"nothing is published as {self._feed.name!r} in {self._feed}. Is a publisher running? "
+                "kraken-sync publish",
                 step="status",
             )
         pulse = layout.pulse_of(*last[0])
         if now - pulse.at > DEAD_AFTER:
             raise ConnectFailed(
-                f"the publisher's last heartbeat is {now - pulse.at:.1f} s old ({self._endpoint})", step="status"
+                f"the publisher's last heartbeat is {now - pulse.at:.1f} s old ({self._endpoint})",
+                step="status",
             )
         self._term, self._pulse_cursor, self._pulse_at = pulse.term, last[0][0].decode(), time.monotonic()
         self._out.append(STATUS)
@@ -146,7 +141,7 @@ class RedisLine:
         try:
             while True:
                 if self._aborted:
-                    raise ConnectionLost(f"the connection to {self._endpoint} ended: {self._aborted}", reason=self._aborted)
+                    raise self._lost_because(self._aborted)
                 while self._requests:
                     self._answer(json.loads(self._requests.popleft()))
                 self._look_for_states()
@@ -156,8 +151,7 @@ class RedisLine:
                 if not self._out:
                     self._read()
         except self._faults as error:
-            reason = f"Redis: {error or type(error).__name__}"
-            raise ConnectionLost(f"the connection to {self._endpoint} ended: {reason}", reason=reason) from None
+            raise self._lost_because(f"Redis: {error or type(error).__name__}") from None
 
     def dispose(self) -> None:
         """Close the connection."""
@@ -169,19 +163,6 @@ class RedisLine:
                 pass  # it is gone already
 
     # -- any thread --------------------------------------------------------------------------
-
-    def exclusively(self, timeout: float, work: Callable[[], Value]) -> Optional[Value]:
-        """See :meth:`Transport.exclusively`."""
-        return run_locked(self._send_lock, timeout, partial(self._alone, work))
-
-    def _alone(self, work: Callable[[], Value]) -> Optional[Value]:
-        if self._sender is not None:
-            return None
-        try:
-            self._sender = threading.get_ident()
-            return work()
-        finally:
-            self._sender = None
 
     def send(self, frame: bytes, timeout: float) -> None:
         """Have a request answered by the reading thread. Does not block.
@@ -206,6 +187,11 @@ class RedisLine:
         if self._aborted is None:
             self._aborted = why
 
+    @property
+    def byte_at(self) -> float:
+        """When something was last received (monotonic seconds)."""
+        return self._heard_at
+
     # -- requests ----------------------------------------------------------------------------
 
     def _answer(self, request: Dict[str, Any]) -> None:
@@ -213,7 +199,7 @@ class RedisLine:
         if method == "ping":
             self._pings.append((req_id, self._now()))
             return
-        channel = params.get("channel")
+        channel = str(params.get("channel"))
         for symbol in params.get("symbol") or [None]:
             key = Key(channel, symbol, params.get("interval"))
             result = {**params, "symbol": symbol}
@@ -228,11 +214,11 @@ class RedisLine:
     def _subscribed(self, key: Key, params: Dict[str, Any]) -> str:
         """Begin to read a subscription, and return an empty text, or why it is refused."""
         name = layout.text_of(key)
-        if name not in self._endpoint.offers:
+        if name not in self._feed.offers:
             self._read_offers()
-        offer = self._endpoint.offers.get(name)
+        offer = self._feed.offers.get(name)
         if offer is None:
-            there = ", ".join(sorted(self._endpoint.offers)) or "nothing"
+            there = ", ".join(sorted(self._feed.offers)) or "nothing"
             return f"{name} is not published (there is: {there:.300})"
         for one in FIXED:
             if one in offer and params.get(one, offer[one]) != offer[one]:
@@ -264,7 +250,7 @@ class RedisLine:
                 self._out.extend(found[1].split(b"\n"))
 
     def _read_offers(self) -> None:
-        self._endpoint.offers = layout.offers_of(self._redis.hgetall(self._names.offers))
+        self._feed.offers = layout.offers_of(self._redis.hgetall(self._names.offers))
 
     def _now(self) -> float:
         """Return the time of the Redis server."""
@@ -297,15 +283,17 @@ class RedisLine:
                     self._take(self._readings[stream], layout.entry_of(mark, fields))
         now = time.monotonic()
         if found:
-            self.byte_at = now
+            self._heard_at = now
         beats = found.get(pulse, ())
         for mark, fields in beats:
             self._beat(layout.pulse_of(mark, fields), whole)
         if beats:
             self._pulse_cursor, self._pulse_at = beats[-1][0].decode(), now
         elif now - self._pulse_at > DEAD_AFTER:
-            silence = f"the publisher has been silent for {now - self._pulse_at:.1f} s"
-            raise ConnectionLost(f"{self._endpoint}: {silence}", reason=silence)
+            raise self._lost_because(f"the publisher has been silent for {now - self._pulse_at:.1f} s")
+
+    def _lost_because(self, reason: str) -> ConnectionLost:
+        return ConnectionLost(f"the connection to {self._feed} ended: {reason}", reason=reason)
 
     def _take(self, reading: Reading, entry: Entry) -> None:
         mark, before = entry.mark, reading.mark
@@ -314,13 +302,13 @@ class RedisLine:
             return  # of a publisher that is no longer in office
         if mark.term > self._term:
             self._take_over(mark.term)
-            if reading.waits:
+            if reading.paused:
                 return
             before = reading.mark
-        if before is not None and mark.number - entry.count != before.number:
-            missing = mark.number - entry.count - before.number
-            self._miss(reading, f"{missing} messages are no longer in Redis: this reader was too slow, or they were lost")
-            if reading.waits:
+        if before is not None and mark.number - entry.messages != before.number:
+            missing = mark.number - entry.messages - before.number
+            self._miss(reading, f"{missing} messages are no longer in Redis (read too late, or lost)")
+            if reading.paused:
                 return
         reading.mark = mark
         if entry.kind == layout.FRAMES:

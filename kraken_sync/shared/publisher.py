@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union
 
 from ..client import SpotWSClient
-from ..core.wire.channels import ChannelParams, Key, channel_params
+from ..core.session import feed_views
+from ..core.wire.channels import Key, channel_params
 from ..core.wire.places import PUBLIC
 from ..errors import KrakenError
 from ..io.logs import log
@@ -36,16 +37,16 @@ CONTEST = 0.5
 
 
 class Publisher:
-    """Writes what a client receives into Redis Streams, from where any number of :class:`SharedClient` read it.
+    """Writes what a client receives into Redis Streams, where any number of :class:`SharedClient` read it.
 
     ::
 
         with SpotWSClient() as client, Publisher(client, "redis://localhost", ["BTC/USD"], depth=100):
             ...
 
-    Only verified messages are published. Of several publishers of one name one is in office, and another takes
-    over within five seconds of its death. The client's own thread never waits for Redis: what cannot be written in
-    time is dropped, and readers are told. May be used from any thread.
+    Only verified messages are published. Of several publishers of one name one is in office, and another
+    takes over within five seconds of its death. The client's own thread never waits for Redis: what cannot be
+    written in time is dropped, and readers are told. May be used from any thread.
 
     Args:
         client: the client; it is started if needed, and is not closed with the publisher.
@@ -55,7 +56,7 @@ class Publisher:
         depth: the depth of books; readers may show less.
         interval: the interval of candles, in minutes.
         name: tells feeds of one Redis apart.
-        keep: the number of entries that Redis keeps of each stream. A reader that is further behind has a gap.
+        keep: the number of entries that Redis keeps of each stream; a reader further behind has a gap.
 
     Raises:
         ImportError: redis-py is not installed.
@@ -88,7 +89,9 @@ class Publisher:
             "ticker": {"event_trigger": "trades"},
         }
         self._wanted = [
-            channel_params({"channel": channel, "symbol": symbols, "snapshot": True, **extra.get(channel, {})})
+            channel_params(
+                {"channel": channel, "symbol": symbols, "snapshot": True, **extra.get(channel, {})}
+            )
             for channel in channels
         ]
         self._wanted.append(channel_params({"channel": "instrument", "snapshot": True}))
@@ -111,7 +114,7 @@ class Publisher:
     def start(self, timeout: Optional[float] = 10.0) -> Publisher:
         """Subscribe, and begin to publish. Blocks up to ``timeout`` seconds, until every book is verified.
 
-        That Redis cannot be reached is no error: it is told in :attr:`trouble` and in the log, and tried again.
+        That Redis cannot be reached is no error: it is in :attr:`trouble` and in the log, and tried again.
 
         Raises:
             The errors of :meth:`SpotWSClient.book` and :meth:`SpotWSClient.subscribe`.
@@ -122,7 +125,8 @@ class Publisher:
         connection = self._client._ks_runtime.public(time_left(deadline))
         spelled = [market.spelled(wanted, deadline) for wanted in self._wanted]
         for wanted in spelled:
-            for key in wanted.keys():
+            keys = wanted.keys()
+            for key in keys:
                 self._feeds[key] = PublishedFeed(key, wanted.params)
                 if key.channel == "book":
                     depth = wanted.params["depth"]
@@ -280,7 +284,9 @@ class Publisher:
     def _age(self, now: float) -> float:
         """Return the seconds since the exchange's last proof."""
         connection = self._client._ks_runtime.connection(PUBLIC)
-        return connection.read(lambda session: session.age(now)) if connection is not None else 1e9
+        return (
+            connection.read(lambda session: feed_views.age(session, now)) if connection is not None else 1e9
+        )
 
     def _leave(self, why: str) -> None:
         """Be out of office, and try again soon."""

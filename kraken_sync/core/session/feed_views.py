@@ -17,6 +17,11 @@ class LatestFrame(NamedTuple):
     """Whether it is what the exchange said last: nothing is missing after it."""
 
 
+def age(session: Session, now: float) -> float:
+    """Return the seconds since the exchange's last proof that everything was received."""
+    return session.age(now)
+
+
 def latest(session: Session, key: Key) -> Optional[LatestFrame]:
     """Return the last frame with data for ``key``; None if nobody wants it."""
     entry = session.registry.entries.get(key)

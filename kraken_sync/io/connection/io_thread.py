@@ -24,7 +24,7 @@ from ..kept_error import fresh_copy
 from ..logs import log
 from ..streams import Stream
 from ..threads import GuardedThread
-from ..transport import MakeTransport, Transport
+from ..transport import MakeTransport, Transport, over_websocket
 from ..waiting import Event
 from ..walltime import wall_text
 from .holders import deliver
@@ -58,7 +58,7 @@ class IOThread:
         wake_watchdog: Callable[[], None],
         tokens: Optional[Tokens],
         check_watchdog: Callable[[], None],
-        transport: MakeTransport,
+        transport: MakeTransport = over_websocket,
     ) -> None:
         self._name, self._room = room.name, room
         self._transport = transport
