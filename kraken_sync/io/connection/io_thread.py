@@ -11,24 +11,21 @@ import logging
 import random
 import ssl
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Optional, Sequence
 
-from ...core.session.events import Ended, Gap, Note, Notice, StatusChanged
 from ...core.timing import retry_delay
-from ...core.wire import messages
 from ...core.wire.channels import Key
 from ...core.wire.record_lines import RECEIVED
-from ...errors import ConnectFailed, ConnectionLost, KrakenError, SubscriptionRefused
+from ...errors import ConnectFailed, ConnectionLost, KrakenError
 from .. import budget
 from ..kept_error import fresh_copy
 from ..logs import log
-from ..streams import Stream
 from ..threads import GuardedThread
 from ..transport import MakeTransport, Transport, over_websocket
 from ..waiting import Event
-from ..walltime import wall_text
 from .holders import deliver
 from .room import Room
+from .telling import Telling
 from .tokens import Tokens
 
 MAX_FAULTS = 3
@@ -67,6 +64,7 @@ class IOThread:
         self._tokens = tokens
         self._check_watchdog = check_watchdog
         self._hurry = Event()
+        self._telling = Telling(room)
         self.thread = GuardedThread(f"io-{room.name}", self._run, self._died)
 
     # -- any thread --------------------------------------------------------------------------
@@ -91,7 +89,7 @@ class IOThread:
         with room.lock:
             if not room.closed:
                 if room.session.open:
-                    self._note({"note": "closed"})
+                    self._telling.note({"note": "closed"})
                 room.closed = True
                 room.session.close("the client is closed")
                 room.lock.notify_all()
@@ -118,7 +116,7 @@ class IOThread:
             self._hurry.set()
             transport, streams = room.transport, room.holders.all_streams()
             if room.session.open:
-                self._note({"note": "lost", "reason": str(error)})
+                self._telling.note({"note": "lost", "reason": str(error)})
             room.session.lost(str(error))
             room.lock.notify_all()
         log.error("%s: given up for good: %s", room.endpoint, error)
@@ -214,7 +212,7 @@ class IOThread:
                     plain = len(run) if last.plain else len(run) - 1
                     parcels = holders.address(run[:plain], taken)
                     rest = holders.address(run[plain:], taken[plain:])
-                    told = self._record(last.notes)
+                    told = self._telling.record(last.notes)
                     if room.waiters and any(received.wake for received in run):
                         lock.notify_all()
                 if plain:
@@ -222,7 +220,7 @@ class IOThread:
                 if last.plain:
                     continue
                 # Before the frame itself, so that a gap frame stands before the snapshot that ends the gap.
-                self._tell(told)
+                self._telling.tell(told)
                 deliver(rest, taps.streams, run[plain:], taken[plain:])
                 parcels, rest, told = {}, {}, []  # their streams must not be kept alive until the next frame
                 # Checked with heartbeats and pongs only, about once per second. Without the watchdog nobody
@@ -242,10 +240,10 @@ class IOThread:
             session = room.session
             wanted = list(session.registry.entries if keys is None else keys)
             notes = session.data.missed(wanted, reason, session.proven_at, time.monotonic())
-            told = self._record(notes)
+            told = self._telling.record(notes)
             room.lock.notify_all()
         log.warning("%s: %s: %s", room.endpoint, ", ".join(map(str, wanted)), reason)
-        self._tell(told)
+        self._telling.tell(told)
         self._wake_watchdog()
 
     def _came_up(self) -> None:
@@ -264,7 +262,7 @@ class IOThread:
         # The first connect is expected. A loss and its end are both warnings, so that a log that shows the
         # one also shows the other.
         room.events.came_up(self._name)
-        self._note({"note": "open", "endpoint": str(room.endpoint)})
+        self._telling.note({"note": "open", "endpoint": str(room.endpoint)})
         if down is None:
             log.info("connected to %s", room.endpoint)
             return
@@ -307,7 +305,7 @@ class IOThread:
         level = logging.ERROR if error.permanent else logging.WARNING
         log.log(logging.INFO if repeated else level, "%s", error)
         if was_open:
-            self._note({"note": "lost", "reason": reason})
+            self._telling.note({"note": "lost", "reason": reason})
         if new:
             room.events.lost(self._name, reason)
         if room.failure is not None:
@@ -347,56 +345,3 @@ class IOThread:
             delay += timing.permanent_retry
         asked = refused.retry_after if refused is not None else None
         return delay + min(asked or 0.0, LONGEST_RETRY_AFTER)
-
-    # -- telling readers ---------------------------------------------------------------------
-
-    def _record(self, notes: Sequence[Note]) -> Sequence[Tuple[Note, List[Stream]]]:
-        """Record the gaps, and return which streams are to be told what. Requires holding the lock.
-
-        It is done in the same moment as the change of the books, so that nobody sees one without the other.
-        """
-        room, told = self._room, []
-        # Before the loop: a key that has ended has no holders after this, and its streams are told the end.
-        ended = {note.key: room.holders.forget(note.key) for note in notes if isinstance(note, Ended)}
-        for note in notes:
-            streams: List[Stream] = []
-            if isinstance(note, Gap):
-                room.gaps.append({"channel": note.key.channel, **_gap_frame(note)["data"][0]})
-                room.gap_count += 1
-            if isinstance(note, (Gap, Ended)):
-                streams = ended[note.key] if note.key in ended else room.holders.streams(note.key)
-            told.append((note, streams))
-        return told
-
-    def _tell(self, told: Sequence[Tuple[Note, List[Stream]]]) -> None:
-        for note, streams in told:
-            if isinstance(note, Notice):
-                log.log(getattr(logging, note.level), "%s: %s", self._room.endpoint, note.text)
-            elif isinstance(note, StatusChanged):
-                self._room.events.tell("status", self._name, since=wall_text(note.at), status=note.status)
-            elif isinstance(note, Gap):
-                self._tell_gap(note, streams)
-            else:
-                text = f"{note.key} was ended by the exchange: {note.error}"
-                log.error("%s", text)
-                for stream in streams:
-                    refused = {note.key.symbol: note.error}
-                    stream.end(SubscriptionRefused(note.key.channel, refused, text=text), note.key)
-
-    def _tell_gap(self, gap: Gap, streams: Sequence[Stream]) -> None:
-        frame = _gap_frame(gap)
-        if gap.until is not None:
-            missing = gap.until - gap.since
-            log.warning("%s is live again; %.1f s are missing (%s)", gap.key, missing, gap.reason)
-        for stream in [*streams, *self._room.taps.streams]:
-            stream.put_gap(frame)
-        self._note({"note": "gap", "channel": gap.key.channel, **frame["data"][0]})
-
-    def _note(self, what: Dict[str, Any]) -> None:
-        for tape in self._room.taps.tapes.all:
-            tape.note(self._room.line, what)
-
-
-def _gap_frame(gap: Gap) -> Dict[str, Any]:
-    since, until = wall_text(gap.since), wall_text(gap.until)
-    return messages.gap_frame(gap.key.channel, gap.key.symbol, gap.reason, since, until)
