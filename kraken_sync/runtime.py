@@ -87,11 +87,8 @@ class Runtime:
         rate: TradingRate,
         transport: MakeTransport = over_websocket,
     ) -> None:
-        self._transport = transport
-        self.endpoints = endpoints
-        self._check = check
-        self.rest = rest
-        self.decode = decode
+        self.endpoints, self._transport, self._check = endpoints, transport, check
+        self.rest, self.decode = rest, decode
         self._private_from_start = PRIVATE in endpoints and rest.credentials is not None
         self.timing = timing
         self._context = context
