@@ -213,6 +213,27 @@ def test_a_book_that_the_publisher_lost(
     assert {gap["symbol"] for gap in client.gaps()} == {S}
 
 
+def test_what_cannot_be_written_in_time(
+    exchange: Simulator,
+    redis: RedisServer,
+    publish: Callable[..., Publisher],
+    read: Callable[..., SharedClient],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While Redis stands still the publisher's own queue is full: dropped, told, and fetched anew."""
+    monkeypatch.setattr("kraken_sync.shared.publisher.WAITING", 20)
+    publisher = publish()
+    client = read()
+    book = client.book(S)
+    redis.freeze()
+    assert publisher._outlet is not None
+    eventually(lambda: exchange.step(20, [S]) or publisher._outlet.dropped > 20)
+    redis.go_on()
+    exchange.step(20, [S])
+    eventually(lambda: same(book, exchange))
+    assert client.gaps()
+
+
 PUBLISH = """
 import sys, time
 from kraken_sync import SpotWSClient

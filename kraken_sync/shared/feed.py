@@ -39,15 +39,15 @@ class PublishedFeed:
         self._writes: List[Write] = []
         self._since, self._state_at, self._state_due = 0, 0.0, False
 
-    def take(self, frame: bytes, snapshot: bool) -> None:
-        """Take a verified message of the exchange."""
+    def take(self, frame: bytes, snapshot: bool) -> bool:
+        """Take a verified message of the exchange, and return whether it fits to those before it."""
         if self._book is not None:
             (data,) = decode_book(frame).data
             if not (snapshot or self.live):
-                return  # it follows a state that is not there
+                return True  # it follows a state that is not there
             if not self._book.apply(data, snapshot):
                 self.interrupt(f"the publisher cannot verify it: computed {self._book.computed}")
-                return
+                return False
         elif self.key.channel == "instrument":  # its updates tell only what has changed
             self._state = [frame] if snapshot else [*self._state, frame][-KEPT:]
         elif self.key.channel != "trade":
@@ -55,6 +55,7 @@ class PublishedFeed:
         if snapshot or not self.live:
             self.live = self._state_due = True
         self._frames.append(frame)
+        return True
 
     def interrupt(self, reason: str) -> None:
         """Tell readers that messages are missing, or that a book is not verified any more."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 from ..client import SpotWSClient
-from ..core.session import feed_views
+from ..core.session import book_views, feed_views
 from ..core.wire.channels import Key, channel_params
 from ..core.wire.places import PUBLIC
 from ..errors import KrakenError
@@ -200,16 +200,24 @@ class Publisher:
             self._retire(broken)
 
     def _take(self, entry: Any) -> None:
+        lost: List[Key] = []
         if isinstance(entry, bytes):
             for part in parts_of(entry):
                 feed = self._feeds.get(part.key)
-                if feed is not None:
-                    feed.take(part.frame, part.snapshot)
-            return
-        for item in entry["data"]:
-            for key, feed in self._feeds.items():
-                if entry["channel"] in (key.channel, "messages") and item["symbol"] in (key.symbol, None):
-                    feed.interrupt(item["reason"])
+                if feed is not None and not feed.take(part.frame, part.snapshot):
+                    lost.append(part.key)
+        else:
+            for item in entry["data"]:
+                for key, feed in self._feeds.items():
+                    if entry["channel"] in (key.channel, "messages") and item["symbol"] in (key.symbol, None):
+                        feed.interrupt(item["reason"])
+                        # Dropped here: the client has missed nothing, so it fetches no snapshot by itself.
+                        lost += [key] if item["dropped"] else []
+        symbols = [key.symbol or "" for key in lost if key.channel == "book"]
+        connection = self._client._ks_runtime.connection(PUBLIC)
+        if symbols and connection is not None:
+            reason, now = "the publisher has lost track of the book", time.monotonic()
+            connection.change(lambda session: book_views.resync(session, symbols, reason, now))
 
     def _look_at_books(self) -> None:
         """Tell readers of books that are not verified any more; their streams tell it when it is over."""
