@@ -161,10 +161,13 @@ class DataFrames:
         if entry is not None and copy is not None and entry.live:
             self._resync(entry, copy, reason, now)
 
-    def missed(self, keys: List[Key], reason: str, since: float, now: float) -> Tuple[Note, ...]:
+    def missed(
+        self, keys: List[Key], reason: str, since: float, now: float, *, at_once: bool = False
+    ) -> Tuple[Note, ...]:
         """Handle a lost message that may belong to any of ``keys``.
 
-        Books and tables are fetched again; for other subscriptions the result tells the gap.
+        Books and tables are fetched again; for other subscriptions the result tells the gap. With ``at_once``
+        they are fetched without a pause, however often that happens; the exchange has limits for that.
         """
         notes: List[Note] = []
         for key in keys:
@@ -173,17 +176,19 @@ class DataFrames:
                 continue
             copy = entry.sync or entry.table
             if copy is not None:
-                self._resync(entry, copy, reason, now)
+                self._resync(entry, copy, reason, now, at_once=at_once)
             elif entry.was_live or entry.was_fed:
                 notes.append(Gap(key, reason, since, now))  # a new snapshot would not contain it
         return tuple(notes)
 
-    def _resync(self, entry: Entry, standing: Freshness, reason: str, now: float) -> float:
+    def _resync(
+        self, entry: Entry, standing: Freshness, reason: str, now: float, *, at_once: bool = False
+    ) -> float:
         """Fetch a snapshot again, and return in how many seconds."""
         entry.lapse(now, reason)
         # The delay grows with each resync, so that data that never verify do not become a resubscribe
         # storm.
-        delay = standing.resync_delay(now)
+        delay = 0.0 if at_once else standing.resync_delay(now)
         standing.leave(BookState.RESYNCING, reason, now)
         self._counters.resyncs += 1
         entry.renew(now + delay)

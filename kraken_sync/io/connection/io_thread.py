@@ -239,7 +239,8 @@ class IOThread:
         with room.lock:
             session = room.session
             wanted = list(session.registry.entries if keys is None else keys)
-            notes = session.data.missed(wanted, reason, session.proven_at, time.monotonic())
+            now = time.monotonic()
+            notes = session.data.missed(wanted, reason, session.proven_at, now, at_once=True)
             told = self._telling.record(notes)
             room.lock.notify_all()
         log.warning("%s: %s: %s", room.endpoint, ", ".join(map(str, wanted)), reason)
