@@ -364,6 +364,9 @@ def test_holes_and_old_terms(scribe: Scribe) -> None:
 def test_a_pong_is_a_proof_from_the_exchange(scribe: Scribe) -> None:
     """It needs a heartbeat whose own proof is younger than the ping."""
     scribe.pulse(10)
+    with pytest.raises(ConnectFailed, match="not told yet what it publishes"):
+        scribe.line.connect(time.monotonic() + WAIT)
+    scribe.offer(**{"trade:BTC/USD": {}})
     scribe.line.connect(time.monotonic() + WAIT)
     assert scribe.line.receive() == [STATUS]
     scribe.line.send(b'{"method":"ping","req_id":4}', 1.0)
@@ -377,6 +380,7 @@ def test_a_pong_is_a_proof_from_the_exchange(scribe: Scribe) -> None:
 
 def test_silence(scribe: Scribe) -> None:
     """A publisher that says nothing is dead, though Redis answers."""
+    scribe.offer(**{"trade:BTC/USD": {}})
     scribe.pulse(10)
     scribe.line.connect(time.monotonic() + WAIT)
     assert scribe.line.receive() == [STATUS]

@@ -123,6 +123,10 @@ class RedisLine(Transport):
                 "kraken-sync publish",
                 step="status",
             )
+        if not self._feed.offers:  # or everything that is asked for next would be refused
+            raise ConnectFailed(
+                f"the publisher has not told yet what it publishes ({self._feed})", step="status"
+            )
         pulse = layout.pulse_of(*last[0])
         if now - pulse.at > DEAD_AFTER:
             raise ConnectFailed(
