@@ -55,6 +55,7 @@ make_inventory()
 # Names inside of annotations that are no part of the public surface: type variables, aliases, inner classes.
 nitpick_ignore_regex = [
     (r"py:.*", r"(kraken_sync\.)?(core|io|market|trading|runtime|simulator|recording|replay|paper)\..*"),
+    (r"py:.*", r"(kraken_sync\.)?shared\..*"),
     (r"py:.*", r"(typing|collections\.abc|t)\..*"),
     (r"py:class", r"Decimal|_queue\.Empty|(kraken_sync\.[a-z_.]+\.)?(Self|Symbols|Item|OneOrMany|Number)"),
     (r"py:.*", r"(ssl|decimal|datetime|pathlib|logging|queue|enum|os)\.\w+"),
@@ -107,6 +108,8 @@ CONSTRUCTED = (
     "Recorder",
     "Replay",
     "PaperClient",
+    "SharedClient",
+    "Publisher",
 )
 
 
