@@ -282,6 +282,41 @@ def test_the_publisher_is_killed_or_frozen(
         process.stdout.close()
 
 
+READ = """
+import sys
+from kraken_sync.shared import SharedClient
+with SharedClient(sys.argv[1]) as client:
+    trades = client.trades("BTC/USD", gaps=True)
+    print("reading", flush=True)
+    for item in trades:
+        print(item.get("trade_id", "gap"), flush=True)
+"""
+
+
+def test_a_reader_that_stood_still(
+    exchange: Simulator, redis: RedisServer, publish: Callable[..., Publisher]
+) -> None:
+    """What is still in Redis is read on, without a gap and without a new connection."""
+    publish()
+    command = [sys.executable, "-c", READ, redis.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        assert reader.stdout.readline() == "reading\n"
+        exchange.trade(S, "buy", 64000, "0.1")
+        first = int(reader.stdout.readline())
+        reader.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        while time.monotonic() < stopped + layout.DEAD_AFTER + 1:
+            exchange.trade(S, "buy", 64000, "0.1")
+            time.sleep(0.2)
+        reader.send_signal(signal.SIGCONT)
+        lines = [reader.stdout.readline().strip() for _ in range(10)]
+        reader.kill()
+        assert lines == [str(first + number) for number in range(1, 11)]
+        assert "lost" not in reader.stderr.read()
+
+
 # -- the line alone, against entries that a test writes -------------------------------------------
 
 

@@ -279,6 +279,7 @@ class RedisLine(Transport):
         for stream, reading in self._readings.items():
             if not reading.waits:
                 cursors[stream] = reading.cursor
+        begun = time.monotonic()
         found = dict(self._redis.xread(cursors, count=MOST, block=BLOCK) or ())
         whole = all(len(entries) < MOST for entries in found.values())
         for stream, entries in found.items():
@@ -293,7 +294,8 @@ class RedisLine(Transport):
             self._beat(layout.pulse_of(mark, fields), whole)
         if beats:
             self._pulse_cursor, self._pulse_at = beats[-1][0].decode(), now
-        elif now - self._pulse_at > DEAD_AFTER:
+        # By the time before the read: if this process stood still meanwhile, heartbeats are there to be read.
+        elif begun - self._pulse_at > DEAD_AFTER:
             raise self._lost_because(f"the publisher has been silent for {now - self._pulse_at:.1f} s")
 
     def _lost_because(self, reason: str) -> ConnectionLost:

@@ -244,7 +244,8 @@ class Publisher:
         if self._redis is None:
             self._redis = connected(self._endpoint.url)
             self._lock = self._redis.lock(self._names.lease, timeout=LEASE, thread_local=False)
-        if not self._lock.acquire(blocking=False):
+        # What Redis has lost track of for a moment may still be ours.
+        if not (self._lock.owned() and self._lock.reacquire()) and not self._lock.acquire(blocking=False):
             if not self.trouble:
                 log.info("%s: another publisher of %r is in office", self._endpoint, self._endpoint.name)
             self.trouble = "another publisher is in office"
@@ -301,9 +302,8 @@ class Publisher:
         if self._term is not None or self.trouble != why:
             log.warning("%s: not publishing: %s", self._endpoint, why)
         self._term, self.trouble, self._contest_at = None, why, time.monotonic() + CONTEST / 2
-        redis, self._redis, self._lock = self._redis, None, None
-        if redis is not None:
-            redis.connection_pool.disconnect()
+        if self._redis is not None:
+            self._redis.connection_pool.disconnect()
 
     def _retire(self, broken: Tuple[Type[Exception], ...]) -> None:
         lock, self._term = self._lock, None
