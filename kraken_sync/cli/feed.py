@@ -15,6 +15,7 @@ import click
 
 from ..client import SpotWSClient
 from ..errors import ConnectFailed
+from ..shared import SharedClient
 from . import lines
 from .lines import Lines, form_of
 
@@ -23,6 +24,7 @@ POLL = 0.5
 TIMEOUT = 10.0
 """The seconds that a call may take, unless ``--timeout`` tells others."""
 URLS = ("ws_url", "auth_ws_url", "rest_url")
+WAYS = ("proxy", "ca_file")
 FILE = click.Path(exists=True, dir_okay=False)
 SECONDS = click.FloatRange(min=0, min_open=True)
 
@@ -68,6 +70,17 @@ def feed_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return connection_options(command)
+
+
+def market_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the commands that can read a shared feed instead of the exchange."""
+    command = feed_options(command)
+    for option in (
+        click.option("--name", help="The name of that feed, if it is not kraken."),
+        click.option("--redis", metavar="URL", help="Read what kraken-sync publish writes there."),
+    ):
+        command = option(command)
+    return command
 
 
 class NewGaps:
@@ -152,16 +165,18 @@ class Feed:
 
 @contextmanager
 def running(options: Dict[str, Any], *, start: bool = True) -> Iterator[Feed]:
-    """Give a client of the exchange that the options name, until the end of the block.
+    """Give a client of the exchange or shared feed that the options name, until the end of the block.
 
     Args:
-        options: those of :func:`connection_options` and :func:`feed_options`.
+        options: those of :func:`connection_options`, :func:`feed_options` or :func:`market_options`.
         start: False if nothing public is needed; the client connects when it is used, and the command calls
             ``connected()`` of the feed then.
     """
     with ExitStack() as stack:
         held = stack.enter_context(log_to_stderr(options["verbose"]))
-        client = SpotWSClient(**places(options, stack), **ways(options), parse_float=Decimal)
+        client = shared(options) or SpotWSClient(
+            **places(options, stack), **ways(options), parse_float=Decimal
+        )
         feed = Feed(client, options, held.begin)
         stack.callback(client.close)
         if start:
@@ -188,6 +203,21 @@ def _waiting() -> Iterator[None]:
     finally:
         if shows:
             click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def shared(options: Dict[str, Any]) -> Optional[SharedClient]:
+    """Return a client of the shared feed that the options name; None if they name none."""
+    url, name = options.get("redis"), options.get("name")
+    if url is None:
+        if name is not None:
+            raise click.UsageError("--name is that of a shared feed; give --redis, too")
+        return None
+    others = [f"--{one.replace('_', '-')}" for one in ("simulated", *URLS, *WAYS) if options[one]]
+    if others:
+        raise click.UsageError(
+            f"--redis reads what kraken-sync publish has received; leave {' and '.join(others)} out"
+        )
+    return SharedClient(url, name="kraken" if name is None else name, parse_float=Decimal)
 
 
 def places(options: Dict[str, Any], stack: ExitStack) -> Dict[str, Any]:

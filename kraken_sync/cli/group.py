@@ -9,7 +9,7 @@ import click
 from click.shell_completion import get_completion_class, shell_complete
 
 from ..version import __version__
-from . import account, checkup, demo, market, recordings
+from . import account, checkup, demo, market, recordings, sharing
 
 NAME = "kraken-sync"
 VARIABLE = "_KRAKEN_SYNC_COMPLETE"
@@ -28,6 +28,7 @@ def group() -> None:
     kraken-sync book BTC/USD             a verified order book
     kraken-sync trades BTC/USD ETH/USD   trades, one JSON object a line when piped
     kraken-sync doctor                   is it me or Kraken?
+    kraken-sync publish BTC/USD          one feed for many processes, through Redis
     kraken-sync record btc.jsonl BTC/USD record everything, raw
     kraken-sync verify btc.jsonl         check every checksum of a recording
     kraken-sync replay btc.jsonl         serve a recording as an exchange
@@ -70,6 +71,7 @@ for command in (
     checkup.status,
     checkup.doctor,
     demo.simulate,
+    sharing.publish,
     recordings.record,
     recordings.verify_recording,
     recordings.replay_recordings,

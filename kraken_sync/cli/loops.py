@@ -6,7 +6,7 @@ import queue
 import time
 from collections import deque
 from decimal import Decimal
-from typing import Any, Deque, Dict, List, Mapping
+from typing import Any, Deque, Dict, List, Mapping, Union
 
 from ..market.order_book import OrderBook
 from ..market.subscription import ItemStream
@@ -35,7 +35,18 @@ def print_items(feed: Feed, stream: ItemStream[Any], channel: str) -> None:
         feed.counted()
 
 
-def show(feed: Feed, view: Any, stream: ItemStream[Any], take: Any, look: Any = lambda: None) -> None:
+class Silence:
+    """A stream of nothing."""
+
+    def get(self, timeout: float) -> Any:
+        """Wait so many seconds. Raises queue.Empty."""
+        time.sleep(timeout)
+        raise queue.Empty
+
+
+def show(
+    feed: Feed, view: Any, stream: Union[ItemStream[Any], Silence], take: Any, look: Any = lambda: None
+) -> None:
     """Show a view on the live screen until it is time to stop; ``take`` gets the items of the stream."""
     from .screen import REFRESH, Screen
 

@@ -39,6 +39,7 @@ ADVICE = (
     ),
     (r"rest_url was not given", "--rest-url was not given"),
     (r"ca_file=", "--ca-file"),
+    (r"use a SpotWSClient\. A SharedClient has market data only", "leave --redis out"),
 )
 """What the library advises a program to call, and what a user of the command is told instead."""
 

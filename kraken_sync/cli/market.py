@@ -10,18 +10,20 @@ from typing import Any, Deque, Dict, List, Mapping, Tuple
 import click
 
 from ..core.wire.channels import CHANNELS, DEPTHS, INTERVALS
-from ..errors import KrakenError, ReplyTimeout
+from ..errors import KrakenError, ReplyTimeout, SubscriptionRefused
 from ..market.live_book import Changes
 from ..market.order_book import OrderBook
-from .feed import Feed, feed_options, one_of, running
+from ..shared import SharedClient
+from ..shared import publisher as published
+from .feed import Feed, market_options, one_of, running
 from .lines import COLUMNS, JSON, LIVE, TEXT, aligned, book_columns, book_item, print_json, print_text
-from .loops import TAPE, Middles, print_items, show, show_rows
+from .loops import TAPE, Middles, Silence, print_items, show, show_rows
 
 
 @click.command()
 @click.argument("symbols", nargs=-1, required=True)
 @click.option("--depth", type=one_of(DEPTHS), default="10", show_default=True, help="Levels a side.")
-@feed_options
+@market_options
 def book(symbols: Tuple[str, ...], depth: str, **options: Any) -> None:
     """Verified order books.
 
@@ -30,6 +32,7 @@ def book(symbols: Tuple[str, ...], depth: str, **options: Any) -> None:
     kraken-sync book BTC/USD ETH/USD --depth 25     side by side
     kraken-sync book BTC/USD --count 1              one line
     kraken-sync book BTC/USD --json | jq .bids[0]
+    kraken-sync book BTC/USD --redis redis://host   what kraken-sync publish writes there
 
     Piped: one line for each changed book, and one for each gap.
     """
@@ -67,9 +70,19 @@ def _show_books(feed: Feed, books: List[OrderBook]) -> None:
     from .views.feeds import tape
     from .views.parts import beside
 
-    trades = feed.client.trades(
-        [one.symbol for one in books], snapshot=True, gaps=True, timeout=feed.timeout, policy="drop_oldest"
-    )
+    trades: Any
+    try:
+        trades = feed.client.trades(
+            [one.symbol for one in books],
+            snapshot=True,
+            gaps=True,
+            timeout=feed.timeout,
+            policy="drop_oldest",
+        )
+    except SubscriptionRefused:
+        if not isinstance(feed.client, SharedClient):
+            raise
+        trades = Silence()  # books are published, and trades are not
     latest: Deque[Mapping[str, Any]] = deque(maxlen=TAPE)
     mids = Middles(books)
 
@@ -103,7 +116,7 @@ def _show_books(feed: Feed, books: List[OrderBook]) -> None:
     show_default=True,
     help="Send on trades, or on every change of best bid and offer.",
 )
-@feed_options
+@market_options
 def ticker(symbols: Tuple[str, ...], event_trigger: Any, **options: Any) -> None:
     """Tickers: best bid and offer, last price, figures of 24 hours.
 
@@ -127,7 +140,7 @@ def ticker(symbols: Tuple[str, ...], event_trigger: Any, **options: Any) -> None
 @click.command()
 @click.argument("symbols", nargs=-1, required=True)
 @click.option("--snapshot", is_flag=True, help="Begin with the last 50 trades.")
-@feed_options
+@market_options
 def trades(symbols: Tuple[str, ...], snapshot: bool, **options: Any) -> None:
     """Trades as they happen.
 
@@ -163,7 +176,7 @@ def trades(symbols: Tuple[str, ...], snapshot: bool, **options: Any) -> None:
 @click.command()
 @click.argument("symbols", nargs=-1, required=True)
 @click.option("--interval", type=one_of(INTERVALS), default="1", show_default=True, help="Minutes.")
-@feed_options
+@market_options
 def ohlc(symbols: Tuple[str, ...], interval: str, **options: Any) -> None:
     """Candles; the current one is sent with every trade.
 
@@ -184,7 +197,7 @@ def ohlc(symbols: Tuple[str, ...], interval: str, **options: Any) -> None:
 
 @click.command()
 @click.argument("search", default="")
-@feed_options
+@market_options
 def instruments(search: str, **options: Any) -> None:
     """The exchange's pairs that have SEARCH in their name.
 
@@ -217,7 +230,7 @@ def instruments(search: str, **options: Any) -> None:
 @click.argument("symbols", nargs=-1)
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter, such as depth=25.")
 @click.option("--messages", is_flag=True, help="Whole messages instead of their items.")
-@feed_options
+@market_options
 def listen(
     channel: str, symbols: Tuple[str, ...], params: Tuple[str, ...], messages: bool, **options: Any
 ) -> None:
@@ -227,12 +240,16 @@ def listen(
     kraken-sync listen trade BTC/USD | head -3
     kraken-sync listen ohlc BTC/USD --param interval=5
     kraken-sync listen executions --param snap_orders=true
+
+    With --redis a book needs the depth that is published, such as --param depth=100.
     """
     as_csv = bool(options["as_csv"] and not options["as_json"])
     if as_csv and (messages or channel not in COLUMNS):
         raise click.UsageError(
             f"{channel} has no columns; leave --csv out" if not messages else "--messages is JSON"
         )
+    if options["redis"] is not None and channel not in (*published.CHANNELS, "instrument"):
+        raise click.UsageError(f"{channel} is not published by anybody; leave --redis out")
     asked: Dict[str, Any] = {"channel": channel, **dict(map(_param, params))}
     if symbols:
         asked["symbol"] = list(symbols)

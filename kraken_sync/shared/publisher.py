@@ -32,6 +32,8 @@ KEPT = 20_000
 """The number of entries that a stream keeps: about the time that a reader may be late."""
 OWN = 1e9
 """A ``max_age`` that nobody else gives, so that the publisher's books are not those of another caller."""
+STANDING_BY = "another publisher is in office"
+"""The ``trouble`` of a publisher that is ready to take over."""
 CONTEST = 0.5
 """Seconds between two attempts to come into office, or to reach Redis."""
 
@@ -162,6 +164,11 @@ class Publisher:
         """Whether it is this publisher whose messages readers get. Does not block."""
         return self._term is not None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself, because of its ``trouble``. Does not block."""
+        return self._thread is not None and self._thread.dead
+
     def __enter__(self) -> Publisher:
         return self.start()
 
@@ -248,7 +255,7 @@ class Publisher:
         if not (self._lock.owned() and self._lock.reacquire()) and not self._lock.acquire(blocking=False):
             if not self.trouble:
                 log.info("%s: another publisher of %r is in office", self._endpoint, self._endpoint.name)
-            self.trouble = "another publisher is in office"
+            self.trouble = STANDING_BY
             return
         self._renewed_at = time.monotonic()
         seconds, micros = self._redis.time()
