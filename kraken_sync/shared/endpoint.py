@@ -26,7 +26,11 @@ class RedisEndpoint(Endpoint):
     @property
     def place(self) -> str:
         """Where it is, without login."""
-        return f"redis://{self.host}:{self.port} ({self.name})"
+        return (
+            f"redis://{self.host}:{self.port} ({self.name})"
+            if self.port
+            else f"unix://{self.host} ({self.name})"
+        )
 
     @property
     def way(self) -> str:

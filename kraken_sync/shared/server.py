@@ -58,9 +58,19 @@ def place_of(url: str) -> Tuple[str, int]:
     Raises:
         ValueError: it is not a URL of Redis.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("a URL of Redis looks like 'redis://host:6379/0' or 'rediss://user:password@host'")
-    if parts.scheme == "unix":
-        return parts.path, 0
-    return parts.hostname or "localhost", parts.port or 6379
+    try:  # the error's own text would show a part of a password that is not quoted
+        parts = urlsplit(url)
+        place = (
+            (parts.path, 0) if parts.scheme == "unix" else (parts.hostname or "localhost", parts.port or 6379)
+        )
+        known = parts.scheme in ("redis", "rediss", "unix")
+        if known:
+            connected(url).connection_pool.make_connection()  # does not connect
+    except (ValueError, TypeError):
+        known = False
+    if not known:
+        raise ValueError(
+            "a URL of Redis looks like 'redis://host:6379/0' or 'rediss://user:password@host', with special "
+            "characters of the password quoted, and only parameters that redis-py knows"
+        ) from None
+    return place
