@@ -270,7 +270,7 @@ def test_worker_processes() -> None:
 
 def test_trades_to_sqlite(tmp_path: Path) -> None:
     """Each trade once, however often it is run."""
-    with Simulator(rate=300) as exchange:
+    with Simulator(rate=60) as exchange:
         path = str(tmp_path / "trades.sqlite")
         first = howto("trades_to_sqlite", exchange, path, "BTC/USD", "60")
         again = howto("trades_to_sqlite", exchange, path, "BTC/USD", "60")
