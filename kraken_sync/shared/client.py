@@ -20,6 +20,7 @@ from ..runtime import Runtime
 from .endpoint import RedisEndpoint
 from .layout import text_of
 from .line import RedisLine
+from .server import redis_module
 
 SHARED = Timing(
     connect_timeout=5.0,
@@ -80,6 +81,7 @@ class SharedClient(SpotWSClient):
             raise TypeError(f"callback must be a plain function, not {callback!r:.80}")
         if not isinstance(timing, Timing):
             raise TypeError(f"timing must be a Timing, not {timing!r:.80}")
+        redis_module()  # what is missing is named here, and not by the reading thread
         endpoint = self._ks_feed = RedisEndpoint(url, name)
         self._ks_callback = callback
         decode, rate, symbols = FrameDecoder(parse_float), TradingRate(None), SymbolLookup()
