@@ -48,7 +48,7 @@ class Line:
     goal: Optional[float] = None
     least: Optional[float] = None
     faster: bool = False
-    """Whether the ratio says how many times faster we are, so that more is better."""
+    """Whether more is better, as with a ratio that says how many times faster we are."""
     absent: str = ""
     """Why there is no figure of the base."""
 
@@ -90,10 +90,15 @@ def compared(
 
 
 def alone(
-    name: str, unit: str, values: Sequence[float], limits: Sequence[Optional[float]] = (None, None)
+    name: str,
+    unit: str,
+    values: Sequence[float],
+    limits: Sequence[Optional[float]] = (None, None),
+    *,
+    faster: bool = False,
 ) -> Line:
-    """A figure that is compared with nothing."""
-    return Line(name, unit, median(values), goal=limits[0], least=limits[1])
+    """A figure that is compared with nothing; ``faster`` if more of it is better."""
+    return Line(name, unit, median(values), goal=limits[0], least=limits[1], faster=faster)
 
 
 def median(values: Sequence[float]) -> float:

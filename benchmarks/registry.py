@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import Callable, List, NamedTuple
 
 from .measure import Line
-from .rows import book, idle, importing, latency, live, many, memory, receive, recording, roundtrip, session
+from .rows import (
+    book,
+    idle,
+    importing,
+    latency,
+    live,
+    many,
+    memory,
+    receive,
+    recording,
+    roundtrip,
+    session,
+    shared,
+)
 from .stage import Stage
 
 
@@ -98,6 +111,13 @@ ALL = (
         roundtrip.roundtrip,
         "The stand-in answers both sides with the same frames, at once and in Python, and reports no "
         "executions. Our client expects its reply on one thread and waits for it on another.",
+    ),
+    Benchmark(
+        "shared",
+        shared.shared,
+        "Everything is on this machine: the venue, the publisher, Redis, the readers and a bare XREAD loop "
+        "beside them compete for its cores, and no network is in it. Lateness is that of the worst reader. "
+        "The flood has one plain feed and no reader. The late reader has imported everything, redis-py, too.",
     ),
     Benchmark(
         "recording",

@@ -14,7 +14,7 @@ from .measure import Line
 
 PACKAGES = (
     "kraken-sync msgspec sortedcontainers websocket-client python-kraken-sdk websockets ccxt aiohttp orjson "
-    "order-book yapic.json trustme"
+    "order-book yapic.json trustme redis hiredis"
 ).split()
 HEAD = ("what", "ours", "", "beside", "theirs", "ratio", "goal", "least", "kept")
 GENERAL = (

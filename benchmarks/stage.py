@@ -29,6 +29,27 @@ class Venue:
     rest: str
 
 
+class Process:
+    """A client process that is told when to go on, and reports more than once."""
+
+    def __init__(self, module: str, popen: subprocess.Popen[str]) -> None:
+        self._module, self._popen = module, popen
+
+    def tell(self) -> None:
+        """Have it go on."""
+        assert self._popen.stdin is not None
+        self._popen.stdin.write("\n")
+        self._popen.stdin.flush()
+
+    def hear(self) -> Dict[str, Any]:
+        """Wait for its next report. Raises RuntimeError if it has ended instead."""
+        assert self._popen.stdout is not None
+        line = self._popen.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._module} has failed; see above")
+        return last_json(line)
+
+
 class Stage:
     """One run of the program.
 
@@ -110,6 +131,21 @@ class Stage:
         for key, value in options.items():
             command += [f"--{key}", str(value)]
         return self.python(f"benchmarks.clients.{name}", *command)
+
+    @contextmanager
+    def process(self, name: str, url: str, **options: Any) -> Iterator[Process]:
+        """Run ``benchmarks.clients.<name>`` at the same time as others; it is killed in the end."""
+        command = [sys.executable, "-m", f"benchmarks.clients.{name}"]
+        command += ["--url", url, "--ca", str(self.authority)]
+        for key, value in options.items():
+            command += [f"--{key}", str(value)]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
+        ) as process:
+            try:
+                yield Process(name, process)
+            finally:
+                process.kill()
 
     def peer(self, package: str, name: str, venue: Venue, **options: Any) -> Dict[str, Any]:
         """As :meth:`client`, for a peer. Raises Absent if it is not installed, or fails."""

@@ -137,6 +137,13 @@ def test_nobody_there(redis: RedisServer, read: Callable[..., SharedClient]) -> 
         SharedClient("http://127.0.0.1")
 
 
+def test_without_redis_py(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is named at once, and not by a thread that dies of it."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ImportError, match="this needs redis-py"):
+        SharedClient("redis://127.0.0.1")
+
+
 def test_redis_dies_and_comes_back_empty(
     exchange: Simulator,
     redis: RedisServer,

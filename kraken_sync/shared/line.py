@@ -24,8 +24,11 @@ from .endpoint import RedisEndpoint
 from .layout import DEAD_AFTER, Entry, Mark, Names
 from .server import connected, faults, redis_module
 
-BLOCK = 50
-"""Milliseconds for which Redis is waited for at once; requests that come meanwhile wait so long."""
+BLOCK, EAGER = 50, 5
+"""Milliseconds for which Redis is waited for at once; requests that come meanwhile wait so long. The second
+is for a while after each request, since further ones often follow."""
+EAGER_FOR = 0.5
+"""Seconds of that while."""
 MOST = 200
 """The number of entries of one stream that are read at once."""
 STATUS = b'{"channel":"status","type":"update","data":[{"system":"online","api_version":"v2"}]}'
@@ -91,7 +94,7 @@ class RedisLine(Transport):
         self._term = 0
         self._pulse_cursor = "$"
         self._pulse_at = 0.0
-        self._heard_at = float("-inf")
+        self._heard_at = self._asked_at = float("-inf")
         self.step = "connect"
 
     # -- reading thread ----------------------------------------------------------------------
@@ -134,6 +137,7 @@ class RedisLine(Transport):
                 step="status",
             )
         self._term, self._pulse_cursor, self._pulse_at = pulse.term, last[0][0].decode(), time.monotonic()
+        self._asked_at = time.monotonic()
         self._out.append(STATUS)
 
     def receive(self) -> List[bytes]:
@@ -203,7 +207,7 @@ class RedisLine(Transport):
         if method == "ping":
             self._pings.append((req_id, self._now()))
             return
-        channel = str(params.get("channel"))
+        channel, self._asked_at = str(params.get("channel")), time.monotonic()
         for symbol in params.get("symbol") or [None]:
             key = Key(channel, symbol, params.get("interval"))
             result = {**params, "symbol": symbol}
@@ -280,7 +284,8 @@ class RedisLine(Transport):
             if not reading.waits:
                 cursors[stream] = reading.cursor
         begun = time.monotonic()
-        found = dict(self._redis.xread(cursors, count=MOST, block=BLOCK) or ())
+        block = EAGER if begun - self._asked_at < EAGER_FOR else BLOCK
+        found = dict(self._redis.xread(cursors, count=MOST, block=block) or ())
         whole = all(len(entries) < MOST for entries in found.values())
         for stream, entries in found.items():
             if stream != pulse:
