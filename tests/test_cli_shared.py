@@ -115,6 +115,7 @@ def test_publish_and_read(redis: RedisServer, spawn: Spawn) -> None:
     assert re.fullmatch(r"[\d,]+ messages published\n", err)
 
 
+@pytest.mark.slow
 def test_one_stands_by(redis: RedisServer, spawn: Spawn) -> None:
     """The second publisher says what it does, and takes over; SIGTERM is the usual end, as is --seconds."""
     first = spawn("publish", "BTC/USD", "--channels", "book", "--simulated", "--name", "mine")

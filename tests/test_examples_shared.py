@@ -72,6 +72,7 @@ def answered(site: str, status: int) -> str:
     return found[1] if found is not None and found[0] == status else ""
 
 
+@pytest.mark.slow
 def test_three_processes(run: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     """One publishes, one has a web page, one watches the spread; the death of the first is seen."""
     pytest.importorskip("flask")

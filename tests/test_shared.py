@@ -300,6 +300,7 @@ with SharedClient(sys.argv[1]) as client:
 """
 
 
+@pytest.mark.slow
 def test_a_reader_that_stood_still(
     exchange: Simulator, redis: RedisServer, publish: Callable[..., Publisher]
 ) -> None:
