@@ -124,6 +124,6 @@ def test_records_are_those_of_the_moment(client: SpotWSClient, exchange: Simulat
     record = eventually(lambda: [one for one in seen if "cannot be read" in one.getMessage()])[0]
 
     assert record.threadName == "kraken-sync-io-public"
-    assert record.filename == "io_thread.py"
+    assert record.filename == "telling.py"
     assert before <= record.created <= time.time()
     assert "kraken-sync-log" in handlers

@@ -114,11 +114,9 @@ class Stream(Blocking):
     # -- I/O thread --------------------------------------------------------------------------
 
     def prime(self, frames: Iterable[bytes]) -> None:
-        """Begin with these frames of a subscription, before any other of it can come."""
-        with self._ready:
-            count = len(self._entries)
-            self._entries.extend(frames)
-            self._frames += len(self._entries) - count
+        """Begin with these frames. Without the lock, so only before another thread knows the stream."""
+        self._entries.extend(frames)
+        self._frames = len(self._entries)
 
     def put(self, key: Optional[Key], frame: bytes) -> None:
         """Add a frame; ``key`` is its subscription, None in a stream of all frames. Never blocks."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from collections import deque
+from typing import Any, Deque, Iterable, List
 
 from ..io.streams import Stream
 
 
 class Outlet(Stream):
-    """A stream of frames as bytes, and of gaps as dicts."""
+    """A stream of frames as bytes, and of gaps as dicts, for several subscriptions that begin one by one."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._first: Deque[bytes] = deque()
+
+    def prime(self, frames: Iterable[bytes]) -> None:
+        """Begin a subscription with these frames, before any other of it can come."""
+        # Apart from the queue, whose lock must not be taken under that of the session.
+        self._first.extend(frames)
 
     def take_all(self, deadline: float) -> List[Any]:
         """Return everything that waits to be read; blocks for something up to ``deadline``.
@@ -25,4 +35,6 @@ class Outlet(Stream):
             ended = self._next_entry() if self._ended and not taken else None
         if isinstance(ended, Exception):
             raise ended
-        return taken
+        # After the others were taken: those that a subscription begins with are there before any other of it.
+        first = [self._first.popleft() for _ in range(len(self._first))]
+        return first + taken
