@@ -27,7 +27,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
         books = [client.book(symbol, 100) for symbol in RECORDED]
         held = [client.trades(RECORDED), client.ticker(RECORDED), client.ohlc(RECORDED, 5)]
         client.subscribe({"channel": "instrument"})
-        eventually(lambda: client.stats()["verified"] > 4000)
+        eventually(lambda: client.stats()["verified"] > 6000)
         assert books
         assert held
     return path
@@ -97,7 +97,7 @@ def test_its_channels_on_a_replay(replay: Dict[str, str]) -> None:
 
 @needs("ccxt")
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("replay", ["0.5"], indirect=True)
+@pytest.mark.parametrize("replay", ["0.2"], indirect=True)
 def test_ccxt_on_a_replay(replay: Dict[str, str]) -> None:
     """Markets from REST, the book, trades."""
     seen = run("ccxt_peer.py", *where(replay), "50")
