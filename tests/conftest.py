@@ -120,6 +120,17 @@ def new_client(exchange: Simulator) -> Iterator[Callable[..., SpotWSClient]]:
 
 
 @pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Any]:
+    """A running Redis of the test's own; skips if there is none."""
+    pytest.importorskip("redis")
+    from redis_server import RedisServer
+
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
 def client(new_client: Callable[..., SpotWSClient]) -> SpotWSClient:
     """A started client of ``exchange``."""
     made = new_client()

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Iterator, List, Tuple, cast
 
@@ -28,14 +27,6 @@ from kraken_sync.shared.publisher import STANDING_BY
 COMMAND = [sys.executable, "-m", "kraken_sync"]
 WAIT = 30.0
 Spawn = Callable[..., "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A running server."""
-    server = RedisServer(tmp_path).start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -30,14 +30,6 @@ PAGE = (ROOT / "docs" / "processes.rst").read_text("utf-8")
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A running server."""
-    server = RedisServer(tmp_path).start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def run(redis: RedisServer, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts programs of the example; what they log is in a file beside."""
     running: List[Any] = []

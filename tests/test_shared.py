@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
@@ -30,14 +29,6 @@ from kraken_sync.shared.server import connected
 from kraken_sync.simulator import Simulator
 
 E = "ETH/USD"
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A running server."""
-    server = RedisServer(tmp_path).start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture
