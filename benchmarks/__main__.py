@@ -26,6 +26,7 @@ def arguments(given: Optional[Sequence[str]]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of every measurement, in turn (default: 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the numbers of messages")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="the same for a page of the docs")
     parser.add_argument(
         "--smoke", action="store_true", help="show that everything runs; figures mean nothing"
     )
@@ -71,6 +72,8 @@ def main(given: Optional[Sequence[str]] = None) -> int:
         lines = measured(stage, chosen)
     caveats = [f"{one.name}: {one.caveat}" for one in chosen]
     print(report.text(lines, caveats, options.rounds, options.scale))
+    if options.csv is not None:
+        options.csv.write_text(report.narrow(lines))
     if options.json is not None:
         found = {
             "machine": report.about(),
