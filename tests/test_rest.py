@@ -394,9 +394,9 @@ def test_the_deadline_is_for_everything(script: Callable[[socket.socket], None])
     client = alone(rest_url=talker.url)
     started = time.monotonic()
     with pytest.raises(ReplyTimeout):
-        client.request("POST", "/0/private/Balance", timeout=0.4)
+        client.request("POST", "/0/private/Balance", timeout=1.0)
 
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 3.0
     assert talker.requests == 1
     talker.server.close()
 
