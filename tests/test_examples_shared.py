@@ -87,7 +87,8 @@ def test_three_processes(run: Callable[..., subprocess.Popen[str]], tmp_path: Pa
     assert status == 200
     assert re.search(r"BTC/USD<td>6\d{4}\.\d<td>6\d{4}\.\d<td>LIVE", text)
     assert bot.wait(20) == 0
-    printed = bot.stdout.read()  # type: ignore[union-attr]
+    assert bot.stdout is not None
+    printed = bot.stdout.read()
     assert re.fullmatch(r"BTC/USD  LIVE\n(BTC/USD  6\S+ / 6\S+  \d\.\d\d bp wide\n){3}", printed)
     assert (tmp_path / "bot.log").read_text("utf-8") == ""
 

@@ -38,13 +38,13 @@ STATELESS = ("trade",)
 FIXED = ("depth", "event_trigger")
 """Parameters that a feed has for all of its readers."""
 
-Missed = Callable[[Optional[Sequence[Key]], str], None]
+Missed = Callable[[Sequence[Key], str], None]
 
 
 class Missing(NamedTuple):
-    """Stands between messages where some are missing; ``keys`` are None for all subscriptions."""
+    """Stands between messages where some of a subscription are missing."""
 
-    keys: Optional[Tuple[Key, ...]]
+    key: Key
     reason: str
 
 
@@ -57,17 +57,19 @@ class Reading:
         """The id after which to read on."""
         self.mark: Optional[Mark] = None
         """The last message that was passed on; None until there is one."""
-        self.waits = key.channel not in STATELESS
-        """Whether it waits for a state to begin with, and nothing is read meanwhile."""
+        self._waits = self._stateful = key.channel not in STATELESS
 
-    @property
-    def paused(self) -> bool:
-        """The same as ``waits``, for a second look at it."""
-        return self.waits
+    def waits(self) -> bool:
+        """Return whether it waits for a state to begin with; nothing is read meanwhile."""
+        return self._waits
 
     def begin(self, mark: Mark) -> None:
         """Read on after ``mark``."""
-        self.mark, self.cursor, self.waits = mark, str(mark), False
+        self.mark, self.cursor, self._waits = mark, str(mark), False
+
+    def begin_anew(self) -> None:
+        """Wait for a state, if there are any for this channel."""
+        self._waits = self._stateful
 
 
 class RedisLine(Transport):
@@ -232,7 +234,7 @@ class RedisLine(Transport):
             if one in offer and params.get(one, offer[one]) != offer[one]:
                 return f"{name} is published with {one}={offer[one]!r}, not {params[one]!r}"
         reading = Reading(key, f"{self._term}-0")
-        if not reading.waits:
+        if not reading.waits():
             last = self._redis.xrevrange(self._names.stream(key), count=1)
             if last:
                 reading.begin(layout.mark_of(last[0][0]))
@@ -245,7 +247,7 @@ class RedisLine(Transport):
 
     def _look_for_states(self) -> None:
         """Begin the subscriptions that wait for a state, if there is one by now."""
-        waiting = [reading for reading in self._readings.values() if reading.waits]
+        waiting = [reading for reading in self._readings.values() if reading.waits()]
         if not waiting:
             return
         pipe = self._redis.pipeline(transaction=False)
@@ -274,14 +276,14 @@ class RedisLine(Transport):
             frames.append(out.popleft())
         if out and not frames:
             missing = out.popleft()
-            self._missed(missing.keys, missing.reason)
+            self._missed((missing.key,), missing.reason)
         return frames
 
     def _read(self) -> None:
         pulse = self._names.pulse.encode()
         cursors = {pulse: self._pulse_cursor}
         for stream, reading in self._readings.items():
-            if not reading.waits:
+            if not reading.waits():
                 cursors[stream] = reading.cursor
         begun = time.monotonic()
         block = EAGER if begun - self._asked_at < EAGER_FOR else BLOCK
@@ -309,17 +311,17 @@ class RedisLine(Transport):
     def _take(self, reading: Reading, entry: Entry) -> None:
         mark, before = entry.mark, reading.mark
         reading.cursor = str(mark)
-        if reading.waits or mark.term < self._term:
+        if reading.waits() or mark.term < self._term:
             return  # of a publisher that is no longer in office
         if mark.term > self._term:
             self._take_over(mark.term)
-            if reading.paused:
+            if reading.waits():
                 return
             before = reading.mark
         if before is not None and mark.number - entry.messages != before.number:
             missing = mark.number - entry.messages - before.number
             self._miss(reading, f"{missing} messages are no longer in Redis (read too late, or lost)")
-            if reading.paused:
+            if reading.waits():
                 return
         reading.mark = mark
         if entry.kind == layout.FRAMES:
@@ -329,8 +331,8 @@ class RedisLine(Transport):
 
     def _miss(self, reading: Reading, reason: str) -> None:
         # What has a state begins anew with it, also if the session does not ask for that.
-        reading.waits = reading.key.channel not in STATELESS
-        self._out.append(Missing((reading.key,), reason))
+        reading.begin_anew()
+        self._out.append(Missing(reading.key, reason))
 
     def _take_over(self, term: int) -> None:
         """Another publisher is in office: everything begins anew."""

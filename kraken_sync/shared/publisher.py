@@ -319,6 +319,8 @@ class Publisher:
                 lock.release()
         except broken:
             pass  # it ends by itself
+        if self._redis is not None:
+            self._redis.connection_pool.disconnect()
 
     def _died(self, error: BaseException) -> None:
         self._term, self.trouble = None, f"internal error: {error!r}"

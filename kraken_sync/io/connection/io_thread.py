@@ -233,17 +233,16 @@ class IOThread:
                         self._came_up()
                     self._wake_watchdog()
 
-    def _missed(self, keys: Optional[Sequence[Key]], reason: str) -> None:
-        """Take over from the transport that messages of these subscriptions (of all, if None) are missing."""
+    def _missed(self, keys: Sequence[Key], reason: str) -> None:
+        """Take over from the transport that messages of these subscriptions are missing."""
         room = self._room
         with room.lock:
             session = room.session
-            wanted = list(session.registry.entries if keys is None else keys)
-            now = time.monotonic()
-            notes = session.data.missed(wanted, reason, session.proven_at, now, at_once=True)
+            since, now = session.proven_at, time.monotonic()
+            notes = session.data.missed(list(keys), reason, since, now, at_once=True)
             told = self._telling.record(notes)
             room.lock.notify_all()
-        log.warning("%s: %s: %s", room.endpoint, ", ".join(map(str, wanted)), reason)
+        log.warning("%s: %s: %s", room.endpoint, ", ".join(map(str, keys)), reason)
         self._telling.tell(told)
         self._wake_watchdog()
 
