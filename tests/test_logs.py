@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
+import subprocess
+import sys
 import threading
 import time
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
 from conftest import WAIT, S, eventually
 
 from kraken_sync import BookState, SpotWSClient, WSState
+from kraken_sync.io import logs
+from kraken_sync.io.logs import log
 from kraken_sync.simulator import Simulator
 
 
@@ -127,3 +132,83 @@ def test_records_are_those_of_the_moment(client: SpotWSClient, exchange: Simulat
     assert record.filename == "telling.py"
     assert before <= record.created <= time.time()
     assert "kraken-sync-log" in handlers
+
+
+WHERE = contextvars.ContextVar("WHERE", default="nowhere")
+
+
+def test_records_of_the_main_thread(handle: Any) -> None:
+    """They are handled when the call returns, in its context, on a thread that no Ctrl-C interrupts."""
+    seen: List[Tuple[str, str, str]] = []
+    handle(lambda record: seen.append((record.getMessage(), WHERE.get(), threading.current_thread().name)))
+    WHERE.set("here")
+    for number in range(3):
+        log.warning("number %d", number)
+        assert seen[-1] == (f"number {number}", "here", "kraken-sync-log")
+    assert len(seen) == 3
+
+
+def test_a_handler_that_waits_for_the_caller(handle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that the main thread holds is no deadlock: it goes on, and the record is handled later."""
+    monkeypatch.setattr(logs, "PATIENCE", 0.05)
+    lock, seen = threading.Lock(), []
+
+    def act(record: logging.LogRecord) -> None:
+        with lock:
+            seen.append(record.getMessage())
+
+    handle(act)
+    with lock:
+        log.warning("first")
+        log.warning("second")
+        assert seen == []
+    log.flush(WAIT)
+    assert seen == ["first", "second"]
+
+
+def test_a_record_without_a_thread(handle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be had, as at the interpreter's end, the main thread handles it itself."""
+    seen: List[str] = []
+    handle(lambda record: seen.append(threading.current_thread().name))
+    log.flush(WAIT)
+
+    def none(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    log.warning("alone")
+    assert seen == ["MainThread"]
+
+
+def test_a_handler_may_flush(handle: Any) -> None:
+    """flush() waits for nothing in a handler (close() calls it), else until the thread has ended."""
+    took: List[float] = []
+
+    def act(record: logging.LogRecord) -> None:
+        started = time.monotonic()
+        log.flush(WAIT)
+        took.append(time.monotonic() - started)
+
+    handle(act)
+    log.warning("flush")
+    log.flush(WAIT)
+    assert len(took) == 1
+    assert took[0] < 1
+    assert "kraken-sync-log" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_records_at_the_end() -> None:
+    """What is logged by an exit handler, and by a finalizer while the interpreter ends, is handled."""
+    program = """if True:
+        import atexit, logging, sys
+        from kraken_sync.io.logs import log
+        logging.basicConfig(stream=sys.stdout, format="%(message)s")
+        class Late:
+            def __del__(self): log.warning("in a finalizer")
+        late = Late()
+        late.self = late
+        atexit.register(lambda: log.warning("at exit"))
+        log.warning("before")
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT)
+    assert (ended.stdout, ended.returncode) == ("before\nat exit\nin a finalizer\n", 0), ended.stderr

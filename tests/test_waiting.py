@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, List
 
 import pytest
 import stress_interrupts
+from conftest import WAIT
 
 from kraken_sync import KrakenError
+from kraken_sync.io.logs import log
+from kraken_sync.io.threads import GuardedThread
 from kraken_sync.io.waiting import Condition, Event, run_locked
 
 promised = pytest.mark.skipif(
@@ -41,7 +45,13 @@ def alarm() -> Any:
 def free(lock: Any) -> bool:
     """Whether another thread can take ``lock``."""
     taken = []
-    thread = threading.Thread(target=lambda: taken.append(lock.acquire(timeout=1)))
+
+    def take() -> None:
+        taken.append(lock.acquire(timeout=1))
+        if taken[0]:
+            lock.release()
+
+    thread = threading.Thread(target=take)
     thread.start()
     thread.join()
     return bool(taken[0])
@@ -120,6 +130,45 @@ def test_interrupts_of_every_call() -> None:
 
     assert seen.longest[0] < stress_interrupts.TIMEOUT + stress_interrupts.SLACK
     assert len(seen.interrupted) > 6
+
+
+@promised
+def test_starting_a_thread(alarm: Any) -> None:
+    """Interrupted while it waits for the new thread, start() leaves that thread able to run."""
+    rng = random.Random(1)
+    begun: List[threading.Thread] = []
+    ran: List[threading.Thread] = []
+
+    def work() -> None:
+        ran.append(threading.current_thread())
+
+    def use() -> None:
+        begun.append(GuardedThread("test", work, lambda error: None))
+        begun[-1].start()
+
+    for _ in range(300):
+        interrupted(use, rng.uniform(0.00005, 0.0006))
+    for thread in begun:
+        if thread.ident is not None:
+            thread.join(WAIT)
+            assert thread in ran
+
+
+@promised
+def test_logging(alarm: Any) -> None:
+    """Interrupted while it logs: the lock of the user's handler is free, and the next record is handled."""
+    rng, logger, seen = random.Random(1), logging.getLogger("kraken_sync"), []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        for number in range(300):
+            interrupted(lambda: log.warning("again"), rng.uniform(0.00005, 0.0006))
+            assert free(handler.lock)
+            log.warning("number %d", number)
+            assert seen[-1] == f"number {number}"
+    finally:
+        logger.removeHandler(handler)
 
 
 @promised

@@ -1,19 +1,26 @@
-"""The log of this library. A user's handlers and filters never run on one of the library's threads.
+"""The log of this library. A user's handlers and filters never run on one of the library's working threads.
 
 Handlers may block or raise. So records from the library's threads are handled on a thread of their own, which
-gets them through a bounded queue and ends when there are none. Records from a user's thread are handled on
-that thread. An exception raised by a handler never changes the outcome of a call.
+gets them through a bounded queue and ends when there are none. An exception raised by a handler never changes
+the outcome of a call.
+
+Records from the main thread are handled there, too, and the main thread waits for it. A Ctrl-C is raised in
+the main thread; if it comes while a handler of the standard library takes its lock (in Python code, until
+Python 3.12), the lock stays taken, and every thread that logs would hang. Records from the user's other
+threads are handled on the thread they come from.
 """
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import os
 import queue
 import sys
 import threading
 import time
-from typing import Any, NamedTuple, Optional, Tuple
+from contextlib import suppress
+from typing import Any, List, NamedTuple, Optional, Tuple, Union, cast
 
 from .threads import GuardedThread
 
@@ -22,6 +29,9 @@ MOST = 10_000
 """The number of records that may wait to be handled; further ones are counted and lost."""
 IDLE = 0.1
 """Seconds without a record after which the thread ends."""
+PATIENCE = 1.0
+"""The most seconds for which the main thread waits until its record is handled. A handler may need a lock
+that the main thread holds."""
 
 
 class _Entry(NamedTuple):
@@ -34,6 +44,12 @@ class _Entry(NamedTuple):
     place: Tuple[str, int, str]
     created: float
     thread: Tuple[Optional[int], str]
+    context: contextvars.Context
+    handled: queue.SimpleQueue[None]
+
+
+_End = queue.SimpleQueue[GuardedThread]
+"""Ends the thread, which puts itself there."""
 
 
 class Log:
@@ -44,10 +60,15 @@ class Log:
 
     def __init__(self) -> None:
         self._logger = logging.getLogger(NAME)
-        self._entries: queue.SimpleQueue[Optional[_Entry]] = queue.SimpleQueue()
-        self._thread: Optional[GuardedThread] = None
-        self._running = False
         self._lost = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with nothing; in a forked child, too, as the thread and the records are the parent's."""
+        self._entries: queue.SimpleQueue[Union[_Entry, _End]] = queue.SimpleQueue()
+        self._thread: Optional[GuardedThread] = None
+        self._vacant: List[bool] = [True]
+        """Empty while a thread handles records. list.pop() is atomic, so only one thread gets the item."""
 
     def debug(self, message: str, *args: Any) -> None:
         """Log at level DEBUG."""
@@ -84,10 +105,14 @@ class Log:
 
         Does nothing if it is called by a handler.
         """
-        thread = self._thread
-        if thread is not None and self._running:
-            self._entries.put(None)
-            thread.finish(timeout)
+        handling = not self._vacant or not self._entries.empty()
+        if not handling or self._thread is threading.current_thread():
+            return
+        end: _End = queue.SimpleQueue()
+        self._entries.put(end)
+        if self._run_soon():
+            with suppress(queue.Empty):
+                end.get(timeout=timeout).finish(timeout)
 
     def _log(self, level: int, message: str, args: Tuple[Any, ...], error: Optional[BaseException]) -> None:
         if not self._logger.isEnabledFor(level):
@@ -103,47 +128,66 @@ class Log:
             (code.co_filename, frame.f_lineno, code.co_name),
             time.time(),
             (thread.ident, thread.name),
+            contextvars.copy_context(),
+            queue.SimpleQueue(),
         )
-        if not isinstance(thread, GuardedThread):
+        ours = isinstance(thread, GuardedThread)
+        if not ours and thread is not threading.main_thread():
             self._handle(entry)
         elif self._entries.qsize() >= MOST:
             self._lost += 1
         else:
             self._entries.put(entry)
-            self._run_soon()
+            running = self._run_soon()
+            if ours:
+                return
+            if running:
+                with suppress(queue.Empty):
+                    entry.handled.get(timeout=PATIENCE)  # C code: a Ctrl-C ends it and breaks nothing
+            else:
+                self._handle_waiting(0)
 
-    def _run_soon(self) -> None:
-        if self._running:
-            return
-        self._running = True
-        thread = GuardedThread("log", self._run, self._died)
-        try:
-            thread.start()
-            self._thread = thread
-        except RuntimeError:
-            self._running = False  # no thread can be started now; the next record tries again
+    def _run_soon(self) -> bool:
+        """Return whether a thread handles what waits; start one if there is none."""
+        if sys.is_finalizing():
+            return False  # daemons do not run any more
+        if self._vacant:
+            # The thread itself takes the place that is vacant. A Ctrl-C may come anywhere in here, and if two
+            # are started, one ends at once.
+            try:
+                GuardedThread("log", self._run, _tell_once).start()
+            except RuntimeError:
+                return False  # no thread can be started now; the next record tries again
+        return True
 
     def _run(self) -> None:
-        while True:
+        # It looks again after it has left its place: a record that came before started no other thread.
+        while not self._entries.empty():
             try:
-                entry = self._entries.get(timeout=IDLE)
-            except queue.Empty:
-                entry = None
-            if entry is None:
-                self._running = False
-                if self._entries.empty() or self._running:
-                    return
-                self._running = True  # a record came between the timeout and the assignment
-                continue
-            self._handle(entry)
-            if self._lost and self._entries.empty():
-                lost, self._lost = self._lost, 0
-                text = "%d log records were lost: the handlers of %r are too slow"
-                told = entry._replace(level=logging.WARNING, message=text, args=(lost, NAME), error=None)
-                self._handle(told)
+                self._vacant.pop()
+            except IndexError:
+                return
+            self._thread = cast(GuardedThread, threading.current_thread())
+            try:
+                self._handle_waiting(IDLE)
+            finally:
+                self._vacant.append(True)
 
-    def _died(self, error: BaseException) -> None:
-        self._running = False
+    def _handle_waiting(self, idle: float) -> None:
+        """Handle records until none has come for ``idle`` seconds, or until told to end."""
+        with suppress(queue.Empty):
+            while True:
+                entry = self._entries.get(timeout=idle)
+                if not isinstance(entry, _Entry):
+                    entry.put(cast(GuardedThread, threading.current_thread()))
+                    return
+                entry.context.run(self._handle, entry)
+                entry.handled.put(None)
+                if self._lost and self._entries.empty():
+                    lost, self._lost = self._lost, 0
+                    text = "%d log records were lost: the handlers of %r are too slow"
+                    told = entry._replace(level=logging.WARNING, message=text, args=(lost, NAME), error=None)
+                    self._handle(told)
 
     def _handle(self, entry: _Entry) -> None:
         try:
@@ -167,8 +211,8 @@ class Log:
         except Exception as error:
             _tell_once(error)
         except BaseException as error:
-            if not isinstance(threading.current_thread(), GuardedThread):
-                raise  # a Ctrl-C, on the user's thread
+            if threading.current_thread() is threading.main_thread():
+                raise  # a Ctrl-C while the interpreter is ending, when there is no other thread
             _tell_once(error)
 
 
@@ -190,10 +234,5 @@ log = Log()
 """The only instance."""
 
 
-def _forked() -> None:
-    """Begin anew in a forked child: the thread exists in the parent only, and handles the records there."""
-    log._entries, log._running, log._thread = queue.SimpleQueue(), False, None
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=log.begin)

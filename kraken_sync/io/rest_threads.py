@@ -8,7 +8,6 @@ without a request is kept for a second.
 
 from __future__ import annotations
 
-import _thread
 import os
 import queue
 import threading
@@ -119,14 +118,6 @@ class RestThreads:
 
     def _add(self, job: Job) -> None:
         """Start a thread; if that fails, run the job in this one."""
-        try:
-            # Thread.start() waits for the new thread, and a Ctrl-C in there leaves that thread hanging.
-            # So it is called on a raw thread, which gets no signal.
-            _thread.start_new_thread(self._start, (job,))
-        except RuntimeError:
-            job.run()
-
-    def _start(self, job: Job) -> None:
         try:
             GuardedThread("rest", self._run, lambda error: None).start()
         except RuntimeError:

@@ -6,6 +6,7 @@ import threading
 from typing import Callable
 
 from ..errors import ConnectFailed
+from .waiting import Event
 
 Died = Callable[[BaseException], None]
 
@@ -21,6 +22,9 @@ class GuardedThread(threading.Thread):
 
     def __init__(self, name: str, work: Callable[[], None], died: Died) -> None:
         super().__init__(name=f"kraken-sync-{name}", daemon=True)
+        # start() waits on this event for the new thread, which sets it before anything else. With an event of
+        # the standard library a Ctrl-C may leave its lock taken, and the new thread would hang for ever.
+        self._started = Event()
         self._work = work
         self._died = died
 
