@@ -168,6 +168,17 @@ def test_publish_without_redis(spawn: Spawn) -> None:
     assert ended(publisher) == (0, "", "0 messages published\n")
 
 
+def test_an_interrupt_at_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the usual end from the start on, also before the first line is complete."""
+
+    def interrupted(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sharing, "_described", interrupted)
+    ended = in_this_process(capsys, "publish", "BTC/USD", "--simulated", "--redis", "redis://127.0.0.1:9")
+    assert (ended[0], ended[1], ended[2].splitlines()[-1]) == (0, "", "0 messages published")
+
+
 def test_how_publishing_ends(capsys: pytest.CaptureFixture[str]) -> None:
     """A publisher that has died, or could never reach Redis until the time was over, is a failure."""
     over = SimpleNamespace(over=lambda: True)

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, cast
 
@@ -60,11 +60,9 @@ def record(file: str, symbols: Tuple[str, ...], channels: str, **options: Any) -
     with terminable(), running({**options, "as_json": True, "count": None}) as feed:
         # First, so that a symbol that does not exist leaves no file: a recorder knows what is subscribed.
         held = _subscribe(feed, wanted, symbols, int(options["depth"]), int(options["interval"]))
-        with Recorder(feed.client, file, max_bytes=size, daily=options["daily"]) as recorder:
-            try:
-                _watch(feed, recorder)
-            except KeyboardInterrupt:
-                pass  # the usual end of a recording
+        recorder = Recorder(feed.client, file, max_bytes=size, daily=options["daily"])
+        with suppress(KeyboardInterrupt), recorder:  # an interrupt is the usual end
+            _watch(feed, recorder)
         del held
         stats = feed.client.stats()
         mismatched = sum(part.get("mismatched", 0) for part in (stats, stats.get("level3", {})))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, List, Tuple
 from urllib.parse import urlsplit
 
@@ -59,15 +60,13 @@ def publish(
             interval=int(interval),
             name=name,
         )
-        with publisher.start(feed.timeout):
+        # An interrupt is the usual end. It may come as soon as the first line can be read, or before.
+        with suppress(KeyboardInterrupt), publisher.start(feed.timeout):
             what = ", ".join(_described(wanted, depth, interval))
             click.echo(
                 f"publishing {what} of {', '.join(symbols)} to {_without_login(url)} as {name!r}", err=True
             )
-            try:
-                _watch(feed, publisher)
-            except KeyboardInterrupt:
-                pass  # the usual end
+            _watch(feed, publisher)
     click.echo(f"{publisher.published:,} messages published", err=True)
 
 
