@@ -566,3 +566,24 @@ def test_seconds_bound_everything(command: str) -> None:
         assert (code, out, len(err.splitlines())) == (3, "", 1)
     finally:
         listener.close()
+
+
+def test_lines_are_whole() -> None:
+    """A line of the log and one of the command, written at the same time, are two lines."""
+    program = """if True:
+        import logging, sys, threading
+        import click
+        from kraken_sync.cli.feed import log_to_stderr
+        sys.setswitchinterval(1e-5)
+        logger = logging.getLogger("kraken_sync")
+        with log_to_stderr(2):
+            thread = threading.Thread(target=lambda: [logger.warning("from the log") for _ in range(2000)])
+            thread.start()
+            for _ in range(2000):
+                click.echo("from the command", err=True)
+            thread.join()
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 4000
+    assert all(re.fullmatch(r"from the command|\d\d:\d\d:\d\d WARNING from the log", line) for line in lines)

@@ -262,7 +262,9 @@ class _Held(logging.Handler):
             self._kept.append(record)
             return
         try:
-            print(self.format(record), file=sys.stderr, flush=True)
+            # In one piece, unlike print(): the main thread writes lines there, too.
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
         except Exception:
             self.handleError(record)
 

@@ -101,7 +101,7 @@ def _explain(error: Exception) -> int:
     advice = str(error)
     for call, option in ADVICE:
         advice = re.sub(call, option, advice)
-    print(f"error: {advice}", file=sys.stderr)
+    click.echo(f"error: {advice}", err=True)
     if isinstance(error, (ConnectFailed, ConnectionLost, ReplyTimeout)):
         return NETWORK
     if isinstance(error, PermissionRefused):

@@ -225,7 +225,7 @@ def _tell_once(error: BaseException) -> None:
     if not _told and logging.raiseExceptions and sys.stderr is not None:
         _told = True
         try:
-            print(f"kraken_sync: a handler or filter of your logging failed: {error!r}", file=sys.stderr)
+            sys.stderr.write(f"kraken_sync: a handler or filter of your logging failed: {error!r}\n")
         except Exception:
             pass  # stderr is closed, too
 
