@@ -454,7 +454,7 @@ def test_a_goodbye_to_what_has_ended_meanwhile() -> None:
         transport.say_goodbye(0.2)
 
 
-def test_interrupted_send_condemns_the_line() -> None:
+def test_interrupted_send_condemns_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Ctrl-C inside a send may have left half a frame: nothing is sent on that line again."""
 
     def script(sock: socket.socket) -> None:
@@ -465,14 +465,12 @@ def test_interrupted_send_condemns_the_line() -> None:
         transport = Transport(Endpoint(f"{server.url}/v2"))
         transport.connect(time.monotonic() + 5)
 
-        class Interrupting:
-            def send(self, data: bytes, opcode: int) -> None:
-                raise KeyboardInterrupt
+        def interrupted(data: bytes) -> int:
+            raise KeyboardInterrupt
 
-        codec, transport._codec = transport._codec, Interrupting()
-        with pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(transport._guard, "send", interrupted)
             transport.exclusively(1.0, lambda: transport.send(b"half", 1.0))
-        transport._codec = codec
         with pytest.raises(ConnectionError):
             transport.exclusively(1.0, lambda: transport.send(b"order", 1.0))
         transport.dispose()

@@ -50,14 +50,14 @@ def speaking(function: Function) -> Function:
     """
     parameters = list(inspect.signature(function).parameters.values())[1:]
     names = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
-    anything = len(names) < len(parameters)
+    known, anything = frozenset(names), len(names) < len(parameters)
     places = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
 
     @functools.wraps(function)
     def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
         if len(args) > len(places) or (len(args) > 1 and _symbols(args)):
             raise TypeError(_too_many(function.__name__, args, places, names))
-        if not anything and not kwargs.keys() <= set(names):
+        if not anything and not kwargs.keys() <= known:
             raise TypeError(
                 _unknown(function.__name__, next(one for one in kwargs if one not in names), names)
             )

@@ -191,12 +191,14 @@ class Transport:
             ConnectionLost: the connection has ended; ``sent`` is False if no byte of the frame was sent.
         """
         assert self._sender == threading.get_ident()
-        guard, codec = self._connected()
+        guard, _ = self._connected()
         guard.write_deadline = time.monotonic() + timeout
         guard.accepted = 0
         self._sending(frame)  # before it leaves, because the reply may come at once
         try:
-            codec.send(frame, _TEXT)
+            import websocket
+
+            guard.send(websocket.ABNF.create_frame(frame, _TEXT).format())  # which sends all of it, or raises
         # Also a Ctrl-C: after half a frame the next one would be read as the rest of it.
         except BaseException as error:
             guard.abort(f"sending failed: {str(error) or type(error).__name__}")

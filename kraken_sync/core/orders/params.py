@@ -178,17 +178,22 @@ def _each(found: Params) -> List[Params]:
 
 def _check_way(order: Params, method: str, by_rest: bool) -> None:
     """Check the parameters that only one of the two interfaces has."""
-    given = {name for name, value in order.items() if value not in (None, False)}
-    if "leverage" in given and not by_rest:
-        raise ValueError('leverage is for via="rest"; over WebSocket give margin=True')
-    if by_rest and "margin" in given:
+
+    def given(name: str) -> bool:
+        return order.get(name) not in (None, False)
+
+    if not by_rest:
+        if given("leverage"):
+            raise ValueError('leverage is for via="rest"; over WebSocket give margin=True')
+        return
+    if given("margin"):
         raise ValueError("over REST give leverage, such as 2, in place of margin=True")
-    if by_rest and "sender_sub_id" in given:
+    if given("sender_sub_id"):
         raise ValueError("REST takes no sender_sub_id")
-    if by_rest and method == "edit_order" and "reduce_only" in given:
+    if method == "edit_order" and given("reduce_only"):
         raise ValueError("REST takes no reduce_only in an edit")
     closing = order.get("conditional")
-    for one in (order, closing if isinstance(closing, Mapping) else {}) if by_rest else ():
+    for one in (order, closing if isinstance(closing, Mapping) else {}):
         _check_distances(one)
 
 
@@ -209,17 +214,14 @@ def _check_distances(order: Params) -> None:
 def _checked(what: str, known: Mapping[str, Any], params: Params) -> Dict[str, Any]:
     if not isinstance(params, Mapping):
         raise TypeError(f"{what} must be a dict, not {params!r:.80}")
-    found: Dict[str, Any] = {}
-    for name, value in params.items():
-        if name not in known:
-            close = nearest(str(name), known, 1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(
-                f"{what} has no parameter {name!r}.{hint} It takes: {', '.join(sorted(known)) or 'none'}."
-            )
-        if value is not None:
-            found[name] = _value(name, known[name], value)
-    return found
+    if not params.keys() <= known.keys():
+        name = next(name for name in params if name not in known)
+        close = nearest(str(name), known, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"{what} has no parameter {name!r}.{hint} It takes: {', '.join(sorted(known)) or 'none'}."
+        )
+    return {name: _value(name, known[name], value) for name, value in params.items() if value is not None}
 
 
 def _value(name: str, kind: Any, value: Any) -> Any:

@@ -131,7 +131,9 @@ class Session:
         assert self._lock_held()
         # only what is really sent is charged, and before its reply, as the exchange charges on receipt
         if self._rate is not None:
-            self._rate.charge_request(request.method, request.params, now, self.account.orders.open_pairs)
+            # Looked up for the one method that needs them: there may be thousands of orders.
+            pairs = self.account.orders.open_pairs if request.method == "cancel_all" else ()
+            self._rate.charge_request(request.method, request.params, now, pairs)
 
     def prepare(self, request: TradingRequest, now: float) -> None:
         """Note in a request what is known before it is sent. Raises RequestHeld if it may not be sent now."""

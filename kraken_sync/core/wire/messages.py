@@ -243,7 +243,9 @@ def _ready(value: Any) -> Any:
     if isinstance(value, HiddenBytes):
         return msgspec.Raw(value)
     if kind is dict or isinstance(value, abc.Mapping):
-        return {str(key): _ready(item) for key, item in value.items()}
+        return {
+            str(key): item if item.__class__ in _AS_THEY_ARE else _ready(item) for key, item in value.items()
+        }
     if isinstance(value, Secret):
         return msgspec.Raw(msgspec.json.encode(value.reveal()))
     if isinstance(value, (list, tuple)):

@@ -8,9 +8,10 @@ Source: https://docs.kraken.com/exchange/guides/websockets/introduction: times a
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Optional
 
+_EPOCH = datetime(1970, 1, 1)
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]*))?[Zz]*")
 
 
@@ -38,7 +39,7 @@ def time_text(moment: float, digits: int = 3) -> str:
     >>> time_text(1767607200.5)
     '2026-01-05T10:00:00.500Z'
     """
-    when = datetime.fromtimestamp(moment, timezone.utc)
+    when = _EPOCH + timedelta(seconds=moment)  # without a time zone, whose text takes three times as long
     return f"{when.isoformat(timespec='microseconds')[: 20 + digits]}Z"
 
 
