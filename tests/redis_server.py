@@ -22,18 +22,19 @@ class RedisServer:
         program = shutil.which("redis-server") or shutil.which("valkey-server")
         if program is None:
             pytest.skip("there is no redis-server here")
-        self._program = program
+        self.program = program
         self._folder = folder
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: Optional[subprocess.Popen[bytes]] = None
 
-    def start(self) -> RedisServer:
+    def start(self, *options: str) -> RedisServer:
         """Start it, and wait until it answers. It has no data, since it saves none."""
-        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         self._process = subprocess.Popen(
-            [*command, "--save", "", "--appendonly", "no", "--daemonize", "no"], stdout=subprocess.DEVNULL
+            [*command, "--save", "", "--appendonly", "no", "--daemonize", "no", *options],
+            stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 10
         while True:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
 import pytest
+import trustme
 from conftest import FAST, WAIT, S, eventually
-from helpers import shown_top, true_top
+from helpers import free_ports, shown_top, true_top
 
 pytest.importorskip("redis")
 
@@ -126,6 +128,46 @@ def test_nobody_there(redis: RedisServer, read: Callable[..., SharedClient]) -> 
     assert "wrong" not in str(caught.value)
     with pytest.raises(ValueError, match="a URL of Redis looks like"):
         SharedClient("http://127.0.0.1")
+
+
+def over(url: str, exchange: Simulator) -> None:
+    """A feed is published and read by this URL."""
+    client = SpotWSClient(ws_url=exchange.ws_url, timing=FAST)
+    with client, Publisher(client, url, [S]), SharedClient(url) as reader:
+        book = reader.book(S, 10)
+        exchange.step(40, [S])
+        eventually(lambda: same(book, exchange))
+
+
+def test_a_socket_of_this_machine(exchange: Simulator, tmp_path: Path) -> None:
+    """``unix://`` names one; it has no host, and what is wrong with it is told."""
+    server = RedisServer(tmp_path).start("--unixsocket", str(tmp_path / "redis.sock"))
+    try:
+        over(f"unix://{tmp_path}/redis.sock", exchange)
+    finally:
+        server.kill()
+    with pytest.raises(ConnectFailed, match=r"Redis at /.*/none\.sock cannot be used: .*No such file"):
+        SharedClient(f"unix://{tmp_path}/none.sock").start(1)
+
+
+def test_tls(exchange: Simulator, tmp_path: Path) -> None:
+    """``rediss://`` takes the authority that its URL names, and no certificate that it does not know."""
+    authority, port = trustme.CA(), free_ports()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    own = str(tmp_path / "server.pem")
+    files = ["--tls-cert-file", own, "--tls-key-file", own, "--tls-ca-cert-file", str(tmp_path / "ca.pem")]
+    server = RedisServer(tmp_path)
+    if b"libssl" not in subprocess.check_output(["ldd", server.program]):
+        pytest.skip("this redis-server was built without TLS")
+    server.start("--tls-port", str(port), "--tls-auth-clients", "no", *files)
+    try:
+        over(f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path}/ca.pem", exchange)
+        with pytest.raises(ConnectFailed, match="(?i)certificate"):
+            SharedClient(f"rediss://localhost:{port}/0").start(WAIT)
+    finally:
+        server.kill()
 
 
 def test_without_redis_py(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,11 +38,12 @@ def connected(url: str) -> Any:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
+    # A socket of this machine takes none of these.
+    network = {"socket_connect_timeout": SOCKET_TIMEOUT, "socket_keepalive": True}
     return redis.Redis.from_url(
         url,
+        **({} if urlsplit(url).scheme == "unix" else network),
         socket_timeout=SOCKET_TIMEOUT,
-        socket_connect_timeout=SOCKET_TIMEOUT,
-        socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
         health_check_interval=0,
