@@ -21,6 +21,7 @@ from helpers import free_ports
 
 from kraken_sync.cli.group import group
 from kraken_sync.cli.main import main
+from kraken_sync.recording import Recorder
 from kraken_sync.simulator import Simulator
 
 RECORDING = Path(__file__).parent / "data" / "recording.jsonl"
@@ -587,3 +588,19 @@ def test_lines_are_whole() -> None:
     lines = ended.stderr.splitlines()
     assert len(lines) == 4000
     assert all(re.fullmatch(r"from the command|\d\d:\d\d:\d\d WARNING from the log", line) for line in lines)
+
+
+def test_an_interrupted_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """An interrupt while the file is being finished is told: the recording may not be whole."""
+
+    close = Recorder.close
+
+    def interrupted(self: Any) -> None:
+        close(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorder, "close", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["record", str(tmp_path / "x.jsonl"), "BTC/USD", "--simulated", "--seconds", "0.2"])
+    assert ended.value.code == 130
+    assert "records in" not in capsys.readouterr().err

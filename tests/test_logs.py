@@ -137,8 +137,9 @@ def test_records_are_those_of_the_moment(client: SpotWSClient, exchange: Simulat
 WHERE = contextvars.ContextVar("WHERE", default="nowhere")
 
 
-def test_records_of_the_main_thread(handle: Any) -> None:
+def test_records_of_the_main_thread(handle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are handled when the call returns, in its context, on a thread that no Ctrl-C interrupts."""
+    monkeypatch.setattr(logs, "PATIENCE", WAIT)
     seen: List[Tuple[str, str, str]] = []
     handle(lambda record: seen.append((record.getMessage(), WHERE.get(), threading.current_thread().name)))
     WHERE.set("here")
@@ -149,8 +150,8 @@ def test_records_of_the_main_thread(handle: Any) -> None:
 
 
 def test_a_handler_that_waits_for_the_caller(handle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock that the main thread holds is no deadlock: it goes on, and the record is handled later."""
-    monkeypatch.setattr(logs, "PATIENCE", 0.05)
+    """A lock that the main thread holds is no deadlock: it goes on, waits no more, and nothing is lost."""
+    monkeypatch.setattr(logs, "PATIENCE", 0.5)
     lock, seen = threading.Lock(), []
 
     def act(record: logging.LogRecord) -> None:
@@ -158,12 +159,15 @@ def test_a_handler_that_waits_for_the_caller(handle: Any, monkeypatch: pytest.Mo
             seen.append(record.getMessage())
 
     handle(act)
+    texts = [f"number {number}" for number in range(10)]
     with lock:
-        log.warning("first")
-        log.warning("second")
+        started = time.monotonic()
+        for text in texts:
+            log.warning(text)
+        assert time.monotonic() - started < 3
         assert seen == []
     log.flush(WAIT)
-    assert seen == ["first", "second"]
+    assert seen == texts
 
 
 def test_a_record_without_a_thread(handle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,18 +201,69 @@ def test_a_handler_may_flush(handle: Any) -> None:
     assert "kraken-sync-log" not in [thread.name for thread in threading.enumerate()]
 
 
+def test_what_is_thrown_into_a_thread_of_the_users(handle: Any) -> None:
+    """It is raised there, also if it comes while a handler runs: a timeout of gevent's, for example."""
+
+    class Thrown(BaseException):
+        pass
+
+    raised: List[BaseException] = []
+
+    def work() -> None:
+        try:
+            log.warning("here")
+        except BaseException as error:
+            raised.append(error)
+
+    handle(fail(Thrown()))
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert [type(one) for one in raised] == [Thrown]
+
+
 def test_records_at_the_end() -> None:
-    """What is logged by an exit handler, and by a finalizer while the interpreter ends, is handled."""
+    """What is logged by an exit handler, and by finalizers while the interpreter ends, is handled."""
     program = """if True:
         import atexit, logging, sys
         from kraken_sync.io.logs import log
         logging.basicConfig(stream=sys.stdout, format="%(message)s")
         class Late:
-            def __del__(self): log.warning("in a finalizer")
+            def __del__(self):
+                log.flush(10)
+                log.warning("in a finalizer")
+                log.warning("and again")
         late = Late()
         late.self = late
         atexit.register(lambda: log.warning("at exit"))
         log.warning("before")
     """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT)
-    assert (ended.stdout, ended.returncode) == ("before\nat exit\nin a finalizer\n", 0), ended.stderr
+    texts = "before\nat exit\nin a finalizer\nand again\n"
+    assert (ended.stdout, ended.returncode) == (texts, 0), ended.stderr
+
+
+def test_a_handler_that_is_slow_at_the_end() -> None:
+    """The interpreter stops the thread within the handler, with its lock: nobody waits for that lock."""
+    program = """if True:
+        import atexit
+        atexit.register(lambda: logs.log.warning("at exit"))  # after logging's own, which is registered later
+        import gc, logging, time
+        from kraken_sync.io import logs
+        logs.PATIENCE = 0.05
+        class Slow(logging.Handler):
+            def emit(self, record):
+                time.sleep(3)
+        logging.getLogger().addHandler(Slow())
+        class Late:
+            def __del__(self):
+                logs.log.warning("in a finalizer")
+                print("ended")
+        def make():
+            late = Late()
+            late.self = late
+        gc.disable()
+        make()  # garbage, which is collected at the end
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT)
+    assert (ended.stdout, ended.returncode) == ("ended\n", 0), ended.stderr

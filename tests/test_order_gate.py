@@ -53,6 +53,19 @@ def test_the_gate_refuses_and_holds(trader: SpotWSClient, exchange: Simulator) -
         SpotWSClient(order_gate="shut")
 
 
+def test_the_gate_before_the_token(trader: SpotWSClient, exchange: Simulator) -> None:
+    """Shut, it says so at once, also while there is no token to send with."""
+    assert trader.add_order(**FAR)
+    exchange.faults.rest_errors = ["EService:Unavailable"] * 10_000
+    exchange.revoke_tokens()
+    with pytest.raises(OrderNotSent, match="no new token"):
+        trader.add_order(**FAR)
+    exchange.set_system("cancel_only")
+    eventually(lambda: trader.stats()["private"]["system"] == "cancel_only")
+    with pytest.raises(OrderNotSent, match="cancel_only"):
+        trader.add_order(**FAR, timeout=None)
+
+
 def test_the_gate_follows_the_advice_of_an_announcement(
     trader: SpotWSClient, exchange: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -350,6 +350,7 @@ def test_a_snapshot_that_comes_while_rest_is_asked(
     trader = new_client(
         key=CANARY_KEY, secret=CANARY_SECRET, timing=dataclasses.replace(FAST, rest_lag=60.0, ack_timeout=5.0)
     )
+    clock_known(trader)  # or a ping for it would be late, too
     trader.orders.wait_live(WAIT)
     exchange.faults.rest_lag = 60.0
     exchange.faults.skip_executions = 10
@@ -377,6 +378,7 @@ def test_an_order_that_may_end_at_once(
 ) -> None:
     """It is in no snapshot, so REST is asked, too, as late as that may be behind."""
     trader = new_client(key=CANARY_KEY, secret=CANARY_SECRET, timing=dataclasses.replace(FAST, rest_lag=60.0))
+    clock_known(trader)  # or a ping for it would be late, too
     trader.orders.wait_live(WAIT)
     exchange.faults.rest_lag = 60.0
     exchange.faults.skip_executions = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import subprocess
 import sys
 import threading
 from typing import Any, Callable
@@ -218,3 +219,25 @@ def test_a_parse_float_may_raise_anything(
     eventually(lambda: any(message.get("data") == [2.5] for message in seen))
 
     assert client.stats()["callback_errors"] == 1
+
+
+def test_a_thread_at_the_interpreters_end() -> None:
+    """None is started that would never run: it is refused, and a REST request runs on its caller's."""
+    program = """if True:
+        import threading
+        from kraken_sync.io.rest_threads import Job, RestThreads
+        from kraken_sync.io.threads import GuardedThread
+        class Late:
+            def __del__(self):
+                try:
+                    GuardedThread("late", print, print).start()
+                except RuntimeError as error:
+                    print(error)
+                job, threads = Job(lambda: print("it was run")), RestThreads()
+                threads.submit(job)
+                print(threads.wait(job, None))
+        late = Late()
+        late.self = late
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT)
+    assert ended.stdout == "the interpreter is ending\nit was run\nTrue\n", ended.stderr

@@ -15,6 +15,7 @@ import stress_interrupts
 from conftest import WAIT
 
 from kraken_sync import KrakenError
+from kraken_sync.io import logs
 from kraken_sync.io.logs import log
 from kraken_sync.io.threads import GuardedThread
 from kraken_sync.io.waiting import Condition, Event, run_locked
@@ -157,8 +158,9 @@ def test_starting_a_thread(alarm: Any) -> None:
 
 
 @promised
-def test_logging(alarm: Any) -> None:
+def test_logging(alarm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted while it logs: the lock of the user's handler is free, and the next record is handled."""
+    monkeypatch.setattr(logs, "PATIENCE", WAIT)
     rng, logger, seen = random.Random(1), logging.getLogger("kraken_sync"), []
     handler = logging.Handler()
     handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]

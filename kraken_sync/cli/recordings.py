@@ -61,7 +61,7 @@ def record(file: str, symbols: Tuple[str, ...], channels: str, **options: Any) -
         # First, so that a symbol that does not exist leaves no file: a recorder knows what is subscribed.
         held = _subscribe(feed, wanted, symbols, int(options["depth"]), int(options["interval"]))
         recorder = Recorder(feed.client, file, max_bytes=size, daily=options["daily"])
-        with suppress(KeyboardInterrupt), recorder:  # an interrupt is the usual end
+        with recorder, suppress(KeyboardInterrupt):  # an interrupt is the usual end, but not of the closing
             _watch(feed, recorder)
         del held
         stats = feed.client.stats()

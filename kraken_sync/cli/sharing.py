@@ -60,13 +60,18 @@ def publish(
             interval=int(interval),
             name=name,
         )
-        # An interrupt is the usual end. It may come as soon as the first line can be read, or before.
-        with suppress(KeyboardInterrupt), publisher.start(feed.timeout):
-            what = ", ".join(_described(wanted, depth, interval))
-            click.echo(
-                f"publishing {what} of {', '.join(symbols)} to {_without_login(url)} as {name!r}", err=True
-            )
-            _watch(feed, publisher)
+        try:
+            # An interrupt is the usual end. It may come as soon as the first line can be read, or before.
+            with suppress(KeyboardInterrupt):
+                publisher.start(feed.timeout)
+                what = ", ".join(_described(wanted, depth, interval))
+                click.echo(
+                    f"publishing {what} of {', '.join(symbols)} to {_without_login(url)} as {name!r}",
+                    err=True,
+                )
+                _watch(feed, publisher)
+        finally:
+            publisher.close()
     click.echo(f"{publisher.published:,} messages published", err=True)
 
 

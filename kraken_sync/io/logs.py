@@ -60,11 +60,13 @@ class Log:
 
     def __init__(self) -> None:
         self._logger = logging.getLogger(NAME)
-        self._lost = 0
         self.begin()
 
     def begin(self) -> None:
         """Begin with nothing; in a forked child, too, as the thread and the records are the parent's."""
+        self._lost = 0
+        self._handling = self._slow = False
+        """Whether the thread is within a handler, and whether the main thread has waited in vain for one."""
         self._entries: queue.SimpleQueue[Union[_Entry, _End]] = queue.SimpleQueue()
         self._thread: Optional[GuardedThread] = None
         self._vacant: List[bool] = [True]
@@ -106,7 +108,7 @@ class Log:
         Does nothing if it is called by a handler.
         """
         handling = not self._vacant or not self._entries.empty()
-        if not handling or self._thread is threading.current_thread():
+        if not handling or sys.is_finalizing() or self._thread is threading.current_thread():
             return
         end: _End = queue.SimpleQueue()
         self._entries.put(end)
@@ -134,23 +136,45 @@ class Log:
         ours = isinstance(thread, GuardedThread)
         if not ours and thread is not threading.main_thread():
             self._handle(entry)
+        elif sys.is_finalizing():
+            self._handle_rest(entry)
         elif self._entries.qsize() >= MOST:
             self._lost += 1
+            self._run_soon()
         else:
             self._entries.put(entry)
             running = self._run_soon()
             if ours:
                 return
             if running:
-                with suppress(queue.Empty):
-                    entry.handled.get(timeout=PATIENCE)  # C code: a Ctrl-C ends it and breaks nothing
+                self._wait_for(entry)
             else:
-                self._handle_waiting(0)
+                self._handle_rest()
+
+    def _wait_for(self, entry: _Entry) -> None:
+        """Wait until a record is handled, unless the handlers have proved to be slow."""
+        if self._slow:
+            return
+        try:
+            entry.handled.get(timeout=PATIENCE)  # C code: a Ctrl-C ends it and breaks nothing
+        except queue.Empty:
+            self._slow = True  # until the thread has handled a record
+
+    def _handle_rest(self, *more: _Entry) -> None:
+        """Handle what waits, and ``more``, on this thread, since there is no other."""
+        # At the interpreter's end the thread may have been stopped within a handler, which keeps its lock.
+        if self._handling:
+            return
+        with suppress(queue.Empty):
+            while True:
+                entry = self._entries.get_nowait()
+                if isinstance(entry, _Entry):
+                    entry.context.run(self._handle, entry)
+        for entry in more:
+            entry.context.run(self._handle, entry)
 
     def _run_soon(self) -> bool:
         """Return whether a thread handles what waits; start one if there is none."""
-        if sys.is_finalizing():
-            return False  # daemons do not run any more
         if self._vacant:
             # The thread itself takes the place that is vacant. A Ctrl-C may come anywhere in here, and if two
             # are started, one ends at once.
@@ -169,19 +193,21 @@ class Log:
                 return
             self._thread = cast(GuardedThread, threading.current_thread())
             try:
-                self._handle_waiting(IDLE)
+                self._handle_waiting(self._thread)
             finally:
                 self._vacant.append(True)
 
-    def _handle_waiting(self, idle: float) -> None:
-        """Handle records until none has come for ``idle`` seconds, or until told to end."""
+    def _handle_waiting(self, thread: GuardedThread) -> None:
+        """Handle records until there are none for a while, or until told to end."""
         with suppress(queue.Empty):
             while True:
-                entry = self._entries.get(timeout=idle)
+                entry = self._entries.get(timeout=IDLE)
                 if not isinstance(entry, _Entry):
-                    entry.put(cast(GuardedThread, threading.current_thread()))
+                    entry.put(thread)
                     return
+                self._handling = True
                 entry.context.run(self._handle, entry)
+                self._handling = self._slow = False
                 entry.handled.put(None)
                 if self._lost and self._entries.empty():
                     lost, self._lost = self._lost, 0
@@ -211,8 +237,8 @@ class Log:
         except Exception as error:
             _tell_once(error)
         except BaseException as error:
-            if threading.current_thread() is threading.main_thread():
-                raise  # a Ctrl-C while the interpreter is ending, when there is no other thread
+            if not isinstance(threading.current_thread(), GuardedThread):
+                raise  # a Ctrl-C, or what a user throws into a thread of his own
             _tell_once(error)
 
 

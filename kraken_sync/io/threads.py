@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
+import queue
+import sys
 import threading
-from typing import Callable
+from typing import Callable, Optional
 
 from ..errors import ConnectFailed
-from .waiting import Event
 
 Died = Callable[[BaseException], None]
 
@@ -22,9 +24,6 @@ class GuardedThread(threading.Thread):
 
     def __init__(self, name: str, work: Callable[[], None], died: Died) -> None:
         super().__init__(name=f"kraken-sync-{name}", daemon=True)
-        # start() waits on this event for the new thread, which sets it before anything else. With an event of
-        # the standard library a Ctrl-C may leave its lock taken, and the new thread would hang for ever.
-        self._started = Event()
         self._work = work
         self._died = died
 
@@ -35,6 +34,30 @@ class GuardedThread(threading.Thread):
         # Nothing above could report it: by default Python prints a traceback, and waiting threads hang.
         except BaseException as error:
             self._died(error)
+
+    def start(self) -> None:
+        """Start the thread, and wait until it runs.
+
+        Raises:
+            RuntimeError: the system cannot start a thread, or the interpreter is ending.
+        """
+        # threading.Thread.start() waits for the new thread in Python code, where what a signal handler raises
+        # leaves that thread hanging or dead. So it is called on a raw thread, in which no signal is handled.
+        if sys.is_finalizing():
+            raise RuntimeError("the interpreter is ending")  # else it would be started, and never run
+        outcome: queue.SimpleQueue[Optional[BaseException]] = queue.SimpleQueue()
+        _thread.start_new_thread(self._start, (outcome,))
+        error = outcome.get()
+        if error is not None:
+            raise error
+
+    def _start(self, outcome: queue.SimpleQueue[Optional[BaseException]]) -> None:
+        try:
+            super().start()
+        except BaseException as error:
+            outcome.put(error)
+        else:
+            outcome.put(None)
 
     def begin(self) -> None:
         """Start the thread.

@@ -192,18 +192,17 @@ class OrderSender:
         """Send the request once the order gate is open."""
         policy = self._gate.policy
         self._gate.apply(request)
-        shut = not connection.open  # what is open is judged once, immediately before the bytes are sent
         while True:
-            if request.gated and shut:
+            if request.gated:
                 self._gate.pass_through(request, connection)
             try:
+                # The gate may have shut since: it is asked again immediately before the bytes are sent.
                 self._send_once(request, connection)
                 return
-            except (GateShut, RequestHeld) as error:
+            except (GateShut, RequestHeld) as shut:
                 if policy != "hold":
-                    reason = error.reason if isinstance(error, GateShut) else str(error)
+                    reason = shut.reason if isinstance(shut, GateShut) else str(shut)
                     raise OrderNotSent(request.method, reason) from None
-                shut = True
 
     def _send_once(self, request: TradingRequest, connection: Connection) -> None:
         method = request.method
