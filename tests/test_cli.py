@@ -569,6 +569,30 @@ def test_seconds_bound_everything(command: str) -> None:
         listener.close()
 
 
+def test_a_book_that_is_not_verified(exchange: Simulator) -> None:
+    """During maintenance there is no line: it is told after ``--timeout``, and by the exit code."""
+    exchange.set_system("maintenance")
+    args = ["book", "BTC/USD", "--count", "1", "--timeout", "1", "--ws-url", exchange.ws_url]
+    ended = subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (6, "")
+    assert "maintenance" in ended.stderr.splitlines()[-1]
+
+
+def test_level3_of_another_exchange(exchange: Simulator, tmp_path: Path) -> None:
+    """Its host has an option of its own, which is named where it is missing."""
+    file = str(tmp_path / "x.jsonl")
+    urls = ["--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url]
+    args = ["record", file, "BTC/USD", "--channels", "level3", "--seconds", "0.5", *urls]
+    keys = {**os.environ, "KRAKEN_API_KEY": exchange.key, "KRAKEN_API_SECRET": exchange.secret}
+    ended = subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=60, env=keys)
+    assert ended.returncode == 2
+    assert "Give --level3-ws-url, too" in ended.stderr
+    args += ["--level3-ws-url", exchange.level3_ws_url]
+    ended = subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=60, env=keys)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+    assert " records in x.jsonl" in ended.stderr
+
+
 def test_lines_are_whole() -> None:
     """A line of the log and one of the command, written at the same time, are two lines."""
     program = """if True:

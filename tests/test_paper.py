@@ -123,6 +123,15 @@ def test_a_stop_is_triggered_by_real_trades(paper: PaperClient, exchange: Simula
     assert abs(done.average_price - paper.book(S).best_bid.price) < 100
 
 
+def test_no_book_of_single_orders(paper: PaperClient) -> None:
+    """The paper exchange does not know the real orders, and does not make any up."""
+    order(paper, "buy", "0.01")
+    with pytest.raises(KrakenError, match="there is no level3 here"):
+        paper.level3_book(S)
+    with pytest.raises(KrakenError, match="there is no level3 here"):
+        paper.subscribe({"channel": "level3", "symbol": [S]})
+
+
 def test_no_orders_without_a_market(paper: PaperClient, exchange: Simulator) -> None:
     """While the real book is not live nothing is taken or filled; afterwards everything goes on."""
     resting = order(paper, "sell", "0.1", 90000)["order_id"]

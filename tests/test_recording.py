@@ -100,7 +100,10 @@ def wrapped(template: str) -> bytes:
     lines = RECORDING.read_bytes().splitlines()
     frames = [one.frame.decode() for line in lines for one in messages_of(line) if not one.sent]
     return "\n".join(
-        template.replace("TEXT", json.dumps(frame)).replace("FRAME", frame) for frame in frames
+        template.replace("TEXT", json.dumps(frame))
+        .replace("QUOTED", frame.replace('"', '""'))
+        .replace("FRAME", frame)
+        for frame in frames
     ).encode()
 
 
@@ -124,6 +127,7 @@ def wrapped(template: str) -> bytes:
         wrapped('{"error":"","data":FRAME}'),
         wrapped('{"channel":"book","data":FRAME}'),
         wrapped('{"n":7,"message":TEXT}').replace(b':"{', b':" {'),
+        wrapped('2026-01-05T10:00:00Z,"QUOTED",""'),
     ],
     ids=[
         "UTF-8 with a mark",
@@ -143,6 +147,7 @@ def wrapped(template: str) -> bytes:
         "as an object beside an error",
         "as data",
         "after a space",
+        "CSV",
     ],
 )
 def test_recordings_as_people_have_them(content: bytes) -> None:

@@ -99,6 +99,51 @@ def test_readers_have_what_the_publisher_has(
     assert publisher.published > 100
 
 
+def test_trades_begin_with_the_last_ones(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """With ``snapshot=True`` as at the exchange: the last fifty or more, and then every one, each once."""
+    exchange.step(400, [S])
+    publish(channels=["trade"])
+    there = exchange.client(timing=FAST)
+    direct = there.trades(S, snapshot=True)
+    shared = read().trades(S, snapshot=True)
+    later = read().trades(S)
+    for _ in range(60):
+        exchange.trade(S, "buy", 64000, "0.1")
+    late = read().trades(S, snapshot=True)
+    exchange.trade(S, "sell", 63990, "0.2")
+    ids = [[one.get(WAIT)["trade_id"] for _ in range(111)] for one in (direct, shared)]
+    assert ids[0] == ids[1] == list(range(ids[0][0], ids[0][0] + 111))
+    assert [later.get(WAIT)["trade_id"] for _ in range(61)] == ids[0][50:]
+    begun = late.get(WAIT)["trade_id"]
+    assert begun <= ids[0][60]
+    assert [late.get(WAIT)["trade_id"] for _ in range(begun, ids[0][-1])] == list(
+        range(begun + 1, ids[0][-1] + 1)
+    )
+    there.close()
+
+
+def test_trades_after_a_gap(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """The publisher's connection is cut: the gap is told once, and what follows begins as asked for."""
+    exchange.step(400, [S])
+    publish(channels=["trade"])
+    client = read()
+    new, anew = client.trades(S, gaps=True), client.trades(E, snapshot=True, gaps=True)
+    for _ in range(50):
+        assert "trade_id" in anew.get(WAIT)
+    exchange.cut()
+    gap = new.get(WAIT)
+    assert gap["type"] == "gap", gap
+    assert anew.get(WAIT)["type"] == "gap"
+    assert "trade_id" in anew.get(WAIT)
+    exchange.trade(S, "buy", 64000, "0.1")
+    assert new.get(WAIT)["price"] == 64000
+    assert len(client.gaps()) == 2
+
+
 def test_what_is_not_published(publish: Callable[..., Publisher], read: Callable[..., SharedClient]) -> None:
     """It is told with what there is; and there is no account."""
     publish(channels=["book"])
@@ -112,9 +157,15 @@ def test_what_is_not_published(publish: Callable[..., Publisher], read: Callable
     for call in (
         lambda: client.add_order(symbol=S, side="buy", order_type="market", order_qty=1),
         lambda: client.rest.time(),
+        lambda: client.orders.open,
+        lambda: client.level3_book(S),
+        lambda: client.request("POST", "/0/private/Balance"),
     ):
-        with pytest.raises(KrakenError):
+        with pytest.raises(KrakenError, match="needs the exchange itself: use a SpotWSClient"):
             call()
+    for keep in (0, -5, 2.5, "x", None):
+        with pytest.raises(ValueError, match="keep must be a number of entries, 1 or more"):
+            publish(keep=keep)
 
 
 def test_nobody_there(redis: RedisServer, read: Callable[..., SharedClient]) -> None:

@@ -54,7 +54,7 @@ def demo(seconds: Optional[float], seed: int, as_json: bool, verbose: int) -> No
             interrupted = True
         stats = client.stats()
         last = {book.symbol: book.stale.spread for book in books}
-        spreads = {symbol: str(spread) for symbol, spread in last.items() if spread is not None}
+        spreads = {symbol: format(spread, "f") for symbol, spread in last.items() if spread is not None}
     summary = {
         "seconds": round(time.monotonic() - started, 3),
         **{name: stats[name] for name in ("messages", "book_messages", "verified", "mismatched")},

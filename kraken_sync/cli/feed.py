@@ -23,7 +23,7 @@ POLL = 0.5
 """The longest time in seconds between two checks of ``--seconds`` and of a closed pipe."""
 TIMEOUT = 10.0
 """The seconds that a call may take, unless ``--timeout`` tells others."""
-URLS = ("ws_url", "auth_ws_url", "rest_url")
+URLS = ("ws_url", "auth_ws_url", "level3_ws_url", "rest_url")
 WAYS = ("proxy", "ca_file")
 FILE = click.Path(exists=True, dir_okay=False)
 SECONDS = click.FloatRange(min=0, min_open=True)
@@ -42,6 +42,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--proxy", metavar="URL", help="http://user:password@host:port, or 'none'."),
         click.option("--timeout", type=SECONDS, default=TIMEOUT, show_default=True, help="Seconds to wait."),
         click.option("--rest-url", metavar="URL", help="Its REST host, such as http://127.0.0.1:8766."),
+        click.option("--level3-ws-url", metavar="URL", help="Its address for level3."),
         click.option("--auth-ws-url", metavar="URL", help="Its address for private data."),
         click.option("--ws-url", metavar="URL", help="Another exchange, such as ws://127.0.0.1:8765."),
         click.option("--simulated", is_flag=True, help="A simulated exchange of our own."),

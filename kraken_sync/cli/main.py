@@ -34,11 +34,11 @@ ADVICE = (
     (r"client\.(orders|balance) needs an API key: pass key= and secret= to the client, or set", "Set"),
     (r"max_bytes= or daily=", "--max-bytes or --daily"),
     (
-        r"Give auth_ws_url, too; for a simulator, SpotWSClient\(\*\*simulator\.options\)",
-        "Give --auth-ws-url, too",
+        r"Give (auth|level3)_ws_url, too; for a simulator, SpotWSClient\(\*\*simulator\.options\)",
+        r"Give --\1-ws-url, too",
     ),
     (r"rest_url was not given", "--rest-url was not given"),
-    (r"ca_file=", "--ca-file"),
+    (r"ca_file=", "--ca-file "),
     (r"use a SpotWSClient\. A SharedClient has market data only", "leave --redis out"),
 )
 """What the library advises a program to call, and what a user of the command is told instead."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections import deque
 from shutil import get_terminal_size
 from typing import Any, Deque, Dict, List, Mapping, Tuple
@@ -48,11 +49,14 @@ def book(symbols: Tuple[str, ...], depth: str, **options: Any) -> None:
 
 def _print_books(feed: Feed, books: List[OrderBook], depth: int) -> None:
     printed = feed.lines("book", book_columns(depth))
-    changes = Changes(books)
+    changes, begun, until = Changes(books), False, time.monotonic() + feed.timeout
     while not feed.over():
         news = changes.wait(feed.wait())
         if news is None:
             return
+        begun = begun or bool(news)
+        if not begun and time.monotonic() >= until:
+            break
         for _, state in news:
             for gap in feed.new_gaps():
                 if gap["channel"] == "book":
@@ -61,6 +65,8 @@ def _print_books(feed: Feed, books: List[OrderBook], depth: int) -> None:
             feed.counted()
             if feed.over():
                 return
+    for one in books if not begun else ():
+        one.snapshot()  # raises what it waits for
 
 
 def _show_books(feed: Feed, books: List[OrderBook]) -> None:

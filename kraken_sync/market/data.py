@@ -215,7 +215,10 @@ class MarketData:
         name = wanted.channel.name
         if not wanted.channel.private:
             return self._runtime.public(time_left(deadline))
-        return self._runtime.private(name, time_left(deadline), LEVEL3 if name == "level3" else PRIVATE)
+        kind = LEVEL3 if name == "level3" else PRIVATE
+        if kind == LEVEL3 and LEVEL3 not in self._runtime.endpoints and PRIVATE in self._runtime.endpoints:
+            raise KrakenError("there is no level3 here; a PaperClient, for example, has none")
+        return self._runtime.private(name, time_left(deadline), kind)
 
     def spelled(self, wanted: ChannelParams, deadline: Optional[float]) -> ChannelParams:
         """Return ``wanted`` with the exchange's own names of its symbols."""

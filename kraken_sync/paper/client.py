@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ..client import SpotWSClient
 from ..core.timing import Timing
+from ..core.wire.places import LEVEL3
 from ..core.wire.printable import without_login
 from ..errors import ClientClosed, KrakenError, OrderNotSent, UnknownSymbol
 from ..io.waiting import deadline_of, time_left
@@ -117,6 +118,9 @@ class PaperClient(SpotWSClient):
                 tier=tier,
                 **{**options, "proxy": self._ks_proxies(options.get("proxy"))},
             )
+            places = self._ks_runtime.endpoints
+            # The paper exchange does not know the real orders.
+            self._ks_runtime.endpoints = {kind: place for kind, place in places.items() if kind != LEVEL3}
             # It has no use for a key; but a client without one would look for it in the environment.
             source._ks_runtime.rest.credentials = self._ks_runtime.rest.credentials
         except BaseException:

@@ -9,8 +9,10 @@ from ..client import SpotWSClient
 from ..core.orders.rate_limits import TradingRate
 from ..core.timing import Timing
 from ..core.wire.channels import ChannelParams
+from ..core.wire.credentials import Credentials
 from ..core.wire.messages import FrameDecoder, ParseFloat
 from ..core.wire.places import PUBLIC
+from ..core.wire.secret import Secret
 from ..errors import KrakenError
 from ..io.nonces import Nonces
 from ..io.rest import Rest
@@ -93,7 +95,8 @@ class SharedClient(SpotWSClient):
             decode,
             decode,
             self._ks_handler,
-            Rest("", None, Nonces(None), check=_refuse),
+            # It has no use for a key; but a client without one would look for it in the environment.
+            Rest("", Credentials(Secret(""), Secret("")), Nonces(None), check=_refuse),
             rate,
             lambda endpoint, context, sending, pinged, missed: RedisLine(endpoint, sending, missed),
         )

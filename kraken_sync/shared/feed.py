@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Tuple
+from collections import deque
+from typing import Any, Deque, List, Mapping, Optional, Tuple
+
+import msgspec
 
 from ..core.book.book import Book
 from ..core.wire.channels import Key
@@ -13,6 +16,9 @@ STATE_EVERY, STATE_AFTER = 500, 5.0
 """A state is written after so many messages, and after so many seconds in which there were any."""
 KEPT = 5000
 """The largest number of messages that a state has, for channels whose updates build on one another."""
+TRADES = 50
+"""The number of trades that a state has, as the exchange's own snapshot does:
+https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade."""
 
 Write = Tuple[bytes, bytes, int]
 """An entry to be written: its kind, its body and its number of messages."""
@@ -35,6 +41,7 @@ class PublishedFeed:
         """Whether there is a state that is up to date."""
         self._book = Book(key.symbol or "", self.params["depth"]) if key.channel == "book" else None
         self._state: List[bytes] = []
+        self._trades: Deque[msgspec.Raw] = deque(maxlen=TRADES)
         self._frames: List[bytes] = []
         self._writes: List[Write] = []
         self._since, self._state_at, self._state_due = 0, 0.0, False
@@ -50,20 +57,24 @@ class PublishedFeed:
                 return False
         elif self.key.channel == "instrument":  # its updates tell only what has changed
             self._state = [frame] if snapshot else [*self._state, frame][-KEPT:]
-        elif self.key.channel != "trade":
+        elif self.key.channel == "trade":
+            self._trades.extend(_decode(frame).data)
+        else:
             self._state = [frame]
         if snapshot or not self.live:
             self.live = self._state_due = True
-        self._frames.append(frame)
+        # Of the exchange's snapshot of trades nothing is new to those who read already.
+        if not (snapshot and self.key.channel == "trade"):
+            self._frames.append(frame)
         return True
 
     def interrupt(self, reason: str) -> None:
         """Tell readers that messages are missing, or that a book is not verified any more."""
         self._flush()
-        if self._book is not None:
-            if not self.live:
-                return  # they know
-            self.live = False
+        if self._book is not None and not self.live:
+            return  # they know
+        self.live = False
+        self._trades.clear()
         self._writes.append((STALE if self._book is not None else GAP, reason.encode(), 1))
 
     def begin(self) -> None:
@@ -88,10 +99,14 @@ class PublishedFeed:
         """Return the state if it is to be written at ``now`` (monotonic seconds), after :meth:`writes`."""
         due = self._state_due or self._since >= STATE_EVERY
         due = due or (self._since > 0 and now - self._state_at >= STATE_AFTER)
-        if not (due and self.live and (self._book is not None or self._state)):
+        if not (due and self.live):
             return None
         self._since, self._state_at, self._state_due = 0, now, False
-        return self._book.snapshot_frame() if self._book is not None else joined(self._state)
+        if self._book is not None:
+            return self._book.snapshot_frame()
+        if self.key.channel == "trade":
+            return msgspec.json.encode({"channel": "trade", "type": "snapshot", "data": list(self._trades)})
+        return joined(self._state)
 
     def mark(self, term: int) -> Mark:
         """Return the id of the last message that :meth:`writes` has returned."""
@@ -104,3 +119,12 @@ class PublishedFeed:
 
     def __repr__(self) -> str:
         return f"<PublishedFeed {text_of(self.key)} {self.number}>"
+
+
+class _Items(msgspec.Struct):
+    """A message, with its items as they were written."""
+
+    data: List[msgspec.Raw]
+
+
+_decode = msgspec.json.Decoder(_Items).decode

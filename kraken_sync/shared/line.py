@@ -33,8 +33,6 @@ MOST = 200
 """The number of entries of one stream that are read at once."""
 STATUS = b'{"channel":"status","type":"update","data":[{"system":"online","api_version":"v2"}]}'
 HEARTBEAT = b'{"channel":"heartbeat"}'
-STATELESS = ("trade",)
-"""Channels that a late reader begins without a state."""
 FIXED = ("depth", "event_trigger")
 """Parameters that a feed has for all of its readers."""
 
@@ -49,15 +47,20 @@ class Missing(NamedTuple):
 
 
 class Reading:
-    """One subscription as it is read."""
+    """One subscription as it is read.
 
-    def __init__(self, key: Key, cursor: str) -> None:
+    Args:
+        key: the subscription.
+        cursor: the id after which to read on.
+        stateful: whether it begins with a state. Only trades may begin without one, with the next of them.
+    """
+
+    def __init__(self, key: Key, cursor: str, stateful: bool) -> None:
         self.key = key
         self.cursor = cursor
-        """The id after which to read on."""
         self.mark: Optional[Mark] = None
         """The last message that was passed on; None until there is one."""
-        self._waits = self._stateful = key.channel not in STATELESS
+        self._waits = self._stateful = stateful
 
     def waits(self) -> bool:
         """Return whether it waits for a state to begin with; nothing is read meanwhile."""
@@ -233,7 +236,8 @@ class RedisLine(Transport):
         for one in FIXED:
             if one in offer and params.get(one, offer[one]) != offer[one]:
                 return f"{name} is published with {one}={offer[one]!r}, not {params[one]!r}"
-        reading = Reading(key, f"{self._term}-0")
+        stateful = key.channel != "trade" or params.get("snapshot") is True
+        reading = Reading(key, f"{self._term}-0", stateful)
         if not reading.waits():
             last = self._redis.xrevrange(self._names.stream(key), count=1)
             if last:

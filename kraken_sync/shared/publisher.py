@@ -81,6 +81,8 @@ class Publisher:
         unknown = [one for one in channels if one not in CHANNELS]
         if unknown or isinstance(channels, str):
             raise ValueError(f"channels must be some of {', '.join(CHANNELS)}, not {channels!r:.80}")
+        if type(keep) is not int or keep < 1:
+            raise ValueError(f"keep must be a number of entries, 1 or more, not {keep!r:.80}")
         self._client = client
         self._endpoint = RedisEndpoint(url, name)
         self._names = Names(name)
@@ -281,7 +283,7 @@ class Publisher:
                 fields = layout.entry(kind, body, messages)
                 stream = self._names.stream(key)
                 pipe.xadd(stream, fields, id=f"{term}-{number}", maxlen=self._keep, approximate=True)
-                if kind == layout.STALE:
+                if kind != layout.FRAMES:  # a state from before it would lead readers to it once more
                     pipe.delete(self._names.state(key))
             state = feed.state(now)
             if state is not None:

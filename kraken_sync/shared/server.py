@@ -72,6 +72,7 @@ def place_of(url: str) -> Tuple[str, int]:
     if not known:
         raise ValueError(
             "a URL of Redis looks like 'redis://host:6379/0' or 'rediss://user:password@host', with special "
-            "characters of the password quoted, and only parameters that redis-py knows"
+            "characters of the password quoted, and only parameters that redis-py knows; a socket of this "
+            "machine is 'unix:///path'"
         ) from None
     return place

@@ -408,9 +408,13 @@ class Simulator:
         self._sockets.each(lambda line: line.write(data))
 
     def half_frame(self) -> None:
-        """Begin a frame on every connection and never finish it; what follows is its payload."""
-        self.faults.mute = True
-        self.send_bytes(b'\x81\x7e\x01\x00{"channel":"book","type":"upd')
+        """Begin a frame on every connection and never finish it: nothing more is sent on them."""
+
+        def begin(line: Line) -> None:
+            line.stuck = True
+            line.write(b'\x81\x7e\x01\x00{"channel":"book","type":"upd')
+
+        self._sockets.each(begin)
 
     def cut(self) -> None:
         """Cut every connection without a close frame."""

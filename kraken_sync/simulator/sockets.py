@@ -53,6 +53,8 @@ class Line:
         self.socket = socket
         self.waiting: asyncio.Queue[Tuple[str, float]] = asyncio.Queue()
         self.peer: Optional[Peer] = None
+        self.stuck = False
+        """Whether nothing is sent any more, although the connection stays."""
 
     def send(self, text: str, delay: float) -> None:
         """Queue a text; ``delay`` seconds pass before it (and all that follows) leaves."""
@@ -77,7 +79,8 @@ class Line:
             try:
                 if delay:
                     await asyncio.sleep(delay)
-                await self.socket.send(text)
+                if not self.stuck:
+                    await self.socket.send(text)
             finally:
                 self.waiting.task_done()
 

@@ -121,7 +121,10 @@ def _objects(line: bytes) -> List[bytes]:
     if line.startswith(b"{"):
         return [line]
     start, end = line.find(b"{"), line.rfind(b"}")
-    return [line[start : end + 1]] if 0 <= start < end else []
+    text = line[start : end + 1] if 0 <= start < end else b""
+    if text.startswith(b'{""'):  # a field of CSV, in which quotes are doubled
+        text = text.replace(b'""', b'"')
+    return [text] if text else []
 
 
 def _message(text: bytes) -> Optional[Found]:
