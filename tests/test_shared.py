@@ -326,6 +326,18 @@ def test_what_cannot_be_written_in_time(
     eventually(lambda: same(book, exchange))
     assert client.gaps()
 
+    # What has no hole is there for late readers, although the exchange was not asked for anything but books.
+    late = read()
+    assert late.ticker(S).get(WAIT)["symbol"] == S
+    trades = late.trades(S, snapshot=True)
+    exchange.trade(S, "buy", "64123.4", "0.1")
+    last = trades.get(WAIT)
+    ids = [last["trade_id"]]
+    while last["price"] != 64123.4:
+        last = trades.get(WAIT)
+        ids.append(last["trade_id"])
+    assert ids == list(range(ids[0], ids[-1] + 1))
+
 
 PUBLISH = """
 import sys, time

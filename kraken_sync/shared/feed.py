@@ -68,13 +68,19 @@ class PublishedFeed:
             self._frames.append(frame)
         return True
 
-    def interrupt(self, reason: str) -> None:
-        """Tell readers that messages are missing, or that a book is not verified any more."""
+    def interrupt(self, reason: str, anew: bool = True) -> None:
+        """Tell readers that messages are missing, or that a book is not verified any more.
+
+        Args:
+            reason: why.
+            anew: whether a snapshot will come by itself. Without one, late readers of what is no book go on
+                to begin with the last state.
+        """
         self._flush()
         if self._book is not None and not self.live:
             return  # they know
-        self.live = False
-        self._trades.clear()
+        self.live = self._state_due = self.live and not anew
+        self._trades.clear()  # a snapshot has no holes
         self._writes.append((STALE if self._book is not None else GAP, reason.encode(), 1))
 
     def begin(self) -> None:

@@ -219,9 +219,10 @@ class Publisher:
             for item in entry["data"]:
                 for key, feed in self._feeds.items():
                     if entry["channel"] in (key.channel, "messages") and item["symbol"] in (key.symbol, None):
-                        feed.interrupt(item["reason"])
                         # Dropped here: the client has missed nothing, so it fetches no snapshot by itself.
-                        lost += [key] if item["dropped"] else []
+                        dropped = bool(item["dropped"])
+                        feed.interrupt(item["reason"], anew=key.channel == "book" or not dropped)
+                        lost += [key] if dropped else []
         symbols = [key.symbol or "" for key in lost if key.channel == "book"]
         connection = self._client._ks_runtime.connection(PUBLIC)
         if symbols and connection is not None:
