@@ -58,6 +58,8 @@ class PublishedFeed:
         elif self.key.channel == "instrument":  # its updates tell only what has changed
             self._state = [frame] if snapshot else [*self._state, frame][-KEPT:]
         elif self.key.channel == "trade":
+            if snapshot:
+                self._trades.clear()
             self._trades.extend(_decode(frame).data)
         else:
             self._state = [frame]
