@@ -10,6 +10,7 @@ from typing import Any, List
 
 import click
 
+from .advice import advised
 from .examination import FAIL, NOTE, OK, Check, Examination
 from .feed import connection_options, log_to_stderr, places, running, ways
 from .lines import print_json, print_text
@@ -37,6 +38,7 @@ def doctor(as_json: bool, **options: Any) -> int:
         where = places(options, stack)
         found: List[Check] = []
         for check in Examination(where, ways(options), options["timeout"]).checks():
+            check = check._replace(text=advised(check.text))
             found.append(check)
             _print(check, as_json)
     failed = [check for check in found if check.verdict == FAIL]

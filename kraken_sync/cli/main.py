@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import sys
 from typing import List, Optional
 
@@ -24,24 +23,9 @@ from ..errors import (
     ReplyTimeout,
     RequestRefused,
 )
+from .advice import advised
 
 FAILURE, USAGE, NETWORK, REFUSED, CREDENTIALS, NOT_LIVE, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
-
-ADVICE = (
-    (r"client\.symbols\('(.*?)'\)", r"kraken-sync instruments \1"),
-    (r"is one text; pass a list: \[.*\]", "is one text; separate the symbols with blanks"),
-    (r"needs a symbol, such as \{.*\}", "needs a symbol, such as BTC/USD"),
-    (r"client\.(orders|balance) needs an API key: pass key= and secret= to the client, or set", "Set"),
-    (r"max_bytes= or daily=", "--max-bytes or --daily"),
-    (
-        r"Give (auth|level3)_ws_url, too; for a simulator, SpotWSClient\(\*\*simulator\.options\)",
-        r"Give --\1-ws-url, too",
-    ),
-    (r"rest_url was not given", "--rest-url was not given"),
-    (r"ca_file=", "--ca-file "),
-    (r"use a SpotWSClient\. A SharedClient has market data only", "leave --redis out"),
-)
-"""What the library advises a program to call, and what a user of the command is told instead."""
 
 
 def main(args: Optional[List[str]] = None) -> None:
@@ -98,10 +82,7 @@ def _explain(error: Exception) -> int:
         return error.exit_code
     if not isinstance(error, (KrakenError, ValueError, TypeError, OSError, ImportError)):
         raise error
-    advice = str(error)
-    for call, option in ADVICE:
-        advice = re.sub(call, option, advice)
-    click.echo(f"error: {advice}", err=True)
+    click.echo(f"error: {advised(str(error))}", err=True)
     if isinstance(error, (ConnectFailed, ConnectionLost, ReplyTimeout)):
         return NETWORK
     if isinstance(error, PermissionRefused):
