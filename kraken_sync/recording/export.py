@@ -198,6 +198,8 @@ def export(
 ) -> Dict[str, int]:
     """Write recordings to a table, and return the number of rows that were written, by table.
 
+    In a SQLite file a candle that is written again, in a later state, counts again.
+
     Numbers keep all their digits: they are text in CSV and SQLite, and decimals with 18 places in Parquet.
     Times are UTC: ``received`` is when the recorder got the message, ``timestamp`` the exchange's own. A book
     has rows only while it is verified. The tables are:
