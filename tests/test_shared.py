@@ -21,17 +21,27 @@ pytest.importorskip("redis")
 
 from redis_server import RedisServer
 
-from kraken_sync import BookNotLive, BookState, ConnectFailed, KrakenError, SpotWSClient, SubscriptionRefused
+from kraken_sync import (
+    BookNotLive,
+    BookState,
+    ConnectFailed,
+    KrakenError,
+    RequestRefused,
+    SpotWSClient,
+    SubscriptionRefused,
+    UnknownSymbol,
+)
 from kraken_sync.core.wire.channels import Key
 from kraken_sync.errors import ConnectionLost
 from kraken_sync.shared import Publisher, SharedClient, layout
 from kraken_sync.shared.endpoint import RedisEndpoint
 from kraken_sync.shared.layout import Mark, Names
-from kraken_sync.shared.line import STATUS, RedisLine
+from kraken_sync.shared.line import RedisLine
 from kraken_sync.shared.server import connected
 from kraken_sync.simulator import Simulator
 
 E = "ETH/USD"
+STATUS = b'{"channel":"status","type":"update","data":[{"system": "online"}]}'
 
 
 @pytest.fixture
@@ -142,6 +152,124 @@ def test_trades_after_a_gap(
     exchange.trade(S, "buy", 64000, "0.1")
     assert new.get(WAIT)["price"] == 64000
     assert len(client.gaps()) == 2
+
+
+def test_a_state_that_is_some_seconds_old(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """What a reader begins with is of now all the same, and never for a moment of before."""
+    publish(depth=100, channels=["book", "ticker", "ohlc"])
+    witness, client = read().book(S, 100), read()
+    client.wait_ready()
+    for _ in range(5):
+        for _ in range(20):
+            exchange.step(5, [S])
+        eventually(lambda: same(witness, exchange))  # everything is in Redis
+        book = client.book(S, 100)
+        assert shown_top(book) == true_top(exchange, S)
+        book.unsubscribe()
+    exchange.trade(S, "buy", "64123.4", "0.1")
+    with exchange.client(timing=FAST) as there:
+        for channel in ("ticker", "ohlc"):
+            wanted = {"channel": channel, "symbol": [S], "snapshot": True}
+            begun = [one.subscribe(wanted).get(WAIT) for one in (there, client)]
+            assert begun[0]["type"] == begun[1]["type"] == "snapshot"
+            last = [
+                {**one["data"][-1], "timestamp": ""} for one in begun
+            ]  # the exchange's snapshot is of now
+            assert last[0] == last[1]
+            assert len(begun[1]["data"]) == min(60, len(begun[0]["data"]))
+
+
+def test_what_the_exchange_says_of_itself(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """A maintenance, and the announcement of one, reach readers: no book is LIVE meanwhile."""
+    publish()
+    client = read()
+    book, events = client.book(S), client.events()
+    exchange.announce("imminent_5m", advice="stop_new_orders")
+    eventually(lambda: client.announcements)
+    assert client.announcements[0].urgency == "imminent_5m"
+    exchange.set_system("maintenance")
+    eventually(lambda: book.state is BookState.STALE)
+    with pytest.raises(BookNotLive, match="maintenance"):
+        book.snapshot()
+    assert {events.get(WAIT)["event"] for _ in range(2)} == {"status"}
+    late = read()
+    late.start()
+    assert late.stats()["system"] == "maintenance"
+    exchange.set_system("online")
+    eventually(lambda: same(book, exchange))
+
+
+def test_a_subscription_that_ends_under_the_publisher(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """By the exchange or by the program: readers are told as the exchange tells it, and late ones refused."""
+    publisher = publish()
+    client = read()
+    book, trades, ticker = client.book(S), client.trades(S), client.ticker(S)
+    assert ticker.get(WAIT)
+    other = client.book(E)
+    exchange.end_subscriptions("trade", S)
+    exchange.end_subscriptions("book", S)
+    publisher._client.unsubscribe({"channel": "ticker", "symbol": [S]})
+    for stream in (trades, ticker):
+        with pytest.raises(SubscriptionRefused, match="ended by the exchange"):
+            while True:
+                stream.get(WAIT)
+    eventually(lambda: book.state is BookState.CLOSED)
+    with pytest.raises(SubscriptionRefused, match="trade:BTC/USD is not published"):
+        read().trades(S)
+    exchange.step(40, [E])
+    eventually(lambda: same(other, exchange))
+
+
+def test_another_publisher_with_another_depth(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """A book that it does not publish as before is closed, and says why; it never has wrong levels."""
+    first = publish(depth=100)
+    client = read()
+    book, trades = client.book(S, 100), client.trades(E, gaps=True)
+    second = publish(depth=10)
+    first.close()
+    eventually(lambda: second.in_office)
+    eventually(lambda: book.state is BookState.CLOSED)
+    with pytest.raises(BookNotLive, match="published with depth=10, not 100"):
+        book.snapshot()
+    assert trades.get(WAIT)["type"] == "gap"
+    new = client.book(S, 10)
+    exchange.step(40, [S])
+    eventually(lambda: same(new, exchange))
+
+
+def test_words_of_the_exchange(publish: Callable[..., Publisher], read: Callable[..., SharedClient]) -> None:
+    """A pair that does not exist, and a method that is none, are refused as there."""
+    publish()
+    client = read()
+    with pytest.raises(UnknownSymbol, match="'BTC/USDX' is not traded"):
+        client.book("BTC/USDX")
+    with pytest.raises(UnknownSymbol, match="'XYZ/USD' is not traded"):
+        client.subscribe({"channel": "trade", "symbol": ["XYZ/USD"]})
+    with pytest.raises(RequestRefused, match="Unsupported event"):
+        client.send_message({"method": "foo"})
+
+
+def test_a_publisher_that_cannot_start(exchange: Simulator, redis: RedisServer) -> None:
+    """It leaves nothing behind on the client, and says what ends it."""
+    with exchange.client(timing=FAST) as client:
+        own = client.ticker(S, event_trigger="bbo")
+        with pytest.raises(KrakenError):
+            Publisher(client, redis.url, [S, E], depth=25).start()
+        assert client.book(S, 100).depth == 100
+        own.unsubscribe()
+        publisher = Publisher(client, redis.url, [E], channels=["trade"]).start()
+        eventually(lambda: publisher.in_office)
+    eventually(lambda: publisher.ended)
+    assert publisher.trouble == "the client was closed"
+    publisher.close()
 
 
 def test_what_is_not_published(publish: Callable[..., Publisher], read: Callable[..., SharedClient]) -> None:
@@ -439,7 +567,7 @@ class Scribe:
         self.missed.append((keys, reason))
 
     def pulse(self, term: int, age: float = 0.0) -> None:
-        self.redis.xadd(self.names.pulse, layout.pulse(term, age))
+        self.redis.xadd(self.names.pulse, layout.pulse(term, age, {"system": "online"}))
 
     def offer(self, **offers: Any) -> None:
         self.redis.hset(self.names.offers, mapping={name: json.dumps(one) for name, one in offers.items()})
@@ -500,6 +628,22 @@ def test_holes_and_old_terms(scribe: Scribe) -> None:
     scribe.write(key, Mark(11, 2), trade(9))
     assert scribe.take(1) == [trade(9)]
     assert len(scribe.missed) == 2
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["no trade yet", "trades of a term before"])
+def test_the_beginning_of_trades(scribe: Scribe, before: int) -> None:
+    """What was written after the reader had begun, and is not there any more, is missing; nothing else is."""
+    key = Key("trade", S)
+    if before:
+        scribe.write(key, Mark(50, 7), trade(0))
+    scribe.pulse(100)
+    scribe.offer(**{"trade:BTC/USD": {}})
+    scribe.line.connect(time.monotonic() + 5)
+    scribe.subscribe(key)
+    scribe.line.receive()
+    scribe.write(key, Mark(100, 1), trade(1))
+    assert scribe.take(1) == [trade(1)]
+    assert scribe.missed == []
 
 
 def test_a_pong_is_a_proof_from_the_exchange(scribe: Scribe) -> None:

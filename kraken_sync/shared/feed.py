@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any, Deque, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import msgspec
 
 from ..core.book.book import Book
 from ..core.wire.channels import Key
-from ..core.wire.messages import decode_book
-from .layout import FRAMES, GAP, STALE, Mark, joined, text_of
+from ..core.wire.messages import FAULTS, decode_book
+from .layout import ENDED, FRAMES, GAP, STALE, Mark, joined, text_of
 
 STATE_EVERY, STATE_AFTER = 500, 5.0
 """A state is written after so many messages, and after so many seconds in which there were any."""
 KEPT = 5000
 """The largest number of messages that a state has, for channels whose updates build on one another."""
-TRADES = 50
-"""The number of trades that a state has, as the exchange's own snapshot does:
-https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade."""
+ITEMS: Mapping[str, int] = {"trade": 50, "ticker": 1, "ohlc": 60}
+"""The number of items in the state of a channel whose items stand each for itself. That of trades is the one
+of the exchange: https://docs.kraken.com/exchange/api-reference/spot-websocket-v2/trade."""
 
 Write = Tuple[bytes, bytes, int]
 """An entry to be written: its kind, its body and its number of messages."""
@@ -30,18 +29,23 @@ class PublishedFeed:
     Args:
         key: the subscription.
         params: its parameters, which are told to readers.
+        every: a state is due after so many messages.
     """
 
-    def __init__(self, key: Key, params: Mapping[str, Any]) -> None:
+    def __init__(self, key: Key, params: Mapping[str, Any], every: int = STATE_EVERY) -> None:
         self.key = key
         self.params = dict(params)
         self.number = 0
         """The number of the last message of this term that was taken for writing."""
         self.live = False
         """Whether there is a state that is up to date."""
+        self.ended = False
+        """Whether there will be no more messages."""
         self._book = Book(key.symbol or "", self.params["depth"]) if key.channel == "book" else None
         self._state: List[bytes] = []
-        self._trades: Deque[msgspec.Raw] = deque(maxlen=TRADES)
+        self._items: Dict[str, msgspec.Raw] = {}
+        self._timestamp = msgspec.Raw()
+        self._every = every
         self._frames: List[bytes] = []
         self._writes: List[Write] = []
         self._since, self._state_at, self._state_due = 0, 0.0, False
@@ -57,18 +61,36 @@ class PublishedFeed:
                 return False
         elif self.key.channel == "instrument":  # its updates tell only what has changed
             self._state = [frame] if snapshot else [*self._state, frame][-KEPT:]
-        elif self.key.channel == "trade":
-            if snapshot:
-                self._trades.clear()
-            self._trades.extend(_decode(frame).data)
         else:
-            self._state = [frame]
+            self._keep_items(frame, snapshot)
         if snapshot or not self.live:
             self.live = self._state_due = True
         # Of the exchange's snapshot of trades nothing is new to those who read already.
         if not (snapshot and self.key.channel == "trade"):
             self._frames.append(frame)
         return True
+
+    def take_all(self, frames: List[bytes]) -> bool:
+        """Take messages as they were published; False if one of them does not fit or cannot be read."""
+        try:
+            return all(self.take(frame, b'"type":"snapshot"' in frame[:100]) for frame in frames)
+        except FAULTS:
+            return False
+
+    def _keep_items(self, frame: bytes, snapshot: bool) -> None:
+        message, channel = _decode(frame), self.key.channel
+        self._timestamp = message.timestamp
+        if snapshot:
+            self._items.clear()
+        for item in message.data:
+            name = ""
+            if channel == "ohlc":  # a later state of a candle takes the place of an earlier one
+                name = _candle(item).interval_begin
+            elif channel == "trade":
+                name = bytes(item).decode()
+            self._items[name] = item
+        while len(self._items) > ITEMS[channel]:
+            del self._items[next(iter(self._items))]
 
     def interrupt(self, reason: str, anew: bool = True) -> None:
         """Tell readers that messages are missing, or that a book is not verified any more.
@@ -82,8 +104,15 @@ class PublishedFeed:
         if self._book is not None and not self.live:
             return  # they know
         self.live = self._state_due = self.live and not anew
-        self._trades.clear()  # a snapshot has no holes
+        if self.key.channel != "ticker":  # of which one message is the whole
+            self._items.clear()  # a snapshot has no holes
         self._writes.append((STALE if self._book is not None else GAP, reason.encode(), 1))
+
+    def end(self, reason: str) -> None:
+        """Tell readers that there will be no more messages."""
+        self._flush()
+        self.live, self.ended = False, True
+        self._writes.append((ENDED, reason.encode(), 1))
 
     def begin(self) -> None:
         """Begin a term of office: numbers start at 0, and the state is written first."""
@@ -105,16 +134,23 @@ class PublishedFeed:
 
     def state(self, now: float) -> Optional[bytes]:
         """Return the state if it is to be written at ``now`` (monotonic seconds), after :meth:`writes`."""
-        due = self._state_due or self._since >= STATE_EVERY
+        due = self._state_due or self._since >= self._every
         due = due or (self._since > 0 and now - self._state_at >= STATE_AFTER)
         if not (due and self.live):
             return None
         self._since, self._state_at, self._state_due = 0, now, False
         if self._book is not None:
             return self._book.snapshot_frame()
-        if self.key.channel == "trade":
-            return msgspec.json.encode({"channel": "trade", "type": "snapshot", "data": list(self._trades)})
-        return joined(self._state)
+        if self.key.channel not in ITEMS:
+            return joined(self._state)
+        message: Dict[str, Any] = {
+            "channel": self.key.channel,
+            "type": "snapshot",
+            "data": list(self._items.values()),
+        }
+        if self._timestamp:
+            message["timestamp"] = self._timestamp
+        return msgspec.json.encode(message)
 
     def mark(self, term: int) -> Mark:
         """Return the id of the last message that :meth:`writes` has returned."""
@@ -129,10 +165,16 @@ class PublishedFeed:
         return f"<PublishedFeed {text_of(self.key)} {self.number}>"
 
 
-class _Items(msgspec.Struct):
+class _Message(msgspec.Struct):
     """A message, with its items as they were written."""
 
     data: List[msgspec.Raw]
+    timestamp: msgspec.Raw = msgspec.Raw()
 
 
-_decode = msgspec.json.Decoder(_Items).decode
+class _Candle(msgspec.Struct):
+    interval_begin: str
+
+
+_decode = msgspec.json.Decoder(_Message).decode
+_candle = msgspec.json.Decoder(_Candle).decode

@@ -24,9 +24,9 @@ DEAD_AFTER = 2 * PULSE
 LEASE = 3.0
 """Seconds after which the office of a publisher that has died is free."""
 
-FRAMES, STALE, GAP = b"frames", b"stale", b"gap"
+FRAMES, STALE, GAP, ENDED = b"frames", b"stale", b"gap", b"ended"
 """The kinds of entries: verified messages of the exchange, one a line; the reason why a book is not verified
-any more; and the reason why messages are missing."""
+any more; the reason why messages are missing; and the reason why there will be no more of them."""
 
 Fields = Mapping[bytes, bytes]
 
@@ -128,17 +128,19 @@ class Pulse(NamedTuple):
     term: int
     proven_at: float
     """Up to when the publisher had received everything from the exchange."""
+    status: bytes
+    """The exchange's status, as an item of its ``status`` channel."""
 
 
-def pulse(term: int, age: float) -> Dict[str, Any]:
+def pulse(term: int, age: float, status: Mapping[str, Any]) -> Dict[str, Any]:
     """Return the fields of a heartbeat; ``age`` is that of the last proof, in seconds."""
-    return {"t": term, "a": f"{age:.6f}"}
+    return {"t": term, "a": f"{age:.6f}", "s": json.dumps(dict(status))}
 
 
 def pulse_of(mark: bytes, fields: Fields) -> Pulse:
     """Return a heartbeat. Raises ValueError or KeyError if it has another form."""
     at = int(mark.partition(b"-")[0]) / 1e3
-    return Pulse(at, int(fields[b"t"]), at - float(fields[b"a"]))
+    return Pulse(at, int(fields[b"t"]), at - float(fields[b"a"]), fields[b"s"])
 
 
 # -- states --------------------------------------------------------------------------------------

@@ -14,14 +14,16 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Sequence, Tuple
 
 from ..core.wire.channels import Key
 from ..errors import ConnectFailed, ConnectionLost
 from ..io.transport import Transport
 from . import layout
 from .endpoint import RedisEndpoint
+from .feed import PublishedFeed
 from .layout import DEAD_AFTER, Entry, Mark, Names
+from .reading import Missing, Reading, ended
 from .server import connected, faults, redis_module
 
 BLOCK, EAGER = 50, 5
@@ -31,48 +33,11 @@ EAGER_FOR = 0.5
 """Seconds of that while."""
 MOST = 200
 """The number of entries of one stream that are read at once."""
-STATUS = b'{"channel":"status","type":"update","data":[{"system":"online","api_version":"v2"}]}'
 HEARTBEAT = b'{"channel":"heartbeat"}'
 FIXED = ("depth", "event_trigger")
 """Parameters that a feed has for all of its readers."""
 
 Missed = Callable[[Sequence[Key], str], None]
-
-
-class Missing(NamedTuple):
-    """Stands between messages where some of a subscription are missing."""
-
-    key: Key
-    reason: str
-
-
-class Reading:
-    """One subscription as it is read.
-
-    Args:
-        key: the subscription.
-        cursor: the id after which to read on.
-        stateful: whether it begins with a state. Only trades may begin without one, with the next of them.
-    """
-
-    def __init__(self, key: Key, cursor: str, stateful: bool) -> None:
-        self.key = key
-        self.cursor = cursor
-        self.mark: Optional[Mark] = None
-        """The last message that was passed on; None until there is one."""
-        self._waits = self._stateful = stateful
-
-    def waits(self) -> bool:
-        """Return whether it waits for a state to begin with; nothing is read meanwhile."""
-        return self._waits
-
-    def begin(self, mark: Mark) -> None:
-        """Read on after ``mark``."""
-        self.mark, self.cursor, self._waits = mark, str(mark), False
-
-    def begin_anew(self) -> None:
-        """Wait for a state, if there are any for this channel."""
-        self._waits = self._stateful
 
 
 class RedisLine(Transport):
@@ -97,9 +62,10 @@ class RedisLine(Transport):
         self._pings: Deque[Tuple[Any, float]] = deque()
         """The ids of pings, with the times of the Redis server at which they were received."""
         self._term = 0
+        self._status = b""
         self._pulse_cursor = "$"
         self._pulse_at = 0.0
-        self._heard_at = self._asked_at = float("-inf")
+        self._heard_at = self._asked_at = self._offers_at = float("-inf")
         self.step = "connect"
 
     # -- reading thread ----------------------------------------------------------------------
@@ -143,7 +109,7 @@ class RedisLine(Transport):
             )
         self._term, self._pulse_cursor, self._pulse_at = pulse.term, last[0][0].decode(), time.monotonic()
         self._asked_at = time.monotonic()
-        self._out.append(STATUS)
+        self._tell_status(pulse.status)
 
     def receive(self) -> List[bytes]:
         """Return the next messages. Blocks until there are some.
@@ -218,7 +184,10 @@ class RedisLine(Transport):
             result = {**params, "symbol": symbol}
             result = {name: value for name, value in result.items() if value is not None}
             reply: Dict[str, Any] = {"method": method, "req_id": req_id, "success": True, "result": result}
-            error = self._subscribed(key, params) if method == "subscribe" else self._unsubscribed(key)
+            if method == "subscribe":
+                error = self._subscribed(key, params)
+            else:
+                error = self._unsubscribed(key) if method == "unsubscribe" else "Unsupported event"
             if error:
                 reply = {"method": method, "req_id": req_id, "success": False, "error": error}
                 reply.update({"symbol": symbol} if symbol is not None else {})
@@ -227,21 +196,26 @@ class RedisLine(Transport):
     def _subscribed(self, key: Key, params: Dict[str, Any]) -> str:
         """Begin to read a subscription, and return an empty text, or why it is refused."""
         name = layout.text_of(key)
-        if name not in self._feed.offers:
-            self._read_offers()
-        offer = self._feed.offers.get(name)
+        offer = self._offer_of(name)
         if offer is None:
+            instruments = self._redis.hget(self._names.state(Key("instrument")), "d") or b""
+            if (
+                key.symbol is not None
+                and instruments
+                and f'"symbol":"{key.symbol}"'.encode() not in instruments
+            ):
+                return f"Currency pair not supported {key.symbol}"
             there = ", ".join(sorted(self._feed.offers)) or "nothing"
             return f"{name} is not published (there is: {there:.300})"
         for one in FIXED:
             if one in offer and params.get(one, offer[one]) != offer[one]:
                 return f"{name} is published with {one}={offer[one]!r}, not {params[one]!r}"
-        stateful = key.channel != "trade" or params.get("snapshot") is True
-        reading = Reading(key, f"{self._term}-0", stateful)
+        stateful = params.get("snapshot", key.channel != "trade") is True
+        reading = Reading(key, f"{self._term}-0", stateful, offer)
         if not reading.waits():
             last = self._redis.xrevrange(self._names.stream(key), count=1)
-            if last:
-                reading.begin(layout.mark_of(last[0][0]))
+            mark = layout.mark_of(last[0][0]) if last else None
+            reading.begin(mark if mark is not None and mark.term >= self._term else Mark(self._term, 0))
         self._readings[self._names.stream(key).encode()] = reading
         return ""
 
@@ -254,17 +228,61 @@ class RedisLine(Transport):
         waiting = [reading for reading in self._readings.values() if reading.waits()]
         if not waiting:
             return
+        if time.monotonic() > self._offers_at + layout.PULSE:
+            self._read_offers()
         pipe = self._redis.pipeline(transaction=False)
         for reading in waiting:
             pipe.hgetall(self._names.state(reading.key))
         for reading, fields in zip(waiting, pipe.execute()):
             found = layout.state_of(fields)
             if found is not None and found[0].term == self._term:
-                reading.begin(found[0])
-                self._out.extend(found[1].split(b"\n"))
+                self._begin(reading, *found)
+            elif layout.text_of(reading.key) not in self._feed.offers:
+                self._end(reading)
+
+    def _end(self, reading: Reading) -> None:
+        """Pass on that there will be no more of a subscription."""
+        self._unsubscribed(reading.key)
+        self._out.append(ended(reading.key))
+
+    def _begin(self, reading: Reading, mark: Mark, body: bytes) -> None:
+        """Begin with a state and everything after it put together, since the state may be some seconds old.
+
+        It goes on waiting if something is wrong: the publisher will write another state.
+        """
+        feed = PublishedFeed(reading.key, reading.params)
+        if not feed.take_all(body.split(b"\n")):
+            return
+        stream, more = self._names.stream(reading.key), MOST
+        while more == MOST:
+            found = self._redis.xrange(stream, min=f"({mark}", count=MOST)
+            for entry in (layout.entry_of(*one) for one in found):
+                follows = entry.mark.term == mark.term and entry.mark.number - entry.messages == mark.number
+                if not follows or entry.kind != layout.FRAMES or not feed.take_all(entry.frames):
+                    return
+                mark = entry.mark
+            more = len(found)
+        state = feed.state(0.0)
+        if state is not None:
+            reading.begin(mark)
+            self._out.extend(state.split(b"\n"))
 
     def _read_offers(self) -> None:
-        self._feed.offers = layout.offers_of(self._redis.hgetall(self._names.offers))
+        self._offers_at = time.monotonic()
+        found = layout.offers_of(self._redis.hgetall(self._names.offers))
+        if (
+            found
+        ):  # there are none after FLUSHALL, until the publisher has noticed; nothing is withdrawn by that
+            self._feed.offers = found
+
+    def _offer_of(self, name: str) -> Optional[Dict[str, Any]]:
+        """Return what is published now of a subscription."""
+        found = self._redis.hget(self._names.offers, name)
+        if found is None:
+            self._read_offers()
+        elif name not in self._feed.offers or json.loads(found) != self._feed.offers[name]:
+            self._feed.offers = {**self._feed.offers, name: json.loads(found)}
+        return self._feed.offers.get(name)
 
     def _now(self) -> float:
         """Return the time of the Redis server."""
@@ -330,6 +348,8 @@ class RedisLine(Transport):
         reading.mark = mark
         if entry.kind == layout.FRAMES:
             self._out.extend(entry.frames)
+        elif entry.kind == layout.ENDED:
+            self._end(reading)
         else:
             self._miss(reading, entry.body.decode("utf-8", "replace"))
 
@@ -341,15 +361,26 @@ class RedisLine(Transport):
     def _take_over(self, term: int) -> None:
         """Another publisher is in office: everything begins anew."""
         self._term = term
+        self._read_offers()
+        for reading in self._readings.values():
+            if self._feed.offers.get(layout.text_of(reading.key)) != reading.params:
+                raise self._lost_because("another publisher has taken over, which publishes something else")
         for reading in list(self._readings.values()):
             self._miss(reading, "another publisher has taken over")
-            reading.mark = None
+            reading.mark = Mark(term, 0)
+
+    def _tell_status(self, item: bytes) -> None:
+        """Pass on what the exchange says of itself, if that is new."""
+        if item != self._status:
+            self._status = item
+            self._out.append(b'{"channel":"status","type":"update","data":[%s]}' % item)
 
     def _beat(self, pulse: layout.Pulse, whole: bool) -> None:
         if pulse.term < self._term:
             return
         if pulse.term > self._term:
             self._take_over(pulse.term)
+        self._tell_status(pulse.status)
         self._out.append(HEARTBEAT)
         while whole and self._pings and self._pings[0][1] <= pulse.proven_at:
             req_id, _ = self._pings.popleft()

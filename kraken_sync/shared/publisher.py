@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from ..client import SpotWSClient
 from ..core.session import book_views, feed_views
@@ -19,7 +19,7 @@ from ..market.order_book import OrderBook
 from ..recording.routing import parts_of
 from . import layout
 from .endpoint import RedisEndpoint
-from .feed import PublishedFeed
+from .feed import STATE_EVERY, PublishedFeed
 from .layout import LEASE, PULSE, Names
 from .outlet import Outlet
 from .server import connected, faults, redis_module
@@ -105,7 +105,7 @@ class Publisher:
         self._redis: Any = None
         self._lock: Any = None
         self._term: Optional[int] = None
-        self._renewed_at = self._pulse_at = self._contest_at = 0.0
+        self._renewed_at = self._pulse_at = self._contest_at = self._looked_at = 0.0
         self._stop = Event()
         self._thread: Optional[GuardedThread] = None
         self.trouble = ""
@@ -125,13 +125,23 @@ class Publisher:
         """
         if self._thread is not None:
             return self
-        deadline, market = deadline_of(timeout), self._client._ks_market
+        try:
+            self._start(deadline_of(timeout))
+        except BaseException:
+            self.close()  # what was subscribed so far
+            raise
+        return self
+
+    def _start(self, deadline: Optional[float]) -> None:
+        market = self._client._ks_market
         connection = self._client._ks_runtime.public(time_left(deadline))
         spelled = [market.spelled(wanted, deadline) for wanted in self._wanted]
         for wanted in spelled:
             keys = wanted.keys()
             for key in keys:
-                self._feeds[key] = PublishedFeed(key, wanted.params)
+                self._feeds[key] = PublishedFeed(
+                    key, wanted.params, max(1, min(STATE_EVERY, self._keep // 2))
+                )
                 if key.channel == "book":
                     depth = wanted.params["depth"]
                     self._books[key] = self._client.book(
@@ -143,7 +153,6 @@ class Publisher:
         self._stop.clear()
         self._thread = GuardedThread("publisher", self._run, self._died)
         self._thread.begin()
-        return self
 
     def close(self, timeout: float = 2.0) -> None:
         """Stop publishing, and give the office free. Blocks up to ``timeout`` seconds."""
@@ -199,12 +208,13 @@ class Publisher:
                 for entry in outlet.take_all(max(now, due)):
                     self._take(entry)
                 self._look_at_books()
+                self._look_at_subscriptions(time.monotonic())
                 try:
                     self._go_on(time.monotonic())
                 except broken as error:
                     self._leave(f"Redis: {error or type(error).__name__}")
         except KrakenError as error:  # the client was closed or given up, or this publisher was closed
-            self.trouble = str(error)
+            self.trouble = "the client was closed" if self._client._ks_runtime.closed else str(error)
         finally:
             self._retire(broken)
 
@@ -216,6 +226,7 @@ class Publisher:
                 if feed is not None and not feed.take(part.frame, part.snapshot):
                     lost.append(part.key)
         else:
+            self._looked_at = 0.0
             for item in entry["data"]:
                 for key, feed in self._feeds.items():
                     if entry["channel"] in (key.channel, "messages") and item["symbol"] in (key.symbol, None):
@@ -223,10 +234,15 @@ class Publisher:
                         dropped = bool(item["dropped"])
                         feed.interrupt(item["reason"], anew=key.channel == "book" or not dropped)
                         lost += [key] if dropped else []
-        symbols = [key.symbol or "" for key in lost if key.channel == "book"]
+        self._resync(
+            [key for key in lost if key.channel == "book"], "the publisher has lost track of the book"
+        )
+
+    def _resync(self, keys: Sequence[Key], reason: str) -> None:
+        """Have books begin anew."""
+        symbols, now = [key.symbol or "" for key in keys], time.monotonic()
         connection = self._client._ks_runtime.connection(PUBLIC)
         if symbols and connection is not None:
-            reason, now = "the publisher has lost track of the book", time.monotonic()
             connection.change(lambda session: book_views.resync(session, symbols, reason, now))
 
     def _look_at_books(self) -> None:
@@ -236,6 +252,22 @@ class Publisher:
             sync = book._view.sync
             if feed.live and not sync.live:
                 feed.interrupt(f"the publisher's book is {sync.state}: {sync.reason}")
+            elif feed.live and sync.doubt:
+                feed.interrupt(f"the publisher's book is in doubt: {sync.doubt}")
+                self._resync([key], sync.doubt)
+
+    def _look_at_subscriptions(self, now: float) -> None:
+        """Once a second: tell readers of subscriptions that have ended, by the exchange or by the program."""
+        connection = self._client._ks_runtime.connection(PUBLIC)
+        if now < self._looked_at + PULSE or connection is None:
+            return
+        self._looked_at = now
+        for key in connection.read(lambda session: feed_views.ended(session, list(self._feeds))):
+            if not self._feeds[key].ended:
+                log.warning(
+                    "%s: %s is not published any more: its subscription has ended", self._endpoint, key
+                )
+                self._feeds[key].end("the publisher's subscription has ended")
 
     def _go_on(self, now: float) -> None:
         if self._term is not None and now - self._renewed_at > LEASE:
@@ -265,7 +297,11 @@ class Publisher:
         self._term, self._pulse_at, self.trouble = int(seconds) * 10**6 + int(micros), 0.0, ""
         for feed in self._feeds.values():
             feed.begin()
-        offers = {layout.text_of(key): layout.offer(feed.params) for key, feed in self._feeds.items()}
+        offers = {
+            layout.text_of(key): layout.offer(feed.params)
+            for key, feed in self._feeds.items()
+            if not feed.ended
+        }
         pipe = self._redis.pipeline(transaction=True)
         pipe.delete(self._names.offers)
         pipe.hset(self._names.offers, mapping=offers)
@@ -286,12 +322,15 @@ class Publisher:
                 pipe.xadd(stream, fields, id=f"{term}-{number}", maxlen=self._keep, approximate=True)
                 if kind != layout.FRAMES:  # a state from before it would lead readers to it once more
                     pipe.delete(self._names.state(key))
+                if kind == layout.ENDED:
+                    pipe.hdel(self._names.offers, layout.text_of(key))
             state = feed.state(now)
             if state is not None:
                 pipe.hset(self._names.state(key), mapping=layout.state(feed.mark(term), state))
         beats = now >= self._pulse_at + PULSE
         if beats:
-            pipe.xadd(self._names.pulse, layout.pulse(term, self._age(now)), maxlen=1000, approximate=True)
+            pulse = layout.pulse(term, self._age(now), self._status())
+            pipe.xadd(self._names.pulse, pulse, maxlen=1000, approximate=True)
         if len(pipe):
             pipe.execute()
         self.published += count
@@ -306,6 +345,11 @@ class Publisher:
         return (
             connection.read(lambda session: feed_views.age(session, now)) if connection is not None else 1e9
         )
+
+    def _status(self) -> Mapping[str, Any]:
+        """Return what the exchange says of itself."""
+        connection = self._client._ks_runtime.connection(PUBLIC)
+        return connection.read(feed_views.exchange_said) if connection is not None else {}
 
     def _leave(self, why: str) -> None:
         """Be out of office, and try again soon."""

@@ -10,6 +10,8 @@ from typing import Any, Dict, Tuple
 from ..wire.announcements import Announcement, announcements
 from .events import Note, Notice, StatusChanged
 
+_ANNOUNCING = ("upcoming_maintenance", "emergency")
+
 
 class ExchangeStatus:
     """The last ``status`` message of a connection and of those that it replaces."""
@@ -19,6 +21,8 @@ class ExchangeStatus:
         """``online``, ``maintenance``, ``cancel_only`` or ``post_only``; empty before the first message."""
         self.announcements: Tuple[Announcement, ...] = ()
         """What the last message announces."""
+        self.said: Dict[str, Any] = {}
+        """The last message's item, with the announcements that still hold."""
 
     def told(self, data: Any, begins: bool, now: float) -> Tuple[Note, ...]:
         """Take over a message's ``data``, and return what to tell about it.
@@ -33,10 +37,11 @@ class ExchangeStatus:
         changed = bool(before) and before != self.system
         if changed:
             notes = (Notice("WARNING", f"the exchange is now {self.system!r} (was {before!r})"),)
-        known = self.announcements
+        known, said = self.announcements, self.said
         # A status that has neither key withdraws nothing, unless it begins a connection.
-        if begins or "upcoming_maintenance" in first or "emergency" in first:
-            self.announcements = announcements(first)
+        if begins or any(key in first for key in _ANNOUNCING):
+            self.announcements, said = announcements(first), {}
+        self.said = {**{key: said[key] for key in _ANNOUNCING if key in said}, **first}
         for one in self.announcements:  # it may be sent every second, and is told once
             if one not in known:
                 notes += (Notice("WARNING", f"the exchange announces: {one}"),)

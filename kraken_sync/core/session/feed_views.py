@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, List, NamedTuple, Optional
+from typing import Any, Iterable, List, Mapping, NamedTuple, Optional
 
 from ..wire.channels import Key
 from .session import Session
@@ -41,6 +41,17 @@ def silence(session: Session, keys: Iterable[Key], now: float) -> str:
     if not data:
         return f"live, no message so far; {heard}"
     return f"live, last message {now - max(data):.1f} s ago; {heard}"
+
+
+def ended(session: Session, keys: Iterable[Key]) -> List[Key]:
+    """Return which of the subscriptions are not wanted any more, or were ended by the exchange."""
+    entries = session.registry.entries
+    return [key for key in keys if key not in entries or entries[key].leaving]
+
+
+def exchange_said(session: Session) -> Mapping[str, Any]:
+    """Return the item of the exchange's last ``status`` message, with the announcements that still hold."""
+    return session.exchange.said
 
 
 class OpenGap(NamedTuple):
