@@ -255,13 +255,14 @@ class RedisLine(Transport):
             return
         stream, more = self._names.stream(reading.key), MOST
         while more == MOST:
-            found = self._redis.xrange(stream, min=f"({mark}", count=MOST)
-            for entry in (layout.entry_of(*one) for one in found):
+            found = self._redis.xread({stream: str(mark)}, count=MOST) or [(stream, [])]
+            entries = [layout.entry_of(*one) for one in found[0][1]]
+            for entry in entries:
                 follows = entry.mark.term == mark.term and entry.mark.number - entry.messages == mark.number
                 if not follows or entry.kind != layout.FRAMES or not feed.take_all(entry.frames):
                     return
                 mark = entry.mark
-            more = len(found)
+            more = len(entries)
         state = feed.state(0.0)
         if state is not None:
             reading.begin(mark)
