@@ -68,13 +68,19 @@ def free(lock: Any) -> bool:
 
 def interrupted(use: Any, after: float) -> None:
     """Run ``use`` over and over until the signal comes, ``after`` seconds from now."""
+    until = 0.0
+
+    def once() -> None:
+        nonlocal until
+        if time.monotonic() >= until:  # an interrupt that was raised nowhere is followed by another
+            due.append(True)
+            until = time.monotonic() + after + 0.1
+            signal.setitimer(signal.ITIMER_REAL, after)
+        use()
+
     with pytest.raises(Interrupted):
         while True:
-            due.append(True)
-            signal.setitimer(signal.ITIMER_REAL, after)
-            until = time.monotonic() + after + 0.1
-            while time.monotonic() < until:  # an interrupt that was raised nowhere is followed by another
-                use()
+            once()
 
 
 @promised
