@@ -21,6 +21,10 @@ class Reader(Stream):
         self._owner = owner  # or a client that was dropped would leave its reader waiting
 
 
+def _alive(ref: weakref.ref[Stream]) -> bool:
+    return ref() is not None
+
+
 class Events:
     """The streams that are told of events, for all connections of one client. Any thread; does not block."""
 
@@ -38,7 +42,7 @@ class Events:
         """Return a new stream, which gets all events from now on; its ``owner`` lives as long as it does."""
         stream = Reader(decode, owner)
         with self._lock:
-            self._streams = [ref for ref in self._streams if ref() is not None] + [weakref.ref(stream)]
+            self._streams = [*filter(_alive, self._streams), weakref.ref(stream)]
         return stream
 
     def lost(self, connection: str, reason: str) -> None:

@@ -7,6 +7,7 @@ while the connection is down is sent after the reconnect, within the caller's de
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import Any, Callable, Optional, Sequence
 
 from ...core.session.entry import PendingAck
@@ -127,7 +128,7 @@ class SubscriptionCalls:
         with room.lock:
             self._check_usable()
             pending = room.session.subscriptions.unsubscribe(keys, req_id)
-            ended = [] if pending.refused else [s for key in keys for s in room.holders.forget(key)]
+            ended = [] if pending.refused else list(chain.from_iterable(map(room.holders.forget, keys)))
             room.lock.notify_all()  # books have become CLOSED, which their waiting readers must see
         if pending.refused:
             raise SubscriptionRefused(name, pending.refused, method="unsubscribe", req_id=req_id)
