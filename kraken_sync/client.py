@@ -285,7 +285,7 @@ class SpotWSClient:
             rate,
         )
         symbols = SymbolLookup()
-        self._ks_assemble(runtime, symbols, MarketData(runtime, symbols), rate, order_gate)
+        self._ks_assemble(runtime, symbols, self._ks_make_market(runtime, symbols), rate, order_gate)
 
     def _ks_assemble(
         self, runtime: Runtime, symbols: SymbolLookup, market: MarketData, rate: TradingRate, order_gate: str
@@ -302,6 +302,9 @@ class SpotWSClient:
 
     __reduce__ = refuse_copy("make another one where it is needed")
     __await__, __aenter__, __aexit__ = Blocking.__await__, Blocking.__aenter__, Blocking.__aexit__
+
+    _ks_make_market = MarketData
+    """Makes what subscribes to the market's channels."""
 
     _ks_tap_decode: Optional[Decode] = None
     """Decodes frames for the callback, if they are decoded differently from those for streams."""

@@ -336,19 +336,21 @@ class SpotOrderBookClient(SpotWSClient):
                 kept.times[side] = {price: times.get(price) for price, _ in shown}
 
     def _ks_gap(self, gap: Dict[str, Any]) -> None:
-        lost: List[str] = []
         with self._ks_lock:
-            for item in gap["data"]:
-                symbol = item.get("symbol")
-                if gap.get("channel") == "book" and symbol in self._ks_kept:
-                    self._ks_kept[symbol].sync.leave(BookState.STALE, str(item.get("reason")), 0.0)
-                # Dropped by this client's own queue: the connection has seen all messages, so it will not
-                # fetch new snapshots by itself.
-                elif item.get("dropped"):
-                    lost = list(self._ks_kept)
-            for symbol in lost:
-                self._ks_kept[symbol].sync.leave(BookState.STALE, "messages were dropped", 0.0)
+            lost = self._ks_left(gap)
         self._ks_start_over(lost, "the callback was too slow")
+
+    def _ks_left(self, gap: Dict[str, Any]) -> List[str]:
+        # With the lock held: the books of a gap are not live, and those returned must be fetched anew.
+        books = self._ks_kept if gap.get("channel") == "book" else {}
+        named = [item for item in gap["data"] if item.get("symbol") in books]
+        for item in named:
+            books[item["symbol"]].sync.leave(BookState.STALE, str(item.get("reason")), 0.0)
+        # Dropped by this client's own queue: the connection has seen all, and fetches nothing by itself.
+        lost = any(item.get("dropped") for item in gap["data"] if item not in named)
+        for one in self._ks_kept.values() if lost else ():
+            one.sync.leave(BookState.STALE, "messages were dropped", 0.0)
+        return list(self._ks_kept) if lost else []
 
     def _ks_start_over(self, symbols: Sequence[str], reason: str) -> None:
         connection = self._ks_runtime.connection(PUBLIC)

@@ -126,9 +126,9 @@ def test_a_stop_is_triggered_by_real_trades(paper: PaperClient, exchange: Simula
 def test_no_book_of_single_orders(paper: PaperClient) -> None:
     """The paper exchange does not know the real orders, and does not make any up."""
     order(paper, "buy", "0.01")
-    with pytest.raises(KrakenError, match="there is no level3 here"):
+    with pytest.raises(KrakenError, match="a PaperClient has no level3"):
         paper.level3_book(S)
-    with pytest.raises(KrakenError, match="there is no level3 here"):
+    with pytest.raises(KrakenError, match="a PaperClient has no level3"):
         paper.subscribe({"channel": "level3", "symbol": [S]})
 
 

@@ -175,6 +175,16 @@ class Engine:
         failures = [one.failure for one in list(self.connections.values())]
         return None if None in failures else next(iter(failures), None)
 
+    def _replace_failed(self) -> List[Connection]:
+        """Begin anew what was given up for good, and return the old ones. Requires holding the lock."""
+        replaced = []
+        for kind, old in list(self.connections.items()):
+            if self.running and old.failure is not None:
+                self._connect(kind)
+                self._visited.remove(old)
+                replaced.append(old)
+        return replaced
+
     def retry_now(self) -> None:
         """Connect anew what was given up for good, and at once what pauses before its next attempt.
 
@@ -183,13 +193,8 @@ class Engine:
         Raises:
             ConnectFailed: a thread cannot be started; that connection stays given up.
         """
-        replaced = []
         with self._lock:
-            for kind, old in list(self.connections.items()):
-                if self.running and old.failure is not None:
-                    self._connect(kind)
-                    self._visited.remove(old)
-                    replaced.append(old)
+            replaced = self._replace_failed()
         for old in replaced:
             old.stop(time.monotonic())  # its thread ends by itself; an armed switch gives its alarm
         for connection in list(self.connections.values()):

@@ -134,8 +134,8 @@ class Stream(Blocking):
             else:
                 self._entries.extend([frame for _, frame in frames])
                 self._frames += len(frames)
-            while self._frames > self.maxlen:
-                overflow = self._drop() or overflow
+            if self._frames > self.maxlen:
+                overflow = self._drop_surplus()
             if self._readers:  # notify() without waiting threads would cost time
                 self._ready.notify(len(frames))
         if overflow:  # logged once for each time the reader falls behind, and without the lock
@@ -146,6 +146,13 @@ class Stream(Blocking):
                 self.policy,
                 self.maxlen,
             )
+
+    def _drop_surplus(self) -> bool:
+        """Drop what is too much, and return whether it is the first time."""
+        first = False
+        while self._frames > self.maxlen:
+            first = self._drop() or first
+        return first
 
     def _conflate(self, key: Optional[Key], frame: bytes) -> None:
         # A stream of all frames has no keys, so there is nothing to conflate by.

@@ -33,6 +33,10 @@ LATEST = ("ticker", "trade", "ohlc")
 Message = Dict[str, Any]
 
 
+def _goes_on(item: Tuple[Any, LiveBook[Any]]) -> bool:
+    return not item[1].over
+
+
 class MarketData:
     """The subscriptions, streams and books of one client. Any thread.
 
@@ -197,7 +201,7 @@ class MarketData:
             )
         # Two threads may come here at once: the second one gives its holder back and shares the first one's.
         with self._lock:
-            self._books = {name: one for name, one in self._books.items() if not one.over}
+            self._books = dict(filter(_goes_on, self._books.items()))
             book = self._books.get((key, depth, holder.max_age))
             if book is None or not book.shows(sync):
                 kind = KINDS[key.channel]
@@ -215,10 +219,7 @@ class MarketData:
         name = wanted.channel.name
         if not wanted.channel.private:
             return self._runtime.public(time_left(deadline))
-        kind = LEVEL3 if name == "level3" else PRIVATE
-        if kind == LEVEL3 and LEVEL3 not in self._runtime.endpoints and PRIVATE in self._runtime.endpoints:
-            raise KrakenError("there is no level3 here; a PaperClient, for example, has none")
-        return self._runtime.private(name, time_left(deadline), kind)
+        return self._runtime.private(name, time_left(deadline), LEVEL3 if name == "level3" else PRIVATE)
 
     def spelled(self, wanted: ChannelParams, deadline: Optional[float]) -> ChannelParams:
         """Return ``wanted`` with the exchange's own names of its symbols."""

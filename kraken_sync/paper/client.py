@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from ..client import SpotWSClient
 from ..core.timing import Timing
-from ..core.wire.places import LEVEL3
 from ..core.wire.printable import without_login
 from ..errors import ClientClosed, KrakenError, OrderNotSent, UnknownSymbol
 from ..io.waiting import deadline_of, time_left
+from .data import PaperData
 from .exchange import PaperExchange
 from .follower import Follower
 
@@ -72,6 +72,8 @@ class PaperClient(SpotWSClient):
         ValueError: ``ws_url`` is a host that takes orders, or a balance is not a number.
     """
 
+    _ks_make_market = PaperData
+
     def __init__(
         self,
         balances: Optional[Mapping[str, Number]] = None,
@@ -118,9 +120,6 @@ class PaperClient(SpotWSClient):
                 tier=tier,
                 **{**options, "proxy": self._ks_proxies(options.get("proxy"))},
             )
-            places = self._ks_runtime.endpoints
-            # The paper exchange does not know the real orders.
-            self._ks_runtime.endpoints = {kind: place for kind, place in places.items() if kind != LEVEL3}
             # It has no use for a key; but a client without one would look for it in the environment.
             source._ks_runtime.rest.credentials = self._ks_runtime.rest.credentials
         except BaseException:

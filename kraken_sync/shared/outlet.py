@@ -26,15 +26,19 @@ class Outlet(Stream):
         Raises:
             KrakenError: the error that ended the stream.
         """
-        taken: List[Any] = []
         with self._ready:
             if not self._entries and not self._ended:
                 self._await(deadline)
-            while self._entries:
-                taken.append(self._next_entry())
+            taken = self._take_entries()
             ended = self._next_entry() if self._ended and not taken else None
         if isinstance(ended, Exception):
             raise ended
         # After the others were taken: those that a subscription begins with are there before any other of it.
         first = [self._first.popleft() for _ in range(len(self._first))]
         return first + taken
+
+    def _take_entries(self) -> List[Any]:
+        taken: List[Any] = []
+        while self._entries:
+            taken.append(self._next_entry())
+        return taken

@@ -71,6 +71,5 @@ class Unresolved:
         return None
 
     def _keep(self, wanted: Callable[[Unknown], bool]) -> None:
-        # No loop of Python code in here: from Python 3.12 on, a Ctrl-C at its end would leave the lock taken.
         with self._lock:
             self._unknown = list(filter(wanted, self._unknown))

@@ -121,16 +121,17 @@ class BookSnapshot:
         wanted = check_taking(side, qty)
         # The caller's decimal context may have any precision; 60 digits hold every product exactly.
         with localcontext(EXACT):
-            left, cost = wanted, Decimal(0)
-            for level in self.asks if side == "buy" else self.bids:
-                taken = min(left, level.qty)
-                cost += taken * level.price
-                left -= taken
-                if not left:
-                    break
-            if left:
-                return None
-            return AVERAGES.divide(cost, wanted)
+            return self._average(side, wanted)
+
+    def _average(self, side: str, wanted: Decimal) -> Optional[Decimal]:
+        left, cost = wanted, Decimal(0)
+        for level in self.asks if side == "buy" else self.bids:
+            taken = min(left, level.qty)
+            cost += taken * level.price
+            left -= taken
+            if not left:
+                return AVERAGES.divide(cost, wanted)
+        return None
 
     def imbalance(self, levels: int = 10) -> Optional[Decimal]:
         """Return (bids - asks) / (bids + asks) of the quantities in the best ``levels`` of each side.
