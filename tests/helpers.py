@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import socket
 import threading
@@ -15,6 +16,17 @@ from kraken_sync.simulator import Simulator
 
 BOOK = {"channel": "book", "symbol": [S]}
 TRADE = {"channel": "trade", "symbol": [S]}
+
+
+class Handler(logging.Handler):
+    """Does ``act`` with each record."""
+
+    def __init__(self, act: Callable[[logging.LogRecord], Any]) -> None:
+        super().__init__()
+        self.act = act
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.act(record)
 
 
 def background(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Dict[str, Any]:

@@ -12,22 +12,12 @@ from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
 from conftest import WAIT, S, eventually
+from helpers import Handler
 
 from kraken_sync import BookState, SpotWSClient, WSState
 from kraken_sync.io import logs
 from kraken_sync.io.logs import log
 from kraken_sync.simulator import Simulator
-
-
-class Handler(logging.Handler):
-    """Does ``act`` with each record."""
-
-    def __init__(self, act: Callable[[logging.LogRecord], Any]) -> None:
-        super().__init__()
-        self.act = act
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.act(record)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -29,6 +30,7 @@ from kraken_sync import (
     RequestRefused,
     SpotWSClient,
     SubscriptionRefused,
+    Timing,
     UnknownSymbol,
 )
 from kraken_sync.core.wire.channels import Key
@@ -49,8 +51,8 @@ def publish(exchange: Simulator, redis: RedisServer) -> Iterator[Callable[..., P
     """Makes publishers in this process, each with a client of its own."""
     made: List[Any] = []
 
-    def make(**options: Any) -> Publisher:
-        client = SpotWSClient(ws_url=exchange.ws_url, timing=FAST)
+    def make(timing: Timing = FAST, **options: Any) -> Publisher:
+        client = SpotWSClient(ws_url=exchange.ws_url, timing=timing)
         made.append(client)
         publisher = Publisher(client, redis.url, [S, E], **{"depth": 25, **options})
         made.append(publisher)
@@ -112,25 +114,24 @@ def test_readers_have_what_the_publisher_has(
 def test_trades_begin_with_the_last_ones(
     exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
 ) -> None:
-    """With ``snapshot=True`` as at the exchange: the last fifty or more, and then every one, each once."""
+    """With ``snapshot=True`` as at the exchange: the last fifty, and then every further one, each once."""
     exchange.step(400, [S])
     publish(channels=["trade"])
     there = exchange.client(timing=FAST)
-    direct = there.trades(S, snapshot=True)
-    shared = read().trades(S, snapshot=True)
+    streams = [one.trades(S, snapshot=True) for one in (there, read())]
+    ids = [[one.get(WAIT)["trade_id"] for _ in range(50)] for one in streams]
     later = read().trades(S)
     for _ in range(60):
         exchange.trade(S, "buy", 64000, "0.1")
+    for one, seen in zip(streams, ids):
+        seen += [one.get(WAIT)["trade_id"] for _ in range(60)]
     late = read().trades(S, snapshot=True)
+    first = late.get(WAIT)["trade_id"]
     exchange.trade(S, "sell", 63990, "0.2")
-    ids = [[one.get(WAIT)["trade_id"] for _ in range(111)] for one in (direct, shared)]
-    assert ids[0] == ids[1] == list(range(ids[0][0], ids[0][0] + 111))
-    assert [later.get(WAIT)["trade_id"] for _ in range(61)] == ids[0][50:]
-    begun = late.get(WAIT)["trade_id"]
-    assert begun <= ids[0][60]
-    assert [late.get(WAIT)["trade_id"] for _ in range(begun, ids[0][-1])] == list(
-        range(begun + 1, ids[0][-1] + 1)
-    )
+    last = first + 50
+    assert ids[0] == ids[1] == list(range(last - 110, last))
+    assert [late.get(WAIT)["trade_id"] for _ in range(50)] == list(range(first + 1, last + 1))
+    assert [later.get(WAIT)["trade_id"] for _ in range(61)] == list(range(last - 60, last + 1))
     there.close()
 
 
@@ -159,7 +160,10 @@ def test_a_state_that_is_some_seconds_old(
 ) -> None:
     """What a reader begins with is of now all the same, and never for a moment of before."""
     publish(depth=100, channels=["book", "ticker", "ohlc"])
-    witness, client = read().book(S, 100), read()
+    other, client = read(), read()
+    witness = other.book(S, 100)
+    for channel in ("ticker", "ohlc"):
+        other.subscribe({"channel": channel, "symbol": [S]})
     client.wait_ready()
     for _ in range(5):
         for _ in range(20):
@@ -169,16 +173,52 @@ def test_a_state_that_is_some_seconds_old(
         assert shown_top(book) == true_top(exchange, S)
         book.unsubscribe()
     exchange.trade(S, "buy", "64123.4", "0.1")
+    for channel, price in (("ticker", "last"), ("ohlc", "close")):
+        eventually(lambda channel=channel, price=price: other.latest(channel, S)[price] == 64123.4)
     with exchange.client(timing=FAST) as there:
         for channel in ("ticker", "ohlc"):
             wanted = {"channel": channel, "symbol": [S], "snapshot": True}
             begun = [one.subscribe(wanted).get(WAIT) for one in (there, client)]
             assert begun[0]["type"] == begun[1]["type"] == "snapshot"
-            last = [
-                {**one["data"][-1], "timestamp": ""} for one in begun
-            ]  # the exchange's snapshot is of now
+            # The time apart, since the exchange's own snapshot is of now.
+            last = [{**one["data"][-1], "timestamp": ""} for one in begun]
             assert last[0] == last[1]
             assert len(begun[1]["data"]) == min(60, len(begun[0]["data"]))
+
+
+def test_a_book_that_trades_contradict(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """The publisher doubts it, so readers do; it is fetched anew, and everything is well again."""
+    publish(channels=["book", "trade"], timing=dataclasses.replace(FAST, first_data_timeout=0.3))
+    client = read()
+    book = client.book(S)
+    exchange.faults.muted.add(("book", S))
+    # The first contradiction has it fetched anew; until the next time that is done, the book is in doubt.
+    for words in ("although the symbol trades", "the publisher's book is in doubt"):
+        eventually(
+            lambda words=words: (
+                exchange.trade(S, "buy", 64_000, "0.1")
+                or any(words in gap["reason"] for gap in client.gaps())
+            )
+        )
+    exchange.faults.muted.clear()
+    exchange.step(20, [S])
+    eventually(lambda: same(book, exchange))
+
+
+def test_few_entries_kept(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """States are written as often as readers need them to begin with what Redis keeps."""
+    publish(keep=1)
+    book = read().book(S)
+    for _ in range(400):
+        exchange.step(1, [S])
+    eventually(lambda: same(book, exchange))
+    late = read()
+    assert same(late.book(S), exchange)
+    assert late.gaps() == []
 
 
 def test_what_the_exchange_says_of_itself(
@@ -630,8 +670,9 @@ def test_holes_and_old_terms(scribe: Scribe) -> None:
     assert len(scribe.missed) == 2
 
 
+@pytest.mark.parametrize("lost", [0, 2])
 @pytest.mark.parametrize("before", [0, 1], ids=["no trade yet", "trades of a term before"])
-def test_the_beginning_of_trades(scribe: Scribe, before: int) -> None:
+def test_the_beginning_of_trades(scribe: Scribe, before: int, lost: int) -> None:
     """What was written after the reader had begun, and is not there any more, is missing; nothing else is."""
     key = Key("trade", S)
     if before:
@@ -641,9 +682,10 @@ def test_the_beginning_of_trades(scribe: Scribe, before: int) -> None:
     scribe.line.connect(time.monotonic() + 5)
     scribe.subscribe(key)
     scribe.line.receive()
-    scribe.write(key, Mark(100, 1), trade(1))
+    scribe.write(key, Mark(100, lost + 1), trade(1))
     assert scribe.take(1) == [trade(1)]
-    assert scribe.missed == []
+    told = [reason for _, reason in scribe.missed]
+    assert told == (["2 messages are no longer in Redis (read too late, or lost)"] if lost else [])
 
 
 def test_a_pong_is_a_proof_from_the_exchange(scribe: Scribe) -> None:

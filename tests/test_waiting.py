@@ -13,6 +13,7 @@ from typing import Any, List
 import pytest
 import stress_interrupts
 from conftest import WAIT
+from helpers import Handler
 
 from kraken_sync import KrakenError
 from kraken_sync.io import logs
@@ -175,8 +176,7 @@ def test_logging(alarm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted while it logs: the lock of the user's handler is free, and the next record is handled."""
     monkeypatch.setattr(logs, "PATIENCE", WAIT)
     rng, logger, seen = random.Random(1), logging.getLogger("kraken_sync"), []
-    handler = logging.Handler()
-    handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    handler = Handler(lambda record: seen.append(record.getMessage()))
     logger.addHandler(handler)
     try:
         for number in range(300):

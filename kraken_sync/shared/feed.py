@@ -97,13 +97,13 @@ class PublishedFeed:
 
         Args:
             reason: why.
-            anew: whether a snapshot will come by itself. Without one, late readers of what is no book go on
-                to begin with the last state.
+            anew: whether the exchange will send a snapshot by itself. Without one, late readers go on to
+                begin with the last state; but a book without proof is none.
         """
         self._flush()
         if self._book is not None and not self.live:
             return  # they know
-        self.live = self._state_due = self.live and not anew
+        self.live = self._state_due = self.live and not anew and self._book is None
         if self.key.channel != "ticker":  # of which one message is the whole
             self._items.clear()  # a snapshot has no holes
         self._writes.append((STALE if self._book is not None else GAP, reason.encode(), 1))

@@ -198,12 +198,7 @@ class RedisLine(Transport):
         name = layout.text_of(key)
         offer = self._offer_of(name)
         if offer is None:
-            instruments = self._redis.hget(self._names.state(Key("instrument")), "d") or b""
-            if (
-                key.symbol is not None
-                and instruments
-                and f'"symbol":"{key.symbol}"'.encode() not in instruments
-            ):
+            if key.symbol is not None and not self._may_exist(key.symbol):
                 return f"Currency pair not supported {key.symbol}"
             there = ", ".join(sorted(self._feed.offers)) or "nothing"
             return f"{name} is not published (there is: {there:.300})"
@@ -218,6 +213,11 @@ class RedisLine(Transport):
             reading.begin(mark if mark is not None and mark.term >= self._term else Mark(self._term, 0))
         self._readings[self._names.stream(key).encode()] = reading
         return ""
+
+    def _may_exist(self, symbol: str) -> bool:
+        """Return whether a symbol is in the table of pairs, or there is no table."""
+        table = self._redis.hget(self._names.state(Key("instrument")), "d")
+        return not table or f'"symbol":"{symbol}"'.encode() in table
 
     def _unsubscribed(self, key: Key) -> str:
         self._readings.pop(self._names.stream(key).encode(), None)
@@ -271,9 +271,8 @@ class RedisLine(Transport):
     def _read_offers(self) -> None:
         self._offers_at = time.monotonic()
         found = layout.offers_of(self._redis.hgetall(self._names.offers))
-        if (
-            found
-        ):  # there are none after FLUSHALL, until the publisher has noticed; nothing is withdrawn by that
+        # There are none after FLUSHALL, until the publisher has noticed; nothing is withdrawn by that.
+        if found:
             self._feed.offers = found
 
     def _offer_of(self, name: str) -> Optional[Dict[str, Any]]:

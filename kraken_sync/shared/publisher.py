@@ -232,7 +232,7 @@ class Publisher:
                     if entry["channel"] in (key.channel, "messages") and item["symbol"] in (key.symbol, None):
                         # Dropped here: the client has missed nothing, so it fetches no snapshot by itself.
                         dropped = bool(item["dropped"])
-                        feed.interrupt(item["reason"], anew=key.channel == "book" or not dropped)
+                        feed.interrupt(item["reason"], anew=not dropped)
                         lost += [key] if dropped else []
         self._resync(
             [key for key in lost if key.channel == "book"], "the publisher has lost track of the book"
@@ -252,16 +252,18 @@ class Publisher:
             sync = book._view.sync
             if feed.live and not sync.live:
                 feed.interrupt(f"the publisher's book is {sync.state}: {sync.reason}")
-            elif feed.live and sync.doubt:
-                feed.interrupt(f"the publisher's book is in doubt: {sync.doubt}")
-                self._resync([key], sync.doubt)
 
     def _look_at_subscriptions(self, now: float) -> None:
-        """Once a second: tell readers of subscriptions that have ended, by the exchange or by the program."""
+        """Once a second: tell readers of books in doubt, and of subscriptions that have ended."""
         connection = self._client._ks_runtime.connection(PUBLIC)
         if now < self._looked_at + PULSE or connection is None:
             return
         self._looked_at = now
+        for key, book in self._books.items():
+            doubt = book._view.sync.doubt
+            if doubt and self._feeds[key].live:
+                self._feeds[key].interrupt(f"the publisher's book is in doubt: {doubt}")
+                self._resync([key], doubt)  # or it would not be told when the doubt is over
         for key in connection.read(lambda session: feed_views.ended(session, list(self._feeds))):
             if not self._feeds[key].ended:
                 log.warning(
