@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import signal
@@ -30,7 +29,6 @@ from kraken_sync import (
     RequestRefused,
     SpotWSClient,
     SubscriptionRefused,
-    Timing,
     UnknownSymbol,
 )
 from kraken_sync.core.wire.channels import Key
@@ -51,8 +49,8 @@ def publish(exchange: Simulator, redis: RedisServer) -> Iterator[Callable[..., P
     """Makes publishers in this process, each with a client of its own."""
     made: List[Any] = []
 
-    def make(timing: Timing = FAST, **options: Any) -> Publisher:
-        client = SpotWSClient(ws_url=exchange.ws_url, timing=timing)
+    def make(**options: Any) -> Publisher:
+        client = SpotWSClient(ws_url=exchange.ws_url, timing=FAST)
         made.append(client)
         publisher = Publisher(client, redis.url, [S, E], **{"depth": 25, **options})
         made.append(publisher)
@@ -186,11 +184,12 @@ def test_a_state_that_is_some_seconds_old(
             assert len(begun[1]["data"]) == min(60, len(begun[0]["data"]))
 
 
+@pytest.mark.slow
 def test_a_book_that_trades_contradict(
     exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
 ) -> None:
     """The publisher doubts it, so readers do; it is fetched anew, and everything is well again."""
-    publish(channels=["book", "trade"], timing=dataclasses.replace(FAST, first_data_timeout=0.3))
+    publish(channels=["book", "trade"])
     client = read()
     book = client.book(S)
     exchange.faults.muted.add(("book", S))
