@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import (
     Any,
     Callable,
-    Collection,
+    ContextManager,
     Dict,
     Iterable,
     Iterator,
@@ -34,17 +34,16 @@ from .exchange import Exchange
 from .faults import Faults
 from .ledger import order_entry
 from .matching import text_id
+from .outages import ROLES, Outages
 from .pace import Pace
-from .peers import LEVEL3, PRIVATE, PUBLIC
 from .private_rest import PrivateRest
 from .rest import RestApi, RestServer
 from .script import Number, fill, print_trade, set_price
 from .serving import Serving
 from .settling import Clients
-from .sockets import Line, Sockets
+from .sockets import Sockets
 
 SYSTEMS = ("online", "maintenance", "cancel_only", "post_only")
-ROLES = frozenset((PUBLIC, PRIVATE, LEVEL3))
 T = TypeVar("T")
 
 
@@ -115,6 +114,7 @@ class Simulator:
             heartbeat_interval,
             self._clock,
         )
+        self._outages = Outages(self._sockets, self._clients, self._clock, self.settle)
         self._host = host
         self._pace = Pace(self.exchange, self._clock)
         self._serving = Serving(
@@ -236,7 +236,7 @@ class Simulator:
         It waits ten seconds at most. With ``start_time``, every method that makes something happen does this
         by itself.
         """
-        offline = [role for role in ROLES if self._sockets.offline[role]]
+        offline = self._outages.offline
         self._clients.wait_ready(whole=self.exchange.system == "online" and not offline, offline=offline)
         self._sockets.settle()
 
@@ -246,19 +246,6 @@ class Simulator:
         if self._clock.own:
             self.settle()
         return result
-
-    def _lose(self, end: Callable[[Line], None], roles: Collection[str] = ROLES) -> None:
-        """End connections; with a clock of its own, until the clients know it, and are back if they may."""
-        before = self._clients.connections(roles) if self._clock.own else {}
-
-        def run(line: Line) -> None:
-            if line.peer is not None and line.peer.role in roles:
-                end(line)
-
-        self._sockets.each(run)
-        if self._clock.own:
-            self._clients.wait_lost(before)
-            self.settle()
 
     def top(self, symbol: str, levels: int) -> Tuple[List[Tuple[int, int]], List[Tuple[int, int]]]:
         """The true (bids, asks), best first, as integers of the smallest unit."""
@@ -334,24 +321,11 @@ class Simulator:
         """
         self.call(lambda: self.faults.rejections.extend([error] * count))
 
-    @contextmanager
-    def offline(self, *kinds: str) -> Iterator[None]:
+    def offline(self, *kinds: str) -> ContextManager[None]:
         """In this block there are no connections of these kinds (``public``, ``private``, ``level3``), or
         none at all; those that exist are cut.
         """
-        unknown = set(kinds) - ROLES
-        if unknown:
-            raise ValueError(f"connections are public, private or level3, not {', '.join(sorted(unknown))}")
-        roles = set(kinds) or ROLES
-        offline = self._sockets.offline
-        offline.update(roles)
-        self._lose(lambda line: line.socket.transport.abort(), roles)
-        try:
-            yield
-        finally:
-            offline.subtract(roles)
-            if self._clock.own:
-                self.settle()
+        return self._outages.without(kinds)
 
     @contextmanager
     def maintenance(self, system: str = "maintenance") -> Iterator[None]:
@@ -409,19 +383,12 @@ class Simulator:
 
     def half_frame(self) -> None:
         """Begin a frame on every connection and never finish it: nothing more is sent on them."""
-
-        def begin(line: Line) -> None:
-            line.stuck = True
-            line.write(b'\x81\x7e\x01\x00{"channel":"book","type":"upd')
-
-        self._sockets.each(begin)
+        self._outages.stick()
 
     def cut(self) -> None:
         """Cut every connection without a close frame."""
-        self._lose(lambda line: line.socket.transport.abort())
+        self._outages.cut()
 
     def close_all(self, code: int = 1001, reason: str = "", role: str = "") -> None:
         """Close every connection, or the ``public`` or ``private`` ones only, with this code and reason."""
-        self._lose(
-            lambda line: self._sockets.background(line.socket.close(code, reason)), {role} if role else ROLES
-        )
+        self._outages.close(code, reason, {role} if role else ROLES)
