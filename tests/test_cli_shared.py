@@ -145,7 +145,7 @@ def test_one_stands_by(redis: RedisServer, spawn: Spawn) -> None:
 
 def test_nobody_is_there(redis: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
     """No publisher and no Redis: one line each, without login, and the exit code of the network."""
-    args = ("book", "BTC/USD", "--timeout", "0.3", "--redis")
+    args = ("book", "BTC/USD", "--timeout", "2", "--redis")
     code, out, err = in_this_process(capsys, *args, redis.url)
     assert (code, out, len(err.splitlines())) == (3, "", 1)
     assert "nothing is published as 'kraken' in Redis at 127.0.0.1" in err
