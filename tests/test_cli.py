@@ -572,7 +572,7 @@ def test_seconds_bound_everything(command: str) -> None:
 def test_a_book_that_is_not_verified(exchange: Simulator) -> None:
     """During maintenance there is no line: it is told after ``--timeout``, and by the exit code."""
     exchange.set_system("maintenance")
-    args = ["book", "BTC/USD", "--count", "1", "--timeout", "1", "--ws-url", exchange.ws_url]
+    args = ["book", "BTC/USD", "--count", "1", "--timeout", "2", "--ws-url", exchange.ws_url]
     ended = subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (6, "")
     assert "maintenance" in ended.stderr.splitlines()[-1]
@@ -582,7 +582,7 @@ def test_level3_of_another_exchange(exchange: Simulator, tmp_path: Path) -> None
     """Its host has an option of its own, which is named where it is missing."""
     file = str(tmp_path / "x.jsonl")
     urls = ["--ws-url", exchange.ws_url, "--rest-url", exchange.rest_url]
-    args = ["record", file, "BTC/USD", "--channels", "level3", "--seconds", "0.5", *urls]
+    args = ["record", file, "BTC/USD", "--channels", "level3", "--seconds", "2", *urls]
     keys = {**os.environ, "KRAKEN_API_KEY": exchange.key, "KRAKEN_API_SECRET": exchange.secret}
     ended = subprocess.run([*COMMAND, *args], capture_output=True, text=True, timeout=60, env=keys)
     assert ended.returncode == 2
@@ -625,6 +625,6 @@ def test_an_interrupted_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
 
     monkeypatch.setattr(Recorder, "close", interrupted)
     with pytest.raises(SystemExit) as ended:
-        main(["record", str(tmp_path / "x.jsonl"), "BTC/USD", "--simulated", "--seconds", "0.2"])
+        main(["record", str(tmp_path / "x.jsonl"), "BTC/USD", "--simulated", "--seconds", "2"])
     assert ended.value.code == 130
     assert "records in" not in capsys.readouterr().err

@@ -11,14 +11,13 @@ import signal
 import socket
 import ssl
 import threading
-import time
 import warnings
 import weakref
 from typing import Any, Callable
 
 import pytest
 import trustme
-from conftest import CANARY_SECRET, FAST, WAIT, S, eventually
+from conftest import CANARY_SECRET, FAST, WAIT, S, eventually, within
 from helpers import TRADE, background
 from raw_server import RawServer, drain, greet
 
@@ -53,12 +52,11 @@ def test_first_call_starts(new_client: Callable[..., SpotWSClient]) -> None:
 def test_nobody_there() -> None:
     """No exchange: the call says so within its timeout, and leaves nothing running."""
     client = SpotWSClient(ws_url="ws://127.0.0.1:9", timing=FAST)
-    started = time.monotonic()
-    with pytest.raises(ConnectFailed, match=r"127.0.0.1:9.*refused") as caught:
-        client.start(timeout=0.5)
+    with within(0.6):
+        with pytest.raises(ConnectFailed, match=r"127.0.0.1:9.*refused") as caught:
+            client.start(timeout=0.5)
 
     assert caught.value.step == "connect"
-    assert time.monotonic() - started < 3
     assert client.state is WSState.INIT
 
 
@@ -104,9 +102,8 @@ def test_close_is_quick_in_every_state(exchange: Simulator) -> None:
             exchange.faults.refuse_connections = 10**6
             exchange.cut()
             eventually(lambda c=client: c.state is WSState.RECONNECTING)
-        started = time.monotonic()
-        client.close()
-        assert time.monotonic() - started < 2.0, prepare
+        with within(0.4):
+            client.close()
         if prepare == "black hole":
             thread.join(WAIT)
         exchange.faults.mute, exchange.faults.refuse_connections = False, 0

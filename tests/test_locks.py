@@ -6,7 +6,6 @@ import ast
 import dis
 import re
 import threading
-import time
 from collections import defaultdict
 from pathlib import Path
 from types import CodeType
@@ -189,16 +188,13 @@ def test_a_slow_predicate_holds_up_nobody(trader: SpotWSClient) -> None:
         background(trader.balance.wait_until, slow, WAIT),
     ]
     assert entered.wait(WAIT)
-    started = time.monotonic()
-    second = trader.add_order(**FAR, timeout=1)
-    took = time.monotonic() - started
+    second = trader.add_order(**FAR, timeout=WAIT / 2)
     go_on.set()
     for one in waiting:
         one["thread"].join(WAIT)
         assert "error" not in one
 
     assert second["order_id"] != first["order_id"]
-    assert took < 1
 
 
 def test_a_predicate_may_use_the_client(trader: SpotWSClient) -> None:

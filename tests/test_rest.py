@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl
 import pytest
 import responses
 import trustme
-from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, eventually
+from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, eventually, within
 from facts import fact
 from helpers import background
 from raw_server import RawServer, drain, read_request
@@ -392,11 +392,9 @@ def test_the_deadline_is_for_everything(script: Callable[[socket.socket], None])
     """A peer that drips its answer, or gives none, costs the timeout and no more."""
     talker = Talker(script)
     client = alone(rest_url=talker.url)
-    started = time.monotonic()
-    with pytest.raises(ReplyTimeout):
-        client.request("POST", "/0/private/Balance", timeout=1.0)
-
-    assert time.monotonic() - started < 3.0
+    with within(0.6):
+        with pytest.raises(ReplyTimeout):
+            client.request("POST", "/0/private/Balance", timeout=1.0)
     assert talker.requests == 1
     talker.server.close()
 
@@ -526,11 +524,9 @@ def test_closing_ends_a_request() -> None:
     thread = threading.Thread(target=ask)
     thread.start()
     eventually(lambda: talker.requests)
-    started = time.monotonic()
-    client.close()
-    thread.join(WAIT)
-
-    assert time.monotonic() - started < 2
+    with within(0.4):
+        client.close()
+        thread.join(WAIT)
     assert isinstance(errors[0], (ClientClosed, ConnectionLost))
     talker.server.close()
 

@@ -6,11 +6,10 @@ import contextlib
 import dataclasses
 import socket
 import threading
-import time
 from typing import Callable
 
 import pytest
-from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, eventually
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, eventually, within
 from helpers import lose_the_line, placed, status
 from raw_server import RawServer, read_request
 
@@ -23,9 +22,8 @@ def test_a_cancel_in_under_a_second(trader: SpotWSClient, exchange: Simulator) -
     first, second, third = placed(trader, exchange, 3)
     ours = placed(trader, exchange, 2, order_userref=77)
     lose_the_line(trader, exchange)
-    started = time.monotonic()
-    assert trader.cancel_order(order_id=first["order_id"]) == {"order_id": first["order_id"]}
-    assert time.monotonic() - started < 1
+    with within(0.2):
+        assert trader.cancel_order(order_id=first["order_id"]) == {"order_id": first["order_id"]}
 
     assert trader.cancel_order(cl_ord_id=second["cl_ord_id"]) == {"cl_ord_id": second["cl_ord_id"]}
     gone, open_ = first["order_id"], third["order_id"]
@@ -33,9 +31,8 @@ def test_a_cancel_in_under_a_second(trader: SpotWSClient, exchange: Simulator) -
         {"order_id": gone, "error": "EOrder:Unknown order"},
         {"order_id": open_},
     ]
-    started = time.monotonic()
-    assert trader.cancel_order(order_userref=77) == [{"order_userref": 77}]
-    assert time.monotonic() - started < 1
+    with within(0.2):
+        assert trader.cancel_order(order_userref=77) == [{"order_userref": 77}]
     with pytest.raises(OrderRejected, match="EOrder:Unknown order"):
         trader.cancel_order(order_id=gone)
     assert {status(exchange, one["order_id"]) for one in [first, second, third, *ours]} == {"canceled"}
@@ -97,9 +94,8 @@ def test_a_connection_that_never_was(new_client: Callable[..., SpotWSClient], ex
     other = exchange.client()
     order = other.add_order(**FAR)
     client = new_client(key=CANARY_KEY, secret=CANARY_SECRET, auth_ws_url="ws://127.0.0.1:9", no_public=True)
-    started = time.monotonic()
-    assert client.cancel_order(order_id=order["order_id"])
-    assert time.monotonic() - started < 2
+    with within(0.4):
+        assert client.cancel_order(order_id=order["order_id"])
     assert status(exchange, order["order_id"]) == "canceled"
     other.close()
 

@@ -17,7 +17,7 @@ from typing import Callable, Iterator, List, Optional
 
 import pytest
 import trustme
-from conftest import WAIT
+from conftest import WAIT, within
 from raw_server import RawServer, drain, frame, greet, upgrade
 
 from kraken_sync import ConnectFailed, SpotWSClient
@@ -267,12 +267,10 @@ def test_endless_handshake(connect: Callable[..., Transport], drip: bytes) -> No
             sock.sendall(drip)
             threading.Event().wait(0.02)
 
-    started = time.monotonic()
-    with RawServer(script) as server:
-        with pytest.raises(ConnectFailed):
-            connect(server, timeout=0.7)
-
-    assert time.monotonic() - started < 3
+    with within(0.6):
+        with RawServer(script) as server:
+            with pytest.raises(ConnectFailed):
+                connect(server, timeout=0.7)
 
 
 def test_row_18_tls(connect: Callable[..., Transport], tls: tuple) -> None:
@@ -361,9 +359,8 @@ def test_abort_wakes_everybody(connect: Callable[..., Transport], tls: tuple, se
         for thread in threads:
             thread.start()
         threading.Event().wait(0.3)
-        started = time.monotonic()
-        transport.abort("enough")
-        assert time.monotonic() - started < 0.1
+        with within(0.1):
+            transport.abort("enough")
         for thread in threads:
             thread.join(2)
 
@@ -390,10 +387,9 @@ def test_send_deadline_condemns(connect: Callable[..., Transport]) -> None:
 
     with RawServer(script) as server:
         transport = connect(server)
-        started = time.monotonic()
-        with pytest.raises(ConnectionLost, match="takes no data"):
-            transport.exclusively(5.0, lambda: transport.send(b"w" * 12_000_000, 0.4))
-        assert time.monotonic() - started < 3
+        with within(0.6):
+            with pytest.raises(ConnectionLost, match="takes no data"):
+                transport.exclusively(5.0, lambda: transport.send(b"w" * 12_000_000, 0.4))
         with pytest.raises(ConnectionLost):
             transport.exclusively(5.0, lambda: transport.send(b"order", 0.4))
         with pytest.raises(ConnectionLost):
@@ -487,11 +483,9 @@ def test_dripping_tls_handshake() -> None:
             threading.Event().wait(0.02)
 
     with RawServer(script) as server:
-        started = time.monotonic()
-        with pytest.raises(ConnectFailed):
-            Transport(Endpoint(f"wss://127.0.0.1:{server.port}/v2")).connect(started + 0.5)
-
-        assert time.monotonic() - started < 2
+        with within(0.5):
+            with pytest.raises(ConnectFailed):
+                Transport(Endpoint(f"wss://127.0.0.1:{server.port}/v2")).connect(time.monotonic() + 0.5)
 
 
 @pytest.mark.parametrize("package", [False, True])
