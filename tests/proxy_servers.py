@@ -120,4 +120,8 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
     except OSError:
         pass
     finally:
+        try:  # close() alone says nothing to the peer while the other thread reads from it
+            sink.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
         sink.close()

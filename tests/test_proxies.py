@@ -9,10 +9,11 @@ import threading
 from typing import Any, Callable, Dict, Optional
 
 import pytest
-from conftest import FAST, S, eventually, within
+from conftest import FAST, WAIT, S, eventually, within
 from proxy_servers import ConnectProxy, ProxyServer, SocksProxy
+from raw_server import RawServer
 
-from kraken_sync import BookState, ConnectFailed, KrakenError, SpotOrderBookClient, SpotWSClient
+from kraken_sync import BookState, ConnectFailed, KrakenError, ReplyTimeout, SpotOrderBookClient, SpotWSClient
 from kraken_sync.io.proxies import Proxies, secret_urls
 from kraken_sync.simulator import Simulator
 
@@ -131,24 +132,23 @@ def test_everything_goes_through_it(
 ) -> None:
     """WebSocket and REST; names are resolved by the proxy, which alone knows this one."""
     port = exchange.ws_url.rpartition(":")[2]
-    with kind() as proxy:
+    with kind() as proxy, RawServer(lambda sock: sock.close()) as closing:
         options: Dict[str, Any] = {"proxy": proxy.url}
         if how == "environment":
             options = {}
             monkeypatch.setenv("all_proxy", proxy.url)
         elif how == "dict":
             options = {"proxy": {"http": proxy.url, "https": proxy.url}}
-        client = new_client(
-            SpotOrderBookClient, ws_url=f"ws://{AWAY}:{port}", rest_url=f"https://{AWAY}:{port}", **options
-        )
+        urls = {"ws_url": f"ws://{AWAY}:{port}", "rest_url": f"https://{AWAY}:{closing.port}"}
+        client = new_client(SpotOrderBookClient, **urls, **options)
         client.start()
         client.add_book([S])
         assert client.get(S)["valid"]
         assert client.book("ETH/USD").state is BookState.LIVE
         websocket = len(proxy.asked)
-        # The simulator speaks no TLS, but what matters here is who was asked for it.
+        # There is no TLS behind it, but what matters here is who was asked for it.
         with pytest.raises(KrakenError, match="nothing was sent|cannot connect to"):
-            client.rest.time(timeout=0.5)
+            client.rest.time(timeout=WAIT)
 
     assert (websocket, len(proxy.asked)) == (1, 2)
     assert all(AWAY.encode() in asked for asked in proxy.asked)
@@ -197,6 +197,21 @@ def test_a_dripping_socks_proxy(exchange: Simulator) -> None:
                 client.start(timeout=1)
             client.close()
         pause.set()
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5h"])
+def test_a_proxy_that_says_nothing(scheme: str) -> None:
+    """Both transports say that there was no answer in time, and not that anybody had closed a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        proxy = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+        client = SpotWSClient(ws_url=f"ws://{AWAY}", rest_url=f"https://{AWAY}", proxy=proxy, timing=FAST)
+        for call in (client.start, client.rest.time):
+            with pytest.raises(KrakenError) as caught:
+                call(timeout=1)
+            assert isinstance(caught.value, (ConnectFailed, ReplyTimeout))
+            assert "time" in str(caught.value) or "does not answer" in str(caught.value)
+            assert "closed" not in str(caught.value)
+        client.close()
 
 
 def test_an_odd_password(exchange: Simulator) -> None:

@@ -6,6 +6,7 @@ and not the whole attempt.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
@@ -159,8 +160,8 @@ def _connected(
     endpoint: Endpoint, deadline: float, aborted: Callable[[], bool], step: Callable[[str], None]
 ) -> socket.socket:
     """Return a socket that is connected to the endpoint, directly or through a tunnel."""
-    step("resolve")
     first: Union[Proxy, Endpoint] = endpoint.proxy or endpoint
+    step("connect" if _is_address(first.host) else "resolve")
     try:
         addresses = socket.getaddrinfo(first.host, first.port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -194,6 +195,14 @@ def _connected(
             sock.close()
     what = f"the proxy {endpoint.proxy} (for {endpoint})" if endpoint.proxy is not None else str(endpoint)
     raise ConnectFailed(f"cannot connect to {what}: {'; '.join(dict.fromkeys(failures))}", step="connect")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _tune(sock: socket.socket) -> None:

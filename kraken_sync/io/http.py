@@ -253,20 +253,18 @@ def _translated(
         return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}")
     if call.sent:
         return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {_cause(error)}")
+    words = call.why or _cause(error)  # what was cut off looks as if the peer had ended it
     if isinstance(error, requests.exceptions.SSLError):
-        words = _cause(error)
         return ConnectFailed(
             f"{host}: TLS failed: {words}; nothing was sent", step="tls", permanent="certificate" in words
         )
     if isinstance(error, requests.exceptions.ProxyError):
-        words = _cause(error)
         return ConnectFailed(
             f"the proxy {proxy} gives no tunnel to {host}: {words}{proxy_advice(words)}",
             step="proxy",
             permanent="407" in words or "403" in words,
         )
-    if proxy is not None and proxy.socks and _cause(error).startswith("SOCKS"):
-        words = _cause(error)
+    if proxy is not None and proxy.socks and words.startswith("SOCKS"):
         return ConnectFailed(
             f"the SOCKS proxy {proxy} gives no connection to {host}: {words}",
             step="proxy",
@@ -275,12 +273,12 @@ def _translated(
     if "NameResolution" in str(error):
         return ConnectFailed(f"cannot resolve {proxy or host}. Are you online?", step="resolve")
     if isinstance(error, requests.exceptions.ConnectTimeout) or "NewConnectionError" in str(error):
-        return ConnectFailed(f"cannot connect to {where}: {_cause(error)}. Are you online?", step="connect")
+        return ConnectFailed(f"cannot connect to {where}: {words}. Are you online?", step="connect")
     if isinstance(error, requests.exceptions.InvalidHeader):
         return CredentialsInvalid("the API key has characters that no API key has; copy it again")
     if late:
         return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}; nothing was sent")
-    return ConnectFailed(f"cannot connect to {where}: {_cause(error)}; nothing was sent", step="connect")
+    return ConnectFailed(f"cannot connect to {where}: {words}; nothing was sent", step="connect")
 
 
 def _cause(error: BaseException) -> str:
@@ -293,6 +291,8 @@ def _cause(error: BaseException) -> str:
             return f"the certificate is not trusted ({found.verify_message})"
         if isinstance(found, ssl.SSLError) and found.reason:
             return str(found.reason).replace("_", " ").lower()
+        if isinstance(found, socket.timeout):
+            return LATE
         if isinstance(found, OSError) and found.strerror:
             return found.strerror.partition(" (_ssl.c")[0].lower()
         inner = [one for one in found.args if isinstance(one, BaseException)]

@@ -58,7 +58,7 @@ class Transport:
         """A websocket.WebSocket; untyped, because its types differ between releases."""
         self._aborted: Optional[str] = None
         self._pong: Optional[bytes] = None  # the payload of a ping that is not answered yet
-        self.step = "resolve"
+        self.step = "connect"
         """The step that :meth:`connect` is at: ``resolve``, ``connect``, ``tls`` or ``handshake``."""
         self._send_lock = new_rlock("send")
         """Held by the sending thread; guards the order of frames on the wire."""

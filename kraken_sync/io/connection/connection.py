@@ -217,10 +217,12 @@ class Connection:
         if trouble is not None:  # the handshake worked, and then the connection ended
             raise ConnectFailed(f"connected, but not greeted: {trouble}", step="status") from trouble
         step = transport.step if transport is not None else "connect"
+        proxy = self.endpoint.proxy
+        named = self.endpoint.host if proxy is None else f"the proxy {proxy.host}"
         what = {
-            "resolve": f"cannot resolve {self.endpoint.host} (no DNS answer)",
+            "resolve": f"cannot resolve {named} (no DNS answer)",
             "connect": f"{self.endpoint.way} does not answer",
-            "proxy": f"the proxy {self.endpoint.proxy} does not answer",
+            "proxy": f"the proxy {proxy} does not answer",
             "tls": f"{self.endpoint.way} does not complete the TLS handshake",
             "handshake": f"{self.endpoint.way} does not send a status message",
         }[step]
