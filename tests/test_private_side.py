@@ -232,6 +232,17 @@ def test_no_connection_to_the_private_side(new_client: Callable[..., SpotWSClien
             client.subscribe({"channel": "executions"}, timeout=0.5)
 
 
+def test_a_token_that_does_not_come(new_client: Callable[..., SpotWSClient], exchange: Simulator) -> None:
+    """REST does not answer: that is the cause, and not the host that nothing was asked of yet."""
+    exchange.faults.rest_delay = 60.0
+    client = new_client(key=CANARY_KEY, secret=CANARY_SECRET, no_public=True)
+    with pytest.raises(ConnectFailed, match=r"REST gives no WebSocket token within 0\.\d s") as caught:
+        client.start(timeout=0.5)
+    assert caught.value.step == "token"
+    with pytest.raises(OrderNotSent, match="REST gives no WebSocket token"):
+        client.add_order(**FAR, timeout=0.5)
+
+
 def test_a_key_that_is_refused_on_an_open_line(
     new_client: Callable[..., SpotWSClient], exchange: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -418,6 +418,25 @@ def test_a_connection_lost_after_the_request(endpoint: str, kind: type, requests
     talker.server.close()
 
 
+ENDED = "the peer closed the connection|connection reset by peer"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (b"", ENDED),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", ENDED),
+        (b"220 mail.example.invalid ESMTP\r\n", "the answer is not HTTP"),
+    ],
+)
+def test_the_cause_of_no_answer(said: bytes, words: str) -> None:
+    """What has ended the request is told, and nothing is told that was not so."""
+    talker = Talker(lambda sock: sock.sendall(said))
+    with pytest.raises(ConnectionLost, match=words):
+        alone(rest_url=talker.url).request("POST", "/0/private/Withdraw", timeout=5)
+    talker.server.close()
+
+
 def test_what_is_no_tls_after_the_request(tmp_path: Path) -> None:
     """The order was sent, whatever kind of error ends the connection."""
     authority = trustme.CA()

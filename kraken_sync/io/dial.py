@@ -65,6 +65,20 @@ class Endpoint:
         return self.host if self.port in (80, 443) else f"{self.host}:{self.port}"
 
 
+def unanswered(endpoint: Endpoint, step: str) -> str:
+    """Return in words what a connection still waits for at this step, for an error."""
+    proxy = endpoint.proxy
+    named = endpoint.host if proxy is None else f"the proxy {proxy.host}"
+    return {
+        "token": "REST gives no WebSocket token",
+        "resolve": f"cannot resolve {named} (no DNS answer)",
+        "connect": f"{endpoint.way} does not answer",
+        "proxy": f"the proxy {proxy} does not answer",
+        "tls": f"{endpoint.way} does not complete the TLS handshake",
+        "handshake": f"{endpoint.way} does not send a status message",
+    }[step]
+
+
 def default_context(ca_file: Union[str, os.PathLike[str], None] = None) -> ssl.SSLContext:
     """Return the default TLS settings, which verify certificates and host names.
 

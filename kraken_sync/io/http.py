@@ -6,6 +6,7 @@ There is one session, which follows no redirect and repeats no request. A reques
 
 from __future__ import annotations
 
+import http.client
 import io
 import os
 import socket
@@ -301,10 +302,16 @@ def _cause(error: BaseException) -> str:
         if not isinstance(below, BaseException):
             break
         found = below
-    said = str(seen[-1])
+    last = seen[-1]
+    said, kind = str(last), type(last)
     # http.client's words about a tunnel, and those of PySocks, say what a proxy has answered.
-    plain = "unnel" in said or isinstance(seen[-1], ValueError) or type(seen[-1]).__module__ == "socks"
-    return said if plain else "the peer closed the connection"
+    if "unnel" in said or isinstance(last, ValueError) or kind.__module__ == "socks":
+        return said
+    if isinstance(last, (ConnectionError, EOFError, http.client.IncompleteRead)):
+        return "the peer closed the connection"
+    if isinstance(last, http.client.HTTPException):
+        return f"the answer is not HTTP ({kind.__name__})"
+    return f"the connection ended ({kind.__name__})"
 
 
 def _mine(connection: Any) -> None:

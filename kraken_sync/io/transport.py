@@ -59,7 +59,7 @@ class Transport:
         self._aborted: Optional[str] = None
         self._pong: Optional[bytes] = None  # the payload of a ping that is not answered yet
         self.step = "connect"
-        """The step that :meth:`connect` is at: ``resolve``, ``connect``, ``tls`` or ``handshake``."""
+        """The step of connecting: ``token``, ``resolve``, ``connect``, ``proxy``, ``tls``, ``handshake``."""
         self._send_lock = new_rlock("send")
         """Held by the sending thread; guards the order of frames on the wire."""
         self._sender: Optional[int] = None

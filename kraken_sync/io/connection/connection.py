@@ -22,7 +22,7 @@ from ...core.wire import messages
 from ...core.wire.channels import channel_params
 from ...core.wire.times import Clock
 from ...errors import ClientClosed, ConnectFailed, ConnectionLost, KrakenError, ReplyTimeout
-from ..dial import Endpoint
+from ..dial import Endpoint, unanswered
 from ..events import Events
 from ..kept_error import fresh_copy
 from ..logs import log
@@ -217,15 +217,7 @@ class Connection:
         if trouble is not None:  # the handshake worked, and then the connection ended
             raise ConnectFailed(f"connected, but not greeted: {trouble}", step="status") from trouble
         step = transport.step if transport is not None else "connect"
-        proxy = self.endpoint.proxy
-        named = self.endpoint.host if proxy is None else f"the proxy {proxy.host}"
-        what = {
-            "resolve": f"cannot resolve {named} (no DNS answer)",
-            "connect": f"{self.endpoint.way} does not answer",
-            "proxy": f"the proxy {proxy} does not answer",
-            "tls": f"{self.endpoint.way} does not complete the TLS handshake",
-            "handshake": f"{self.endpoint.way} does not send a status message",
-        }[step]
+        what = unanswered(self.endpoint, step)
         raise ConnectFailed(f"{what} within {time.monotonic() - started:.1f} s. Are you online?", step=step)
 
     def listen_to(self, other: Connection) -> None:

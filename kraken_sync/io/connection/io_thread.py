@@ -157,7 +157,7 @@ class IOThread:
             opened_at: Optional[float] = None
             try:
                 # Each has a full limit of its own: a slow REST host must not make the connect fail.
-                self._prepare_token(time.monotonic() + timing.connect_timeout)
+                self._prepare_token(transport, time.monotonic() + timing.connect_timeout)
                 transport.connect(time.monotonic() + timing.connect_timeout)
                 opened_at = time.monotonic()
                 with room.lock:
@@ -185,9 +185,10 @@ class IOThread:
             self._hurry.wait(delay)
             self._hurry.clear()
 
-    def _prepare_token(self, deadline: float) -> None:
+    def _prepare_token(self, transport: Transport, deadline: float) -> None:
         if self._tokens is None:
             return
+        transport.step = "token"
         token = self._tokens.unused(deadline)
         with self._room.lock:
             self._room.session.use_token(token, time.monotonic())
