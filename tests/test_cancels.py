@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Callable
+from typing import Callable, List
 
 import pytest
-from conftest import CANARY_KEY, CANARY_SECRET, FAR, eventually
+from conftest import CANARY_KEY, CANARY_SECRET, FAR, WAIT, eventually
 from facts import fact
-from helpers import status
+from helpers import background, placed, status
 
 from kraken_sync import OrderOutcomeUnknown, OrderRejected, SpotWSClient
 from kraken_sync.simulator import Simulator
@@ -106,6 +106,51 @@ def test_a_repeated_cancel_of_what_is_gone(
     exchange.faults.drop_replies = 1
     with pytest.raises(OrderOutcomeUnknown):
         other.cancel_order(order_id="OAAAAA-AAAAA-AAAAAA", timeout=2)
+
+
+@pytest.mark.parametrize("method", ["cancel_order", "cancel_all"])
+def test_a_refused_repetition_proves_nothing(trader: SpotWSClient, exchange: Simulator, method: str) -> None:
+    """The exchange takes no second attempt, which says nothing about the first one: that stays unknown."""
+    order_id = trader.add_order(**FAR)["order_id"]
+    trader.orders.wait_open(order_id)
+    exchange.faults.drop_replies = exchange.faults.skip_executions = 1
+    ids = {"order_id": order_id} if method == "cancel_order" else {}
+    call = background(getattr(trader, method), **ids, via="websocket", timeout=4)
+    eventually(lambda: status(exchange, order_id) == "canceled")
+    exchange.faults.rejections = ["EService:Unavailable"]
+    call["thread"].join(WAIT)
+
+    assert isinstance(call["error"], OrderOutcomeUnknown)
+    assert "the request was repeated, and refused: EService:Unavailable" in str(call["error"])
+    assert [one.method for one in trader.unresolved] == [method]
+
+
+def test_a_userref_whose_executions_are_late(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The replies say that the order was canceled: no error is made up because the report is missing."""
+    (order,) = placed(trader, exchange, 1, order_userref=7)
+    exchange.faults.skip_executions = 1
+    assert trader.cancel_order(order_userref=7) == [{"order_id": order["order_id"]}]
+    with pytest.raises(ValueError, match="order_userref=0 names no order"):
+        trader.cancel_order(order_userref=0)
+
+
+def test_one_reply_of_several_that_may_mean_anything(trader: SpotWSClient, exchange: Simulator) -> None:
+    """It is no refusal of its order, which is looked up, or asked for once more."""
+    ids = [order["order_id"] for order in placed(trader, exchange, 2)]
+    replies: List[str] = []
+
+    def garble(text: str) -> str:
+        if '"method":"cancel_order"' not in text:
+            return text
+        replies.append(text)
+        if len(replies) != 2:
+            return text
+        message = {**json.loads(text), "success": False, "error": "EGeneral:Internal error"}
+        del message["result"]
+        return json.dumps(message)
+
+    exchange.faults.garble = garble
+    assert trader.cancel_order(order_id=ids, timeout=4) == [{"order_id": name} for name in ids]
 
 
 @pytest.mark.parametrize("count", [1, 2])

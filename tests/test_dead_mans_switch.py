@@ -8,11 +8,12 @@ import queue
 import pytest
 from conftest import FAR, WAIT, eventually
 from facts import fact
-from helpers import sent, status
+from helpers import background, sent, status
 
-from kraken_sync import ConnectFailed, SpotWSClient
+from kraken_sync import ConnectFailed, OrderOutcomeUnknown, SpotWSClient
 from kraken_sync.core.session.dead_mans_switch import SwitchRenewals
 from kraken_sync.simulator import Simulator
+from kraken_sync.trading import dead_mans_switch
 
 
 def test_the_switch_is_renewed_and_raises_the_alarm() -> None:
@@ -104,6 +105,26 @@ def test_the_switch_does_not_end_unheard(trader: SpotWSClient, exchange: Simulat
 
     assert "the exchange cancels all orders in" in told.get(timeout=WAIT)
     assert switch.failure == "the client was closed"
+
+
+def test_a_switch_that_may_be_armed(
+    trader: SpotWSClient,
+    exchange: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The reply is lost, and the repetition is refused: it is told that all orders may go."""
+    monkeypatch.setattr(dead_mans_switch, "ARM_TIMEOUT", 3.0)
+    exchange.faults.drop_replies, exchange.faults.rest_errors = 1, ["EGeneral:Permission denied"] * 9
+    arming = background(trader.dead_mans_switch(20).__enter__)
+    eventually(lambda: exchange.exchange.trading.cancel_at)
+    exchange.faults.rejections = ["EService:Unavailable"]
+    arming["thread"].join(WAIT)
+
+    assert isinstance(arming["error"], OrderOutcomeUnknown)
+    assert "the dead man's switch may be armed, and nobody renews it" in caplog.text
+    assert "there is no reply over WebSocket, and REST says" in caplog.text
+    assert "'Orders and trades - Cancel & close orders'" in caplog.text
 
 
 def test_the_switch_of_a_connection_that_start_replaces(trader: SpotWSClient) -> None:

@@ -6,7 +6,8 @@ import threading
 from typing import Any, Dict
 
 import pytest
-from conftest import FAR, S, eventually
+from conftest import FAR, WAIT, S, eventually
+from helpers import background
 
 from kraken_sync import OrderNotSent, OrderRejected, SpotWSClient
 from kraken_sync.core.session.requests import why_closed
@@ -46,6 +47,15 @@ def test_the_gate_refuses_and_holds(trader: SpotWSClient, exchange: Simulator) -
     eventually(lambda: trader.stats()["private"]["system"] == "maintenance")
     with pytest.raises(OrderNotSent, match="maintenance"):
         trader.cancel_all(timeout=0.2)
+    trader.order_gate.policy = "hold"
+    call = background(trader.cancel_all, timeout=4)
+    call["thread"].join(2.2)  # an attempt has half of the time, and one that was held back was none
+    assert not call.keys() & {"value", "error"}
+    exchange.set_system("online")
+    call["thread"].join(WAIT)
+    assert call["value"] == {"count": 1}
+    exchange.set_system("maintenance")
+    eventually(lambda: trader.stats()["private"]["system"] == "maintenance")
     trader.order_gate.policy = "open"
     with pytest.raises(OrderRejected, match="EService:Unavailable"):
         trader.cancel_all()

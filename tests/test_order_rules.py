@@ -73,6 +73,23 @@ def test_bad_parameters_are_explained(change: Dict[str, Any], words: str) -> Non
         prepared("add_order", {**LIMIT, **change})
 
 
+def test_a_userref_of_zero() -> None:
+    """It is what the exchange reports for orders that have none, so it is none."""
+    assert "order_userref" not in prepared("add_order", {**LIMIT, "order_userref": 0})
+    order = {name: value for name, value in LIMIT.items() if name != "symbol"}
+    batch = {"symbol": "BTC/USD", "orders": [{**order, "order_userref": 0}] * 2}
+    assert all("order_userref" not in order for order in prepared("batch_add", batch)["orders"])
+
+
+@pytest.mark.parametrize("way", ["margin", "leverage", "reduce_only"])
+def test_a_position_of_unknown_size_is_closed(way: str) -> None:
+    """With a quantity of 0, which is none for any other order."""
+    order: Dict[str, Any] = {"order_type": "market", "order_qty": Decimal(0)}
+    RULES.check({**order, way: 2})
+    with pytest.raises(ValueError, match="order_qty must be more than 0"):
+        RULES.check(order)
+
+
 def test_every_documented_parameter_is_known() -> None:
     """All of ``add_order``, and what the others take."""
     documented = set(
@@ -143,6 +160,7 @@ def test_valid_values_pass_and_the_advice_is_valid() -> None:
     [
         {"order_type": "stop-loss", "triggers": {"price": Decimal("-2.05"), "price_type": "pct"}},
         {"order_type": "trailing-stop", "triggers": {"price": Decimal("12.34"), "price_type": "quote"}},
+        {"order_type": "trailing-stop", "trigger_price": Decimal("12.34")},
         {
             "order_type": "trailing-stop-limit",
             "limit_price": Decimal("-1.23"),

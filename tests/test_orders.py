@@ -13,7 +13,16 @@ from conftest import CANARY_KEY, CANARY_SECRET, FAR, WAIT, S, eventually
 from facts import fact
 from helpers import sent, status
 
-from kraken_sync import AccountNotLive, OrderEnded, OrderNotSent, OrderRejected, SpotWSClient, UnknownSymbol
+from kraken_sync import (
+    AccountNotLive,
+    OrderEnded,
+    OrderNotSent,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    Outcome,
+    SpotWSClient,
+    UnknownSymbol,
+)
 from kraken_sync.simulator import Simulator
 
 
@@ -103,6 +112,12 @@ def test_every_order_type(trader: SpotWSClient, exchange: Simulator) -> None:
     assert trader.orders.wait_filled(bought["order_id"], WAIT).filled == pytest.approx(
         Decimal("0.0155"), abs=Decimal("0.001")
     )
+    book = trader.book(S)
+    money = sum(level.price * level.qty for level in book.asks[:2]) - 1  # through more than one level
+    spent = trader.add_order(symbol=S, side="buy", order_type="market", cash_order_qty=f"{money:.5f}")
+    order = trader.orders.wait_filled(spent["order_id"], WAIT)
+    assert order.average_price is not None
+    assert abs(order.filled * order.average_price - money) < 1
     before = len(exchange.orders())
     assert "order_id" not in trader.add_order(**FAR, validate=True)
     assert len(exchange.orders()) == before
@@ -275,6 +290,17 @@ def test_a_fill_in_parts(trader: SpotWSClient, exchange: Simulator) -> None:
         ledger["average_price"],
     )
     assert trader.balance.wait_until(lambda totals: totals["BTC"] == 7, WAIT) == exchange.balances()
+
+
+def test_a_batch_of_which_one_order_may_be_there(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The exchange does not know it of one order itself: each of them can be looked up."""
+    order = {key: value for key, value in FAR.items() if key != "symbol"}
+    orders = [order, {**order, "order_qty": 100}]
+    exchange.faults.garble = lambda text: text.replace("EOrder:Insufficient funds", "EGeneral:Internal error")
+    with pytest.raises(OrderOutcomeUnknown, match="about one of them, which may mean anything") as caught:
+        trader.batch_add(symbol=S, orders=orders)
+    assert trader.reconcile(caught.value.names[0], timeout=WAIT).outcome is Outcome.LIVE
+    assert [one.names for one in trader.unresolved] == [caught.value.names]
 
 
 def test_batches_answer_per_order(trader: SpotWSClient, exchange: Simulator) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S, clock_known, eventually, within
 from facts import fact
+from helpers import placed as resting
 from raw_server import RawServer, read_request
 
 from kraken_sync import ClientClosed, OrderOutcomeUnknown, Outcome, SpotWSClient
@@ -498,3 +499,16 @@ def test_a_deadline_that_is_no_moment(trader: SpotWSClient, deadline: Any) -> No
     for name in (0, ""):
         with pytest.raises(ValueError, match="no order has"):
             trader.reconcile(name)
+
+
+def test_an_edit_has_one_name(trader: SpotWSClient, exchange: Simulator) -> None:
+    """The userref that it gives is the new order's, and names nothing that was there before."""
+    (there,) = resting(trader, exchange, 1, order_userref=8)
+    (order,) = resting(trader, exchange, 1, order_userref=5)
+    exchange.faults.drop_replies = 1
+    with pytest.raises(OrderOutcomeUnknown) as caught:
+        trader.edit_order(order_id=order["order_id"], symbol=S, limit_price=91000, order_userref=8, timeout=1)
+    assert caught.value.names == (order["order_id"],)
+    found = trader.reconcile(caught.value, timeout=WAIT)
+    assert found.order is not None
+    assert found.order.order_id not in (order["order_id"], there["order_id"])

@@ -79,6 +79,18 @@ class AccountOrder:
         return sum((trade.cost for trade in self.trades), self.money(0))
 
     @property
+    def cash(self) -> Optional[Decimal]:
+        """What a market buy is to spend, in quote currency; None if its quantity was given."""
+        cash = self.params.get("cash_order_qty")
+        return None if cash is None else Decimal(cash)
+
+    def spent(self, price: int) -> bool:
+        """Whether what it was to spend buys nothing more at this price."""
+        if self.cash is None:
+            return False
+        return (self.cash - self.cost).scaleb(self.pair.price_digits + self.pair.qty_digits) < price
+
+    @property
     def fee(self) -> Decimal:
         """All fees so far, in quote currency."""
         return sum((trade.fee for trade in self.trades), self.money(0))

@@ -162,7 +162,11 @@ class Execution:
                 continue
             qty = min(order.left, self._affordable(order, maker.price))
             if not qty:
-                self._end(order, "canceled", "Insufficient funds")
+                if order.spent(maker.price):
+                    order.qty = order.filled
+                    self._complete(order)
+                else:
+                    self._end(order, "canceled", "Insufficient funds")
                 return
             market.taker_kind = "limit" if order.limit is not None else "market"
             fill = market.book.fill(order.side, maker, qty)
@@ -206,9 +210,8 @@ class Execution:
         if order.side == "sell":
             return int(have.scaleb(order.pair.qty_digits))
         have /= 1 + TAKER_FEE
-        cash = order.params.get("cash_order_qty")
-        if cash is not None:
-            have = min(have, Decimal(cash) - order.cost)
+        if order.cash is not None:
+            have = min(have, order.cash - order.cost)
         return max(0, int(have.scaleb(order.pair.price_digits + order.pair.qty_digits) / price))
 
     def _maker_filled(self, fill: Fill, trade: TapeTrade) -> None:
@@ -248,9 +251,12 @@ class Execution:
         )
         post(order.pair.quote, -sign * cost, fee, trade.exec_id, "trade", self._now)
         if not order.left:
-            order.status, order.closed = "filled", self._now
-            self._told(reports.totals(order, "filled", self._now))
+            self._complete(order)
         self._close_position(order, trade)
+
+    def _complete(self, order: AccountOrder) -> None:
+        order.status, order.closed = "filled", self._now
+        self._told(reports.totals(order, "filled", self._now))
 
     def _close_position(self, order: AccountOrder, trade: Trade) -> None:
         params = conditional_params(order, order.amount(trade.qty))

@@ -160,17 +160,23 @@ class Cancels:
                 entry["error"] += " (the reply to a first attempt was lost: it may have canceled the order)"
         return result
 
-    def _as_seen(self, connection: Connection, names: Sequence[Named], single: bool) -> Any:
-        """Return the result that the executions give.
+    def _as_seen(
+        self, connection: Connection, names: Sequence[Named], single: bool, failed: Sequence[str] = ()
+    ) -> Any:
+        """Return the result that the executions give; for an order whose end they do not show (yet), that of
+        the replies, of which ``failed`` are the errors.
 
         Raises:
             OrderRejected: a single order was not canceled.
         """
         entries: List[Json] = []
         for (kind, name), status in zip(names, self._statuses(connection, names)):
-            word = status_word(status)
-            # The exchange's own words for canceling an order that is filled, expired or not known.
-            error = {} if status == "canceled" else {"error": f"{NOT_OPEN[0]} (it is {word})"}
+            if status == "canceled" or (status not in CLOSED and not failed):
+                error = {}
+            elif status not in CLOSED:
+                error = {"error": failed[0]}
+            else:  # the exchange's own words for canceling an order that has ended
+                error = {"error": f"{NOT_OPEN[0]} (it is {status_word(status)})"}
             entries.append({kind: name, **error})
         if single and "error" in entries[0]:
             raise rejected("cancel_order", entries[0]["error"], dict([names[0]]))
@@ -197,7 +203,8 @@ class Cancels:
         if userrefs:
             if names:
                 self._wait_gone(connection, names, sooner(deadline, SEEN_WITHIN))
-            seen = self._as_seen(connection, names, False)
+            failed = [str(reply.get("error")) for reply in replies if reply.get("success") is not True]
+            seen = self._as_seen(connection, names, False, failed)
             return seen or [reply["result"] for reply in replies if reply.get("result")]
         if single:
             return replies[0].get("result") or dict([names[0]])

@@ -22,7 +22,7 @@ from ..core.orders.pair_rules import PairRules
 from ..core.orders.params import named_order, prepared
 from ..core.session import account_views
 from ..core.session.requests import TradingRequest
-from ..core.wire.error_texts import UNKNOWN_PAIR
+from ..core.wire.error_texts import AMBIGUOUS, UNKNOWN_PAIR
 from ..core.wire.places import PRIVATE, PUBLIC
 from ..errors import KrakenError, OrderOutcomeUnknown, OrderRejected, ReplyTimeout
 from ..io.logs import log
@@ -172,6 +172,11 @@ class TradingDesk:
         """Return the entry of each order in a batch's reply, which may have both successes and failures."""
         result = self._sender.messages(request)[0].get("result")
         if isinstance(result, list) and len(result) == len(params["orders"]):
+            for entry in result:
+                text = str(entry.get("error") or "") if isinstance(entry, dict) else ""
+                if text.startswith(AMBIGUOUS):
+                    reason = f"the exchange says {text!r} about one of them, which may mean anything"
+                    raise self._sender.outcome_unknown(request, reason)
             return result
         error = request.refusal
         # A failed validation rejects the whole batch; an order that fails in the engine rejects itself

@@ -130,8 +130,10 @@ class OrderGate:
             # The connection was given up for good, so holding the order would be in vain.
             if line is not None and line.failure is not None:
                 raise OrderNotSent(method, str(line.failure)) from line.failure
-            if self.policy == "refuse" or (deadline is not None and time.monotonic() >= deadline):
+            if self.policy == "refuse":
                 raise OrderNotSent(method, why)
+            if deadline is not None and time.monotonic() >= deadline:
+                raise OrderNotSent(method, why) from GateShut(method, why)
             if line is None:
                 if closed():
                     raise ClientClosed

@@ -188,7 +188,8 @@ class RestWay:
                 ):
                     raise  # a missing or a wrong key
                 else:
-                    why = str(error) if wanted else f"there is no connection, and REST says: {error}"
+                    lack = "no reply over WebSocket" if request.other_way else "no connection"
+                    why = str(error) if wanted else f"there is {lack}, and REST says: {error}"
                     raise OrderNotSent(request.method, why) from error
             else:
                 self._reply(request, {"success": True, "result": answer})

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..core.orders.params import ADDING
 from ..core.session.requests import RequestHeld, TradingRequest
-from ..core.wire.error_texts import AMBIGUOUS, TOKEN_REFUSED
+from ..core.wire.error_texts import AMBIGUOUS, NOT_OPEN, TOKEN_REFUSED
 from ..core.wire.places import PRIVATE
 from ..core.wire.times import Clock
 from ..errors import (
@@ -225,15 +225,16 @@ class OrderSender:
             raise
         # Whoever waited may have been woken by the effect (confirmed), by the reply, by the loss of the
         # connection or by the deadline; several may be true. A clear reply decides before anything else.
-        refused = request.refusal
+        errors = [reply.error or "" for reply in request.replies]
         unclear = any(reply.unclear for reply in request.replies)
-        if request.complete and not unclear and not (refused or "").startswith(AMBIGUOUS):
+        ambiguous = [error for error in errors if error.startswith(AMBIGUOUS)]
+        if request.complete and not unclear and not ambiguous:
             return
         if request.confirmed is not None and connection.read(request.confirmed):
             connection.forget(request)
             return
-        if refused and request.complete:
-            reason = f"the exchange says {refused!r}, which may mean anything"
+        if ambiguous:
+            reason = f"the exchange says {ambiguous[0]!r}, which may mean anything"
         elif unclear:
             reason = "the reply says neither that it succeeded nor that it failed"
         elif request.lost is not None:
@@ -316,8 +317,9 @@ class OrderSender:
             try:
                 return self.send(request), None
             except OrderNotSent as error:  # nothing was sent, so this was no attempt
-                lacks_line = isinstance(error.__cause__, (ConnectFailed, ConnectionLost, ReplyTimeout))
-                if not lacks_line or (deadline is not None and deadline - time.monotonic() < PAUSE):
+                passes = (ConnectFailed, ConnectionLost, ReplyTimeout, GateShut)
+                may_pass = isinstance(error.__cause__, passes)
+                if not may_pass or (deadline is not None and deadline - time.monotonic() < PAUSE):
                     raise
                 time.sleep(PAUSE)
             except OrderOutcomeUnknown as error:
@@ -340,6 +342,14 @@ class OrderSender:
             except OrderOutcomeUnknown:
                 self.unresolved.resolve(first)  # one entry is enough; the second attempt is the one kept
                 raise
+        refusal = answered.refusal if answered is not None else None
+        if refusal is not None and not refusal.startswith(NOT_OPEN):
+            # It says why the second attempt had no effect, and nothing about the first one.
+            if done is None or connection is None or not connection.read(done):
+                self.unresolved.resolve(first)
+                reason = f"{lost.reason}; the request was repeated, and refused: {refusal}"
+                raise self.outcome_unknown(first.request, reason)
+            answered = None
         self.unresolved.resolve(first)
         return answered, first
 

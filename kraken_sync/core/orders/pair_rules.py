@@ -59,11 +59,12 @@ class PairRules:
         trailing = str(order.get("order_type", "")).startswith("trailing")
         if triggers.get("price_type", "static") == "static" and not trailing:
             self._check_price("triggers.price", triggers.get("price"))
-        if order.get("trigger_price_type", "static") == "static":
+        # Whether an amend of a trailing order without a type means a price or a distance is not documented.
+        if order.get("trigger_price_type", "" if trailing else "static") == "static":
             self._check_price("trigger_price", order.get("trigger_price"))
         qty = order.get("order_qty")
-        closing = (
-            order.get("order_type") == "settle-position" or order.get("margin") or order.get("reduce_only")
+        closing = order.get("order_type") == "settle-position" or any(
+            order.get(name) for name in ("margin", "leverage", "reduce_only")
         )
         if qty is not None and not (qty == 0 and closing):  # 0 closes a margin position of any size
             self._check_qty(qty, order)

@@ -281,6 +281,8 @@ def _list(name: str, kind: str, value: Any) -> Any:
     if not all(isinstance(one, wanted) and not isinstance(one, bool) and one != "" for one in values):
         words = "integers" if kind == USERREFS else "strings"
         raise TypeError(f"{name} must be a list of {words}, not {value!r:.80}")
+    if 0 in values:
+        raise ValueError(f"{name}=0 names no order: the exchange reports it for every order that has none")
     # Without repetitions: the exchange answers once per order, and that many replies are waited for.
     return list(dict.fromkeys(values))
 
@@ -296,7 +298,9 @@ def _one_id(found: Params, method: str) -> None:
         raise ValueError(f"{method} needs order_id or cl_ord_id, and only one of them")
 
 
-def _check_order(order: Params, what: str) -> None:
+def _check_order(order: Dict[str, Any], what: str) -> None:
+    if order.get("order_userref") == 0:  # which the exchange reports for every order that has none
+        del order["order_userref"]
     _need(order, what, "order_type", "side")
     kind = order["order_type"]
     if "cl_ord_id" in order and "order_userref" in order:
@@ -372,6 +376,8 @@ def names_of(params: Params) -> Names:
         lists: Any = ((cl_ord_ids, "cl_ord_id"), (order_ids, "order_id"), (userrefs, "order_userref"))
         for found, name in lists:
             value: Any = one.get(name) if isinstance(one, Mapping) else None
+            if found is userrefs and isinstance(params.get("order_id"), str):
+                continue  # an edit: it is the userref of the order that comes in its place
             values: Any = value if isinstance(value, (list, tuple)) else [value]
             kind = int if name == "order_userref" else str
             found.extend(each for each in values if isinstance(each, kind))

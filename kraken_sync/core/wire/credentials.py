@@ -36,6 +36,14 @@ _NEEDED: Mapping[str, str] = {
     "cancel_all": _CANCEL,
     "cancel_all_orders_after": _CANCEL,
     "batch_cancel": _CANCEL,
+    "AddOrder": _MODIFY,
+    "AmendOrder": _MODIFY,
+    "EditOrder": f"{_MODIFY} and {_CANCEL}",
+    "AddOrderBatch": f"{_MODIFY} and {_CANCEL}",
+    "CancelOrder": _CANCEL,
+    "CancelAll": _CANCEL,
+    "CancelAllOrdersAfter": _CANCEL,
+    "CancelOrderBatch": _CANCEL,
 }
 
 
