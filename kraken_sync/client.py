@@ -1246,7 +1246,7 @@ class SpotWSClient:
                 must be unique among the open orders. If neither this nor ``order_userref`` is given, the
                 client generates a UUID.
             order_userref: the client's own number, a 32-bit int, which need not be unique. It cannot be
-                combined with ``cl_ord_id``; 0 is none, since the exchange reports it for orders that have none.
+                combined with ``cl_ord_id``. 0 is none: the exchange reports it for orders that have none.
             post_only: True to have a limit order canceled if it would take liquidity.
             reduce_only: True to only reduce a margin position, never open one.
             margin: True to trade on margin, over WebSocket.
