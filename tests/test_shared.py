@@ -35,6 +35,7 @@ from kraken_sync.core.wire.channels import Key
 from kraken_sync.errors import ConnectionLost
 from kraken_sync.shared import Publisher, SharedClient, layout
 from kraken_sync.shared.endpoint import RedisEndpoint
+from kraken_sync.shared.feed import PublishedFeed
 from kraken_sync.shared.layout import Mark, Names
 from kraken_sync.shared.line import RedisLine
 from kraken_sync.shared.server import connected
@@ -263,6 +264,35 @@ def test_a_subscription_that_ends_under_the_publisher(
         read().trades(S)
     exchange.step(40, [E])
     eventually(lambda: same(other, exchange))
+
+
+def test_a_subscription_that_is_made_anew_under_the_publisher(
+    exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
+) -> None:
+    """What the program unsubscribes and subscribes at once belongs to the publisher no more: readers know."""
+    publisher = publish(channels=["book", "trade"])
+    client = read()
+    book, trades, other = client.book(S), client.trades(S), client.book(E)
+    own = publisher._client
+    for wanted in ({"channel": "trade"}, {"channel": "book", "depth": 25}):
+        own.unsubscribe({**wanted, "symbol": [S]})
+        own.subscribe({**wanted, "symbol": [S]})
+    with pytest.raises(SubscriptionRefused, match="ended by the exchange"):
+        trades.get(WAIT)
+    eventually(lambda: book.state is BookState.CLOSED)
+    exchange.step(40, [E])
+    eventually(lambda: same(other, exchange))
+
+
+def test_nothing_follows_the_end_of_a_feed() -> None:
+    """A message that was on its way when its subscription ended is not published, nor is a gap."""
+    feed = PublishedFeed(Key("trade", S), {})
+    feed.take(trade(1), False)
+    feed.end("why")
+    feed.take(trade(2), False)
+    feed.interrupt("why not")
+    assert [kind for kind, _, _ in feed.writes()] == [layout.FRAMES, layout.ENDED]
+    assert feed.state(0.0) is None
 
 
 def test_another_publisher_with_another_depth(

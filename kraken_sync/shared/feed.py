@@ -52,6 +52,8 @@ class PublishedFeed:
 
     def take(self, frame: bytes, snapshot: bool) -> bool:
         """Take a verified message of the exchange, and return whether it fits to those before it."""
+        if self.ended:
+            return True  # it was on its way already, and readers have been told that there is no more
         if self._book is not None:
             (data,) = decode_book(frame).data
             if not (snapshot or self.live):
@@ -101,7 +103,7 @@ class PublishedFeed:
                 begin with the last state; but a book without proof is none.
         """
         self._flush()
-        if self._book is not None and not self.live:
+        if self.ended or (self._book is not None and not self.live):
             return  # they know
         self.live = self._state_due = self.live and not anew and self._book is None
         if self.key.channel != "ticker":  # of which one message is the whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Deque, Iterable, List
 
+from ..core.wire.channels import Key
 from ..io.streams import Stream
 
 
@@ -19,6 +20,11 @@ class Outlet(Stream):
         """Begin a subscription with these frames, before any other of it can come."""
         # Apart from the queue, whose lock must not be taken under that of the session.
         self._first.extend(frames)
+
+    def cut_off(self) -> List[Key]:
+        """Return the subscriptions that have ended for this stream, also if they were made anew since."""
+        with self._ready:
+            return [key for key in self.keys if key not in self._live]
 
     def take_all(self, deadline: float) -> List[Any]:
         """Return everything that waits to be read; blocks for something up to ``deadline``.

@@ -208,7 +208,7 @@ class Publisher:
                 for entry in outlet.take_all(max(now, due)):
                     self._take(entry)
                 self._look_at_books()
-                self._look_at_subscriptions(time.monotonic())
+                self._look_at_subscriptions(outlet, time.monotonic())
                 try:
                     self._go_on(time.monotonic())
                 except broken as error:
@@ -253,10 +253,9 @@ class Publisher:
             if feed.live and not sync.live:
                 feed.interrupt(f"the publisher's book is {sync.state}: {sync.reason}")
 
-    def _look_at_subscriptions(self, now: float) -> None:
+    def _look_at_subscriptions(self, outlet: Outlet, now: float) -> None:
         """Once a second: tell readers of books in doubt, and of subscriptions that have ended."""
-        connection = self._client._ks_runtime.connection(PUBLIC)
-        if now < self._looked_at + PULSE or connection is None:
+        if now < self._looked_at + PULSE:
             return
         self._looked_at = now
         for key, book in self._books.items():
@@ -264,7 +263,7 @@ class Publisher:
             if doubt and self._feeds[key].live:
                 self._feeds[key].interrupt(f"the publisher's book is in doubt: {doubt}")
                 self._resync([key], doubt)  # or it would not be told when the doubt is over
-        for key in connection.read(lambda session: feed_views.ended(session, list(self._feeds))):
+        for key in outlet.cut_off():
             if not self._feeds[key].ended:
                 log.warning(
                     "%s: %s is not published any more: its subscription has ended", self._endpoint, key

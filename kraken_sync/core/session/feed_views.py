@@ -43,12 +43,6 @@ def silence(session: Session, keys: Iterable[Key], now: float) -> str:
     return f"live, last message {now - max(data):.1f} s ago; {heard}"
 
 
-def ended(session: Session, keys: Iterable[Key]) -> List[Key]:
-    """Return which of the subscriptions are not wanted any more, or were ended by the exchange."""
-    entries = session.registry.entries
-    return [key for key in keys if key not in entries or entries[key].leaving]
-
-
 def exchange_said(session: Session) -> Mapping[str, Any]:
     """Return the item of the exchange's last ``status`` message, with the announcements that still hold."""
     return session.exchange.said
