@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -501,6 +502,45 @@ def test_a_book_that_the_publisher_lost(
     eventually(lambda: same(book, exchange))
     assert other.state is BookState.LIVE
     assert {gap["symbol"] for gap in client.gaps()} == {S}
+
+
+@pytest.mark.parametrize(
+    ("channel", "pattern", "instead"),
+    [("ohlc", "interval_begin", "interval_began"), ("book", r'"data":\[(.*)\]', r'"data":[\1,\1]')],
+    ids=["candle", "book"],
+)
+def test_a_message_that_the_publisher_cannot_read(
+    exchange: Simulator,
+    publish: Callable[..., Publisher],
+    read: Callable[..., SharedClient],
+    channel: str,
+    pattern: str,
+    instead: str,
+) -> None:
+    """A candle without its time, or a book's message with two items, is a gap of that subscription alone."""
+    publisher = publish(channels=["book", "ohlc"])
+    client = read()
+    book, other = client.book(S), client.book(E)
+    candles = client.subscribe({"channel": "ohlc", "symbol": [S]})
+    head, garbled = f'{{"channel":"{channel}","type":"update"', []
+
+    def garble(text: str) -> str:
+        if garbled or not text.startswith(head):
+            return text
+        garbled.append(re.sub(pattern, instead, text, count=1))
+        return garbled[0]
+
+    exchange.faults.garble = garble
+    exchange.trade(S, "buy", "64123.4", "0.1")
+    exchange.step(5, [S])
+    eventually(lambda: any("cannot read a message" in gap["reason"] for gap in client.gaps()))
+    exchange.trade(S, "buy", "64123.5", "0.1")
+    eventually(lambda: (client.latest("ohlc", S) or {}).get("close") == 64123.5)
+    exchange.step(20, [S, E])
+    eventually(lambda: same(book, exchange) and same(other, exchange))
+    assert {(gap["channel"], gap["symbol"]) for gap in client.gaps()} == {(channel, S)}
+    assert bool(candles.gaps) is (channel == "ohlc")
+    assert publisher.in_office
 
 
 def test_what_cannot_be_written_in_time(

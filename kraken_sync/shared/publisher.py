@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type, Un
 from ..client import SpotWSClient
 from ..core.session import book_views, feed_views
 from ..core.wire.channels import Key, channel_params
+from ..core.wire.messages import FAULTS
 from ..core.wire.places import PUBLIC
 from ..errors import KrakenError
 from ..io.logs import log
@@ -16,7 +17,7 @@ from ..io.streams import DROP_OLDEST
 from ..io.threads import GuardedThread
 from ..io.waiting import Event, deadline_of, time_left
 from ..market.order_book import OrderBook
-from ..recording.routing import parts_of
+from ..recording.routing import Part, parts_of
 from . import layout
 from .endpoint import RedisEndpoint
 from .feed import STATE_EVERY, PublishedFeed
@@ -223,7 +224,7 @@ class Publisher:
         if isinstance(entry, bytes):
             for part in parts_of(entry):
                 feed = self._feeds.get(part.key)
-                if feed is not None and not feed.take(part.frame, part.snapshot):
+                if feed is not None and not self._fits(feed, part):
                     lost.append(part.key)
         else:
             self._looked_at = 0.0
@@ -237,6 +238,15 @@ class Publisher:
         self._resync(
             [key for key in lost if key.channel == "book"], "the publisher has lost track of the book"
         )
+
+    def _fits(self, feed: PublishedFeed, part: Part) -> bool:
+        """Have a feed take a message, and return whether it could; one that cannot be read is a gap of it."""
+        try:
+            return feed.take(part.frame, part.snapshot)
+        except FAULTS as error:
+            log.warning("%s: %s: a frame cannot be read, and is a gap: %s", self._endpoint, part.key, error)
+            feed.interrupt(f"the publisher cannot read a message: {error}", anew=False)
+            return False
 
     def _resync(self, keys: Sequence[Key], reason: str) -> None:
         """Have books begin anew."""
