@@ -296,6 +296,38 @@ def test_nothing_follows_the_end_of_a_feed() -> None:
     assert feed.state(0.0) is None
 
 
+def test_the_table_of_pairs_after_many_updates() -> None:
+    """A late reader begins with all of it as it is now, in one message, however many updates there were."""
+
+    def message(kind: str, **data: Any) -> bytes:
+        return json.dumps({"channel": "instrument", "type": kind, "data": {"assets": [], **data}}).encode()
+
+    def online(symbol: str, number: int) -> Any:
+        return {"symbol": symbol, "status": "online", "qty_min": number}
+
+    feed, late = PublishedFeed(Key("instrument"), {}), PublishedFeed(Key("instrument"), {})
+    feed.take(message("update", pairs=[online(S, 1)]), False)
+    assert feed.state(0.0) is None  # an update alone is no table
+    feed.take(message("snapshot", assets=[{"id": "BTC"}], pairs=[online(S, 1), online(E, 2)]), True)
+    for number in range(6000):
+        feed.take(message("update", pairs=[{"symbol": E, "qty_min": number}]), False)
+    feed.take(message("update", assets=[{"id": "NEW"}], pairs=[online("NEW/USD", 3)]), False)
+    state = feed.state(0.0)
+    assert state is not None
+    assert json.loads(state)["data"] == {
+        "assets": [{"id": "BTC"}, {"id": "NEW"}],
+        "pairs": [online(S, 1), online(E, 5999), online("NEW/USD", 3)],
+    }
+    assert late.take_all([state])
+    assert late.state(0.0) == state
+    late.interrupt("a message was lost")
+    assert late.state(0.0) is None
+    late.take(message("update", pairs=[online(E, 4)]), False)
+    state = late.state(0.0)
+    assert state is not None
+    assert json.loads(state)["data"]["pairs"] == [online(S, 1), online(E, 4), online("NEW/USD", 3)]
+
+
 def test_another_publisher_with_another_depth(
     exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
 ) -> None:
