@@ -34,7 +34,7 @@ from kraken_sync import (
 )
 from kraken_sync.core.wire.channels import Key
 from kraken_sync.errors import ConnectionLost
-from kraken_sync.shared import Publisher, SharedClient, layout
+from kraken_sync.shared import Publisher, SharedClient, layout, reading
 from kraken_sync.shared.endpoint import RedisEndpoint
 from kraken_sync.shared.feed import PublishedFeed
 from kraken_sync.shared.layout import Mark, Names
@@ -769,6 +769,23 @@ def test_holes_and_old_terms(scribe: Scribe) -> None:
     scribe.write(key, Mark(11, 2), trade(9))
     assert scribe.take(1) == [trade(9)]
     assert len(scribe.missed) == 2
+
+
+def test_entries_behind_the_end(scribe: Scribe) -> None:
+    """What a later publisher writes into the stream of a subscription that has ended is passed over."""
+    key, other = Key("trade", S), Key("trade", E)
+    scribe.offer(**{"trade:BTC/USD": {}, "trade:ETH/USD": {}})
+    scribe.pulse(10)
+    scribe.line.connect(time.monotonic() + WAIT)
+    scribe.subscribe(key)
+    scribe.subscribe(other)
+    assert len(scribe.line.receive()) == 3
+    scribe.write(key, Mark(10, 1), b"why", kind=layout.ENDED)
+    scribe.write(key, Mark(11, 1), trade(1))
+    scribe.write(other, Mark(11, 1), trade(2))
+    assert scribe.line.receive() == [reading.ended(key)]
+    assert scribe.take(1) == [trade(2)]
+    assert scribe.missed == [((other,), "another publisher has taken over")]
 
 
 @pytest.mark.parametrize("lost", [0, 2])

@@ -314,7 +314,8 @@ class RedisLine(Transport):
         for stream, entries in found.items():
             if stream != pulse:
                 for mark, fields in entries:
-                    self._take(self._readings[stream], layout.entry_of(mark, fields))
+                    if stream in self._readings:  # an entry before may have ended it
+                        self._take(self._readings[stream], layout.entry_of(mark, fields))
         now = time.monotonic()
         if found:
             self._heard_at = now
