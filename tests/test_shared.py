@@ -521,6 +521,30 @@ def test_a_standby_takes_over(
     assert any("taken over" in gap["reason"] or "silent" in gap["reason"] for gap in client.gaps())
 
 
+@pytest.mark.parametrize("where", ["trade:BTC/USD", "pulse"])
+def test_the_clock_of_redis_was_put_back(
+    exchange: Simulator,
+    redis: RedisServer,
+    publish: Callable[..., Publisher],
+    read: Callable[..., SharedClient],
+    where: str,
+) -> None:
+    """A term is later than all before it, so that Redis takes its entries, and readers do."""
+    seconds, _ = redis.call("TIME")
+    ahead, names = (int(seconds) + 3600) * 10**6, Names("kraken")
+    if where == "pulse":
+        redis.call("XADD", names.pulse, "*", "t", ahead, "a", "0", "s", "{}")
+    else:
+        redis.call("XADD", names.stream(Key("trade", S)), f"{ahead}-5", "k", "frames", "c", "1", "d", "{}")
+    publisher = publish(channels=["trade"])
+    eventually(lambda: publisher._term == ahead + 1)
+    trades = read().trades(S, gaps=True)
+    for number in range(3):
+        exchange.trade(S, "buy", 64000 + number, "0.1")
+    assert [trades.get(WAIT).get("price") for _ in range(3)] == [64000, 64001, 64002]
+    assert publisher.in_office
+
+
 def test_a_book_that_the_publisher_lost(
     exchange: Simulator, publish: Callable[..., Publisher], read: Callable[..., SharedClient]
 ) -> None:

@@ -1,10 +1,11 @@
 """How a feed lies in Redis: the names of keys, and the form of entries. Pure.
 
-Each subscription (a channel and a symbol) has one stream. The id of an entry is ``<term>-<number>``: the
-term of office of the publisher that wrote it, and the number of the last message in it. Terms are times of
-the Redis server in microseconds, so a later publisher has a higher one, and Redis itself refuses the entries
-of an earlier one, because the ids of a stream must grow. Within a term the numbers have no holes, so a reader
-sees from the ids alone whether something is missing, whatever the reason is.
+Each subscription (a channel and a symbol) has one stream. The id of an entry is ``<term>-<number>``: the term
+of office of the publisher that wrote it, and the number of the last message in it. Terms are times of the
+Redis server in microseconds, or one more than the last term if its clock was put back. So a later publisher
+has a higher one, and Redis itself refuses the entries of an earlier one, because the ids of a stream must
+grow. Within a term the numbers have no holes, so a reader sees from the ids alone whether something is
+missing, whatever the reason is.
 
 Beside the stream is a hash with the state that a late reader begins with, and the number up to which it goes.
 """

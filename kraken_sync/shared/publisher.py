@@ -304,8 +304,7 @@ class Publisher:
             self.trouble = STANDING_BY
             return
         self._renewed_at = time.monotonic()
-        seconds, micros = self._redis.time()
-        self._term, self._pulse_at, self.trouble = int(seconds) * 10**6 + int(micros), 0.0, ""
+        self._term, self._pulse_at, self.trouble = self._new_term(), 0.0, ""
         for feed in self._feeds.values():
             feed.begin()
         offers = {
@@ -318,6 +317,18 @@ class Publisher:
         pipe.hset(self._names.offers, mapping=offers)
         pipe.execute()
         log.info("%s: publishing %d subscriptions as %r", self._endpoint, len(offers), self._endpoint.name)
+
+    def _new_term(self) -> int:
+        """Return the time of Redis, or what follows the last term if the clock was put back behind it."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.time()
+        pipe.xrevrange(self._names.pulse, count=1)
+        for key in self._feeds:
+            pipe.xrevrange(self._names.stream(key), count=1)
+        (seconds, micros), pulses, *streams = pipe.execute()
+        terms = [layout.pulse_of(*last).term for last in pulses]
+        terms += [layout.mark_of(last[0][0]).term for last in streams if last]
+        return max([int(seconds) * 10**6 + int(micros), *(term + 1 for term in terms)])
 
     def _write(self, now: float) -> None:
         term, count = self._term, 0
