@@ -428,6 +428,33 @@ def test_a_book_goes_on_in_the_next_file(archive: Path) -> None:
         assert (alone.mismatched, alone.cut) == (0, "")
 
 
+def test_the_file_after_a_missing_one(archive: Path) -> None:
+    """It is not blamed for what is missing before it."""
+    for missing in sorted(archive.glob("day-*.jsonl"))[:-1]:
+        content = missing.read_bytes()
+        missing.unlink()
+        found = {one.file: one.faults for one in verify_archive(archive).files if one.faults}
+        assert found == {missing.name: ["it is missing"]}
+        missing.write_bytes(content)
+
+
+def test_the_file_of_a_killed_recorder_among_others(
+    archive: Path, client: SpotWSClient, exchange: Simulator
+) -> None:
+    """It is judged where it belongs, before those of the recorder that was started after it."""
+    manifest = archive / "day.manifest.jsonl"
+    *listed, killed = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(listed))
+    with Recorder(client, archive / "day.jsonl", max_bytes=10_000) as recorder:
+        eventually(lambda: step(exchange, 2) or len(recorder.files) > 2)
+    found = verify_archive(archive)
+    name = json.loads(killed)["file"]
+
+    assert [one.file for one in found.files] == sorted(path.name for path in archive.glob("day-*.jsonl"))
+    assert (found.proven, found.unlisted) == (True, [name])
+    assert [one.report.skipped for one in found.files if one.file == name] == [0]
+
+
 # -- mistakes --------------------------------------------------------------------------------
 
 

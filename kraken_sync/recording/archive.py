@@ -7,11 +7,20 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
+import msgspec
+
+from ..core.wire.record_lines import UNREADABLE, own
 from .files import CHUNK, LineReader, PathLike
 from .manifest import entries_of, is_recording, stem_of, unreadable_lines
 from .verify import Decimals, Report, Verifier, lines_in
+
+
+class _Beginning(msgspec.Struct):
+    """The note at the beginning of a file."""
+
+    continues: Optional[str] = None
 
 
 @dataclass
@@ -76,9 +85,9 @@ def verify_archive(
 
     Each file that a manifest lists is compared with its entry: the SHA-256 and the counts. The entries of a
     manifest are a chain of hashes, so that none can be changed or left out unnoticed. Every book message is
-    checked as by :func:`verify`; a book goes on from one numbered file to the next. Files that no manifest
-    lists, such as that of a recorder which was killed, are checked as well, and the report says that they are
-    not listed.
+    checked as by :func:`verify`; a book goes on from one numbered file to the one that continues it. Files
+    that no manifest lists, such as that of a recorder which was killed, are checked as well, and the report
+    says that they are not listed.
 
     Args:
         directory: where the files are.
@@ -92,20 +101,22 @@ def verify_archive(
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is no directory")
     archive = ArchiveReport()
-    listed = set()
+    listed: Set[str] = set()
     for manifest in sorted(root.glob("*.manifest.jsonl")):
         verifier = Verifier(decimals or {})
-        for entry in _entries(manifest, archive):
-            path = root / str(entry.get("file"))
-            listed.add(path.name)
-            progress(path)
-            archive.files.append(_check_file(path, entry, verifier))
-        # What the recorder was writing when it ended without a word comes after its finished files.
+        order: List[Tuple[Path, Optional[Dict[str, Any]]]] = [
+            (root / str(entry.get("file")), entry) for entry in _entries(manifest, archive)
+        ]
+        listed.update(path.name for path, _ in order)
+        # What a recorder was writing when it ended without a word comes after the file that it continues.
         stem = manifest.name[: -len(".manifest.jsonl")]
         for path in _others(root, listed, stem):
             listed.add(path.name)
+            names, before = [one.name for one, _ in order], _continued(path)
+            order.insert(names.index(before) + 1 if before in names else len(names), (path, None))
+        for path, entry in order:
             progress(path)
-            archive.files.append(_check_file(path, None, verifier))
+            archive.files.append(_check_file(path, entry, verifier))
     for path in _others(root, listed):
         progress(path)
         archive.files.append(_check_file(path, None, Verifier(decimals or {})))
@@ -127,7 +138,7 @@ def _entries(manifest: Path, archive: ArchiveReport) -> List[Dict[str, Any]]:
     return found
 
 
-def _others(root: Path, listed: Any, stem: str = "") -> List[Path]:
+def _others(root: Path, listed: Set[str], stem: str = "") -> List[Path]:
     paths = [path for path in sorted(root.iterdir()) if is_recording(path) and path.name not in listed]
     return [path for path in paths if not stem or _belongs(stem_of(path), stem)]
 
@@ -136,6 +147,15 @@ def _belongs(name: str, stem: str) -> bool:
     """Whether a file is one of a recording called ``stem``: ``day`` and ``day-2026-11-29-000001``."""
     rest = name[len(stem) :]
     return name.startswith(stem) and (not rest or bool(re.fullmatch(r"-\d{4}-\d\d-\d\d-\d{6,}", rest)))
+
+
+def _continued(path: Path) -> Optional[str]:
+    """Return the name of the file that a recording says it continues, if any."""
+    found = own(next(iter(LineReader(path)), b""))
+    try:
+        return msgspec.json.decode(found.frame, type=_Beginning).continues if found is not None else None
+    except UNREADABLE:
+        return None
 
 
 def _check_file(path: Path, entry: Optional[Dict[str, Any]], verifier: Verifier) -> FileReport:
@@ -149,6 +169,7 @@ def _check_file(path: Path, entry: Optional[Dict[str, Any]], verifier: Verifier)
     reader = LineReader(path)
     verifier.judge(lines_in(reader))
     report.cut = reader.cut
+    verifier.previous = "" if reader.cut else path.name
     if entry is not None:
         if reader.cut:
             found.faults.append(reader.cut)

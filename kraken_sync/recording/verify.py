@@ -174,6 +174,8 @@ class Verifier:
     def __init__(self, decimals: Decimals) -> None:
         self.report = Report()
         """What was found since this attribute was last set."""
+        self.previous: Optional[str] = None
+        """The name of the file that was judged before; None if it is not known, empty if it was not whole."""
         self._decimals = decimals
         self._depths: Dict[Key, int] = {}
         self._books: Dict[Key, Union[Book, Level3]] = {}
@@ -230,8 +232,13 @@ class Verifier:
             return
         if note.get("note") in ("gap", "lost", "dropped"):
             self.report.gaps.append(note)
-        if note.get("note") == "dropped" or (note.get("note") == "file" and note.get("continues") is None):
+        if note.get("note") == "dropped" or (note.get("note") == "file" and not self._follows(note)):
             self._books.clear()
+
+    def _follows(self, note: Mapping[str, Any]) -> bool:
+        """Whether a file that begins with this note goes on where the one before it has ended."""
+        continues = note.get("continues")
+        return continues is not None and self.previous in (None, continues)
 
     def _frame(self, line: int, frame: bytes) -> None:
         try:
