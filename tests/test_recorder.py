@@ -455,6 +455,23 @@ def test_the_file_of_a_killed_recorder_among_others(
     assert [one.report.skipped for one in found.files if one.file == name] == [0]
 
 
+def test_a_name_that_is_used_again(client: SpotWSClient, exchange: Simulator, tmp_path: Path) -> None:
+    """The new file is listed, too, and compared with its own entry."""
+    path, moved = tmp_path / "btc.jsonl", tmp_path / "elsewhere"
+    client.book(S)
+    for _ in range(2):
+        if path.exists():
+            path.rename(moved)
+        with Recorder(client, path) as recorder:
+            eventually(lambda recorder=recorder: step(exchange, 2) or recorder.records > 5)
+    found = verify_archive(tmp_path)
+
+    assert (tmp_path / "btc.manifest.jsonl").read_text().count("\n") == 2
+    assert (found.proven, [one.file for one in found.files], found.unlisted) == (True, ["btc.jsonl"], [])
+    moved.replace(path)
+    assert "SHA-256" in str(verify_archive(tmp_path).files[0].faults)
+
+
 # -- mistakes --------------------------------------------------------------------------------
 
 

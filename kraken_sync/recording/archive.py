@@ -84,10 +84,11 @@ def verify_archive(
     """Check every recording in a directory, and return a report.
 
     Each file that a manifest lists is compared with its entry: the SHA-256 and the counts. The entries of a
-    manifest are a chain of hashes, so that none can be changed or left out unnoticed. Every book message is
-    checked as by :func:`verify`; a book goes on from one numbered file to the one that continues it. Files
-    that no manifest lists, such as that of a recorder which was killed, are checked as well, and the report
-    says that they are not listed.
+    manifest are a chain of hashes, so that none can be changed or left out unnoticed. If a name was used
+    again after its file was moved away, its newest entry counts. Every book message is checked as by
+    :func:`verify`; a book goes on from one numbered file to the one that continues it. Files that no manifest
+    lists, such as that of a recorder which was killed, are checked as well, and the report says that they are
+    not listed.
 
     Args:
         directory: where the files are.
@@ -105,7 +106,7 @@ def verify_archive(
     for manifest in sorted(root.glob("*.manifest.jsonl")):
         verifier = Verifier(decimals or {})
         order: List[Tuple[Path, Optional[Dict[str, Any]]]] = [
-            (root / str(entry.get("file")), entry) for entry in _entries(manifest, archive)
+            (root / name, entry) for name, entry in _entries(manifest, archive).items()
         ]
         listed.update(path.name for path, _ in order)
         # What a recorder was writing when it ended without a word comes after the file that it continues.
@@ -125,8 +126,10 @@ def verify_archive(
     return archive
 
 
-def _entries(manifest: Path, archive: ArchiveReport) -> List[Dict[str, Any]]:
-    found, previous = [], ""
+def _entries(manifest: Path, archive: ArchiveReport) -> Dict[str, Dict[str, Any]]:
+    """Return the newest entry of each file, by its name."""
+    found: Dict[str, Dict[str, Any]] = {}
+    previous = ""
     if unreadable_lines(manifest):
         archive.faults.append(f"{manifest.name}: there are lines that cannot be read")
     for number, line in enumerate(entries_of(manifest), 1):
@@ -134,7 +137,9 @@ def _entries(manifest: Path, archive: ArchiveReport) -> List[Dict[str, Any]]:
         if entry.get("previous") != previous:
             archive.faults.append(f"{manifest.name}: entry {number} does not follow the one before it")
         previous = hashlib.sha256(line).hexdigest()
-        found.append(entry)
+        name = str(entry.get("file"))
+        found.pop(name, None)  # it is judged where its newest entry stands
+        found[name] = entry
     return found
 
 

@@ -127,7 +127,8 @@ class Manifest:
         """List a finished file; one that is listed already is not listed again. Raises OSError."""
         # Read each time: another recorder may use the same manifest, or a failed attempt have written it.
         before = entries_of(self.path)
-        if before and json.loads(before[-1]).get("file") == summary.file:
+        last = json.loads(before[-1]) if before else {}
+        if (last.get("file"), last.get("sha256")) == (summary.file, summary.sha256):
             return
         summary.previous = hashlib.sha256(before[-1]).hexdigest() if before else ""
         line = json.dumps(asdict(summary)).encode()
