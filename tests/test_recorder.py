@@ -521,6 +521,26 @@ def test_a_manifest_that_cannot_be_written(
     assert all(one.listed for one in verify_archive(tmp_path).files)
 
 
+@pytest.mark.parametrize(("missing", "unlisted"), [(1, 0), (2, 1), (100, 1)])
+def test_a_manifest_that_was_cut(
+    client: SpotWSClient, exchange: Simulator, tmp_path: Path, missing: int, unlisted: int
+) -> None:
+    """The next recorder goes on after the last whole entry; only one file is not listed."""
+    manifest = tmp_path / "x.manifest.jsonl"
+    client.book(S)
+    for number in range(3):
+        with Recorder(client, tmp_path / "x.jsonl", daily=True) as recorder:
+            eventually(lambda recorder=recorder: step(exchange, 2) or recorder.records > 5)
+        if number == 1:
+            manifest.write_bytes(manifest.read_bytes()[:-missing])
+            before = verify_archive(tmp_path)
+    after = verify_archive(tmp_path)
+
+    assert (before.proven, len(before.unlisted)) == (True, unlisted)
+    assert (after.proven, after.faults, after.unlisted) == (True, [], before.unlisted)
+    assert len(after.files) == 3
+
+
 def test_clocks_that_are_set_back(tmp_path: Path) -> None:
     """Around midnight, too: every record once, in the order in which it came."""
     frame = b'{"channel":"heartbeat"}'

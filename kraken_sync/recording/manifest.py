@@ -132,10 +132,13 @@ class Manifest:
             return
         summary.previous = hashlib.sha256(before[-1]).hexdigest() if before else ""
         line = json.dumps(asdict(summary)).encode()
+        rest = (_lines(self.path) or [b""])[-1]
         with open(self.path, "ab") as file:
-            # A manifest that was cut off in a line goes on in a new one.
-            if file.tell() and not self.path.read_bytes().endswith(b"\n"):
+            if _is_entry(rest):
                 file.write(b"\n")
+            elif rest:
+                # What a failed or killed recorder has left of a line would look like tampering for ever.
+                file.truncate(file.tell() - len(rest))
             file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
