@@ -14,9 +14,11 @@ from conftest import FAST, S, eventually
 from oracle import best
 
 from kraken_sync.cli.main import main
-from kraken_sync.core.wire.record_lines import own
+from kraken_sync.core.wire.record_lines import own, own_line
+from kraken_sync.io.tape import Record, Tape
 from kraken_sync.recording import Recorder, export, health, plot_health
 from kraken_sync.recording.files import LineReader
+from kraken_sync.recording.manifest import wall_text_ns
 from kraken_sync.simulator import Simulator
 
 
@@ -118,6 +120,32 @@ def test_candles_and_gaps(day: Path, tmp_path: Path) -> None:
     assert [one["interval_begin"] for one in found] == list(last)
     assert [one["close"] for one in found] == [format(one["close"], "f") for one in last.values()]
     assert {one["channel"] for one in rows(tmp_path / "x.csv")} == {"", "book", "trade", "ohlc"}
+
+
+def test_a_hole_of_dropped_records(tmp_path: Path) -> None:
+    """It is as long as the recorder has noted, and the cause is the disk."""
+    tape = Tape(limit=0)
+    tape.put("public 1", "rx", b"what the disk was too slow for")
+    ((dropped,), _) = tape.take()
+    note = json.loads(dropped.content)
+    trade = (
+        b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","price":1.0,"qty":1,"trade_id":%d}]}'
+    )
+    before = Record(note["since_ns"] - 10**9, 0, "public 1", "rx", trade % 1)
+    after = Record(note["until_ns"] + 10**9, 0, "public 1", "rx", trade % 2)
+    path = tmp_path / "hole.jsonl"
+    path.write_bytes(b"".join(own_line(*record) for record in (before, dropped, after)))
+    export(path, tmp_path / "x.csv", what="gaps")
+    (row,) = rows(tmp_path / "x.csv")
+    ((since, until, reason),) = health(path).missing
+
+    times = [wall_text_ns(note["since_ns"]), wall_text_ns(note["until_ns"])]
+    assert [row["since"], row["until"], row["reason"]] == [*times, "the disk cannot follow"]
+    assert [since, until, reason] == [
+        note["since_ns"] / 1e9,
+        note["until_ns"] / 1e9,
+        "the disk cannot follow",
+    ]
 
 
 def test_sqlite(day: Path, tmp_path: Path) -> None:

@@ -36,11 +36,15 @@ def health(files: Union[PathLike, Sequence[PathLike]]) -> Health:
     """Read recordings, and return how healthy they are. Raises OSError."""
     found = Health()
     books = Books()
-    lost: Dict[str, float] = {}
+    lost: Dict[str, Tuple[float, str]] = {}
     for moment in Source(paths_of(files)):
         at = moment.at / 1e9
         if moment.kind == LOST:
-            lost.setdefault(moment.role, at)
+            reason = f"{moment.role} connection lost" if moment.role else moment.frame.decode()
+            if moment.hole is not None:
+                found.missing.append((moment.hole[0] / 1e9, moment.hole[1] / 1e9, reason))
+            else:
+                lost.setdefault(moment.role, (at, reason))
             if moment.role in ("", "public"):
                 books.lose()
         if moment.kind in (LOST, GAP):
@@ -53,7 +57,8 @@ def health(files: Union[PathLike, Sequence[PathLike]]) -> Health:
                 found.begin, found.end = found.begin or at, at
                 found.rates.setdefault(key.channel, Counter())[int(at)] += 1
                 for role in [role for role in lost if role in ("", moment.role)]:
-                    found.missing.append((lost.pop(role), at, f"{role or 'every'} connection lost"))
+                    since, reason = lost.pop(role)
+                    found.missing.append((since, at, reason))
             if key.channel == "book":
                 _book(found, books, key.symbol or "", at, snapshot, frame)
     return found

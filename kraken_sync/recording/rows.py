@@ -279,7 +279,8 @@ class Extractor:
             return
         received = wall_text_ns(moment.at)
         if moment.kind == LOST:
-            row: Row = (received, "", "", moment.frame.decode(), received, None)
+            times = [wall_text_ns(one) for one in moment.hole] if moment.hole else [received, None]
+            row: Row = (received, "", "", moment.frame.decode(), *times)
         else:
             note = json.loads(moment.frame)
             names = (note.get("channel") or "", note.get("symbol") or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import msgspec
 
@@ -28,6 +28,8 @@ class Moment(NamedTuple):
     frame: bytes
     """A frame; for a loss its reason, for a gap the note."""
     connection: str
+    hole: Optional[Tuple[int, int]] = None
+    """For a loss that is over: from when to when everything is missing."""
 
     @property
     def role(self) -> str:
@@ -91,11 +93,16 @@ def _moments(line: bytes, before: int, previous: str) -> Iterator[Moment]:
         what = note.get("note")
         if what in ("lost", "closed", "dropped"):
             reason = str(note.get("reason") or "the recording client was closed")
-            yield Moment(header.wall_ns, LOST, reason.encode(), header.connection)
+            yield Moment(header.wall_ns, LOST, reason.encode(), header.connection, _hole(note))
         elif what == "file" and previous and note.get("continues") != previous:
             yield Moment(header.wall_ns, LOST, f"{previous} was not recorded further".encode(), "")
         elif what == "gap":
             yield Moment(header.wall_ns, GAP, found.frame, header.connection)
+
+
+def _hole(note: Dict[str, Any]) -> Optional[Tuple[int, int]]:
+    since, until = note.get("since_ns"), note.get("until_ns")
+    return (since, until) if type(since) is int and type(until) is int else None
 
 
 def nanoseconds(text: Optional[str]) -> Optional[int]:
