@@ -339,6 +339,25 @@ def test_pace(whole: Day) -> None:
             Replay(whole.path, speed=wrong)
 
 
+def test_paused_in_a_silence(tmp_path: Path) -> None:
+    """What comes after the silence waits for play(), too."""
+    line = (
+        b'{"wall_ns":%d,"mono_ns":1,"connection":"public 1","dir":"rx","frame":{"channel":"trade",'
+        b'"type":"update","data":[{"symbol":"BTC/USD","price":1.0,"qty":1,"trade_id":%d}]}}\n'
+    )
+    path = tmp_path / "slow.jsonl"
+    path.write_bytes(b"".join(line % (10**18 + n * 3 * 10**8, n) for n in range(200)))
+    with Replay(path, paused=True) as day:
+        day.play()
+        eventually(lambda: day.position)
+        day.pause()
+        position = day.position
+        assert not day.wait(0.7)
+        assert day.position == position
+        day.play()
+        eventually(lambda: day.position > position)
+
+
 def test_files_without_data(tmp_path: Path) -> None:
     """It is said before anything is served."""
     path = tmp_path / "x.jsonl"

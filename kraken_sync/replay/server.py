@@ -258,6 +258,8 @@ class ReplayServer:
                     await self._flush()
                     since_flush = 0
                     await asyncio.sleep(max(0.0, due - clock()))
+            if not going.is_set():  # it was paused during the silence
+                due = await self._resumed(going)
             before = moment.at
             await self._happen(moment)
             since_flush += 1
@@ -265,12 +267,17 @@ class ReplayServer:
                 await self._flush()
                 since_flush = 0
             if not going.is_set():
-                await self._flush()
-                await going.wait()
-                due = clock()
+                due = await self._resumed(going)
         await self._flush()
         self.finished.set()
         self.over.set()
+
+    async def _resumed(self, going: asyncio.Event) -> float:
+        """Wait until it may go on, and return the time at which it does."""
+        await self._flush()
+        while not going.is_set():
+            await going.wait()
+        return asyncio.get_running_loop().time()
 
     async def _happen(self, moment: Moment) -> None:
         exchange = self._exchange
