@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from conftest import FAR, WAIT, S, eventually, within
 from helpers import background
 
-from kraken_sync import ReplyTimeout, SpotWSClient, UnknownSymbol, WSState
+from kraken_sync import ReplyTimeout, SpotWSClient, StreamTimeout, UnknownSymbol, WSState
 from kraken_sync.core.orders.pair_rules import PairRules
+from kraken_sync.core.session import entry
 from kraken_sync.core.wire.symbols import SymbolTable, spelled
 from kraken_sync.simulator import Simulator
 
@@ -146,6 +148,30 @@ def test_table_of_symbols_in_time(client: SpotWSClient, exchange: Simulator) -> 
         with pytest.raises(ReplyTimeout):
             client.book("nosuch1", timeout=0.3)
     slow["thread"].join(WAIT)
+
+
+def test_the_table_of_a_late_reader(
+    client: SpotWSClient, exchange: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is whole and of now, however many updates there were before, and few messages make it up."""
+    monkeypatch.setattr(entry, "KEPT_INSTRUMENT_FRAMES", 5)
+    first = client.subscribe({"channel": "instrument"})
+    changes = [(S, "cancel_only"), ("ETH/USD", "post_only"), ("SOL/USD", "reduce_only")] * 5
+    changes.append((S, "limit_only"))
+    for symbol, status in changes:
+        exchange.set_pair_status(symbol, status)
+    for _ in range(len(changes) + 1):
+        first.get(WAIT)
+
+    late, frames = client.subscribe({"channel": "instrument"}), []
+    with contextlib.suppress(StreamTimeout):
+        while True:
+            frames.append(late.get(0.05))
+    assert frames[0]["type"] == "snapshot"
+    assert len(frames) <= 6
+    status = {pair["symbol"]: pair["status"] for frame in frames for pair in frame["data"]["pairs"]}
+    assert {symbol: status[symbol] for symbol, _ in changes} == dict(changes)
+    assert len(status) == len(exchange.exchange.markets)
 
 
 def test_instruments_without_snapshot_through_an_outage(client: SpotWSClient, exchange: Simulator) -> None:

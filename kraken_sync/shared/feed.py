@@ -9,6 +9,7 @@ import msgspec
 from ..core.book.book import Book
 from ..core.wire.channels import Key
 from ..core.wire.messages import FAULTS, decode_book
+from ..core.wire.reference_data import ReferenceData
 from .layout import ENDED, FRAMES, GAP, STALE, Mark, joined, text_of
 
 STATE_EVERY, STATE_AFTER = 500, 5.0
@@ -41,8 +42,7 @@ class PublishedFeed:
         """Whether there will be no more messages."""
         self._book = Book(key.symbol or "", self.params["depth"]) if key.channel == "book" else None
         self._items: Dict[str, msgspec.Raw] = {}
-        self._pairs: _Rows = {}
-        self._assets: _Rows = {}
+        self._table = ReferenceData()
         self._timestamp = msgspec.Raw()
         self._every = every
         self._frames: List[bytes] = []
@@ -61,9 +61,9 @@ class PublishedFeed:
                 self.interrupt(f"the publisher cannot verify it: computed {self._book.computed}")
                 return False
         elif self.key.channel == "instrument":
-            if not (snapshot or self._pairs):
+            if not (snapshot or self._table.whole):
                 return True  # it tells only what has changed, in a table that is not there
-            self._keep_table(frame, snapshot)
+            self._table.take(frame)
         else:
             self._keep_items(frame, snapshot)
         if snapshot or not self.live:
@@ -94,17 +94,6 @@ class PublishedFeed:
             self._items[name] = item
         while len(self._items) > ITEMS[channel]:
             del self._items[next(iter(self._items))]
-
-    def _keep_table(self, frame: bytes, snapshot: bool) -> None:
-        message = _decode_table(frame)
-        pairs, assets = _named("symbol", message.data.pairs), _named("id", message.data.assets)
-        self._timestamp = message.timestamp
-        if snapshot:
-            self._pairs, self._assets = pairs, assets
-            return
-        for known, changed in ((self._pairs, pairs), (self._assets, assets)):
-            for name, row in changed.items():
-                known[name] = {**known.get(name, {}), **row}
 
     def interrupt(self, reason: str, anew: bool = True) -> None:
         """Tell readers that messages are missing, or that a book is not verified any more.
@@ -155,10 +144,13 @@ class PublishedFeed:
         self._since, self._state_at, self._state_due = 0, now, False
         if self._book is not None:
             return self._book.snapshot_frame()
-        data: Any = list(self._items.values())
         if self.key.channel == "instrument":
-            data = {"assets": list(self._assets.values()), "pairs": list(self._pairs.values())}
-        message = {"channel": self.key.channel, "type": "snapshot", "data": data}
+            return self._table.frame()
+        message: Dict[str, Any] = {
+            "channel": self.key.channel,
+            "type": "snapshot",
+            "data": list(self._items.values()),
+        }
         if self._timestamp:
             message["timestamp"] = self._timestamp
         return msgspec.json.encode(message)
@@ -187,27 +179,5 @@ class _Candle(msgspec.Struct):
     interval_begin: str
 
 
-_Row = Dict[str, msgspec.Raw]
-_Rows = Dict[bytes, _Row]
-
-
-class _Table(msgspec.Struct):
-    assets: List[_Row] = []
-    pairs: List[_Row] = []
-
-
-class _TableMessage(msgspec.Struct):
-    data: _Table
-    timestamp: msgspec.Raw = msgspec.Raw()
-
-
-def _named(word: str, rows: List[_Row]) -> _Rows:
-    """Return rows by their names. Raises ValueError if one has none."""
-    if not all(word in row for row in rows):
-        raise ValueError(f"an item without {word!r}")
-    return {bytes(row[word]): row for row in rows}
-
-
-_decode_table = msgspec.json.Decoder(_TableMessage).decode
 _decode = msgspec.json.Decoder(_Message).decode
 _candle = msgspec.json.Decoder(_Candle).decode

@@ -24,7 +24,7 @@ class Outlet(Stream):
     def cut_off(self) -> List[Key]:
         """Return the subscriptions that have ended for this stream, also if they were made anew since."""
         with self._ready:
-            return [key for key in self.keys if key not in self._live]
+            return list(set(self.keys).difference(self._live))
 
     def take_all(self, deadline: float) -> List[Any]:
         """Return everything that waits to be read; blocks for something up to ``deadline``.

@@ -22,9 +22,12 @@ from ..book.sync import BookSync
 from ..freshness import BookState
 from ..orders.tables import Table
 from ..wire.channels import Channel, Key
+from ..wire.reference_data import merged
 from .states import DUE, TRANSITIONS, Cause, State
 
-KEPT_INSTRUMENT_FRAMES = 5000  # reference data change rarely; this bounds a connection of many weeks
+KEPT_INSTRUMENT_FRAMES = 500
+"""The largest number of messages of the ``instrument`` channel that are kept as they came. Then they are
+merged into one, since a connection may last for weeks."""
 KEPT_TRADE_FRAMES = 50  # the exchange's own snapshot has the last 50 trades
 
 BOOKS: Mapping[str, Type[Any]] = {"book": Book, "level3": Level3}
@@ -321,6 +324,8 @@ class Entry:
                 self.primer = [frame]
             elif len(self.primer) < KEPT_INSTRUMENT_FRAMES:
                 self.primer.append(frame)
+            else:
+                self.primer = [merged([*self.primer, frame])]
         elif self.key.channel == "trade":
             self.primer = [frame] if snapshot else [*self.primer, frame][-KEPT_TRADE_FRAMES:]
         elif self.key.channel in ("ticker", "ohlc"):
