@@ -306,7 +306,8 @@ class OrderSender:
 
         Raises:
             OrderNotSent: no attempt reached the exchange.
-            OrderOutcomeUnknown: no reply to either attempt.
+            OrderOutcomeUnknown: no reply to the first attempt, and to the second one none, or a refusal that
+                says nothing about the first.
         """
         while True:
             now = time.monotonic()
