@@ -184,7 +184,7 @@ def exchange_texts(depth: int, steps: int) -> List[List[str]]:
     return told
 
 
-@pytest.mark.parametrize("depth", [10, 100])
+@pytest.mark.parametrize("depth", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_equals_the_level2_book(depth: int) -> None:
     """At the same states of the exchange, the sums of the queues are the level-2 book."""
     level3, level2, count = Level3(S, depth), Book(S, depth), 0

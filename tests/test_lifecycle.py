@@ -64,7 +64,7 @@ def test_no_name() -> None:
     """A name that does not resolve is named."""
     client = SpotWSClient(ws_url="wss://nosuchhost.invalid", timing=FAST)
     with pytest.raises(ConnectFailed, match="cannot resolve nosuchhost.invalid") as caught:
-        client.start(timeout=WAIT)
+        client.start(timeout=2)
 
     assert caught.value.step == "resolve"
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Union
 
 import pytest
 import trustme
-from conftest import FAST, WAIT, S, eventually
+from conftest import FAST, WAIT, S, eventually, within
 from helpers import free_ports, shown_top, true_top
 
 pytest.importorskip("redis")
@@ -456,8 +456,9 @@ def test_tls(exchange: Simulator, tmp_path: Path) -> None:
     server.start("--tls-port", str(port), "--tls-auth-clients", "no", *files)
     try:
         over(f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path}/ca.pem", exchange)
-        with pytest.raises(ConnectFailed, match="(?i)certificate"):
-            SharedClient(f"rediss://localhost:{port}/0").start(WAIT)
+        with within(1), pytest.raises(ConnectFailed, match="(?i)certificate") as caught:
+            SharedClient(f"rediss://localhost:{port}/0").start(2 * WAIT)
+        assert (caught.value.step, caught.value.permanent) == ("tls", True)
     finally:
         server.kill()
 

@@ -64,7 +64,9 @@ def naive(side: Dict[str, str], entries: List[Tuple[str, str]], depth: int, wors
         del side[price]
 
 
-@pytest.mark.parametrize("depth", [10, 25, 100, 500, 1000])
+@pytest.mark.parametrize(
+    "depth", [10, 25, 100, *(pytest.param(one, marks=pytest.mark.slow) for one in (500, 1000))]
+)
 def test_every_message_verifies_naively(depth: int) -> None:
     """For every symbol and depth, text alone reproduces each checksum over thousands of events."""
     said: List[str] = []

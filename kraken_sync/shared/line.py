@@ -88,7 +88,11 @@ class RedisLine(Transport):
                 f"{self._endpoint} refuses the login: {error}", step="handshake", permanent=True
             ) from None
         except self._faults as error:
-            raise ConnectFailed(f"{self._endpoint} cannot be used: {error}", step=self.step) from None
+            untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
+            step = "tls" if untrusted else self.step
+            raise ConnectFailed(
+                f"{self._endpoint} cannot be used: {error}", step=step, permanent=untrusted
+            ) from None
         if self._aborted:
             raise ConnectFailed(self._aborted, step="connect")
         if not last:
