@@ -158,7 +158,8 @@ class Log:
         try:
             entry.handled.get(timeout=PATIENCE)  # C code: a Ctrl-C ends it and breaks nothing
         except queue.Empty:
-            self._slow = True  # until the thread has handled a record
+            if entry.handled.empty():
+                self._slow = True  # until the thread has handled a record
 
     def _handle_rest(self, *more: _Entry) -> None:
         """Handle what waits, and ``more``, on this thread, since there is no other."""
