@@ -568,3 +568,25 @@ def test_a_client_that_leaves_in_the_middle(tmp_path: Path) -> None:
                 for _ in range(taken):
                     socket.recv(timeout=WAIT)
         assert replay.errors == []
+
+
+def test_the_pairs_of_the_moment(tmp_path: Path) -> None:
+    """Who joins gets the table as it is then: with what had changed before the recording, and in it."""
+    path = tmp_path / "pairs.jsonl"
+    with Simulator(seed=5, rate=0, tier=None) as sim, sim.client(timing=FAST) as client:
+        pairs = client.subscribe({"channel": "instrument"})
+        sim.set_pair_status(E, "post_only")
+        for _ in range(2):
+            pairs.get(WAIT)
+        with Recorder(client, path):
+            client.trades(S)
+            sim.set_pair_status(S, "limit_only")
+            pairs.get(WAIT)
+            sim.trade(S, "buy", "64252", "0.5")
+            eventually(lambda: client.latest("trade", S))
+    with Replay([path], speed="max") as day, day.client(timing=FAST) as client:
+        client.trades(S)
+        assert day.wait(WAIT)
+        frame = client.subscribe({"channel": "instrument"}).get(WAIT)
+    status = {pair["symbol"]: pair["status"] for pair in frame["data"]["pairs"]}
+    assert (frame["type"], status[E], status[S]) == ("snapshot", "post_only", "limit_only")

@@ -10,8 +10,9 @@ from ..core.book.book import Book
 from ..core.book.level3 import Level3
 from ..core.wire import messages
 from ..core.wire.channels import Key
-from ..core.wire.messages import MalformedFrame
+from ..core.wire.messages import FAULTS, MalformedFrame
 from ..core.wire.numbers import fixed
+from ..core.wire.reference_data import ReferenceData
 from ..recording.routing import items_of, message_of
 
 KEPT_TRADES = 50
@@ -43,10 +44,14 @@ class Feed:
         self.valid = False
         """Whether a snapshot can be made."""
         self._items: Deque[bytes] = deque(maxlen=KEPT_TRADES)
+        self._table = ReferenceData()
+        self._without_table = False
+        """Whether the recording has changes of pairs only, because its client wanted no snapshot."""
         self._frame = b""
 
     def begin(self, frame: bytes, snapshot: bool) -> None:
         """Take the first message before it is played."""
+        self._without_table = not snapshot
         if self.key.channel == "trade" and not snapshot:
             self.valid = True  # that trade is still to come
         else:
@@ -66,21 +71,34 @@ class Feed:
             begins = {_begin(item) for item in items}
             kept = [item for item in self._items if not snapshot and _begin(item) not in begins]
             self._items = deque([*kept, *items], maxlen=KEPT_TRADES)
-        elif channel == "ticker" or snapshot:
+        elif channel == "instrument":
+            self.valid = self._changed(frame) or self._without_table
+        else:
             self._frame = frame
         if channel in ("trade", "instrument") and snapshot:
             return Told(ready=not was_valid)
-        return Told(_SNAPSHOT.sub(b'"type":"update"', frame, count=1), ready=not was_valid)
+        return Told(_SNAPSHOT.sub(b'"type":"update"', frame, count=1), ready=self.valid and not was_valid)
 
     def lose(self) -> None:
         """Something is missing from here on: nothing is known until the next message."""
         self.valid = False
         self._items.clear()
+        self._table = ReferenceData()
+
+    def _changed(self, frame: bytes) -> bool:
+        """Take a message about the pairs, and return whether all of them are known."""
+        try:
+            self._table.take(frame)
+        except FAULTS:
+            pass  # it is played as it is
+        return self._table.whole
 
     def snapshot(self) -> bytes:
         """Return the snapshot for a new subscriber."""
         if self.key.channel in ("trade", "ohlc"):
             return message_of(self.key.channel, "snapshot", list(self._items))
+        if self.key.channel == "instrument":
+            return _UPDATE.sub(b'"type":"snapshot"', self._table.frame(), count=1)
         return _UPDATE.sub(b'"type":"snapshot"', self._frame, count=1)
 
 

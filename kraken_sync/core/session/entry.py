@@ -27,7 +27,7 @@ from .states import DUE, TRANSITIONS, Cause, State
 
 KEPT_INSTRUMENT_FRAMES = 500
 """The largest number of messages of the ``instrument`` channel that are kept as they came. Then they are
-merged into one, since a connection may last for weeks."""
+merged into one, as they are for a reader."""
 KEPT_TRADE_FRAMES = 50  # the exchange's own snapshot has the last 50 trades
 
 BOOKS: Mapping[str, Type[Any]] = {"book": Book, "level3": Level3}
@@ -325,11 +325,17 @@ class Entry:
             elif len(self.primer) < KEPT_INSTRUMENT_FRAMES:
                 self.primer.append(frame)
             else:
-                self.primer = [merged([*self.primer, frame])]
+                self.primer = [*self.priming(), frame]
         elif self.key.channel == "trade":
             self.primer = [frame] if snapshot else [*self.primer, frame][-KEPT_TRADE_FRAMES:]
         elif self.key.channel in ("ticker", "ohlc"):
             self.primer = [frame]
+
+    def priming(self) -> List[bytes]:
+        """Return the messages that a further reader begins with."""
+        if self.key.channel == "instrument" and len(self.primer) > 1:
+            self.primer = [merged(self.primer)]
+        return list(self.primer)
 
     @property
     def awaits_snapshot(self) -> bool:

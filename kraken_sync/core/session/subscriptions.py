@@ -247,7 +247,7 @@ class Subscriptions:
         if entry.table is not None:
             fills = bool(entry.params.get("snap_trades"))
             return [self._account.snapshot_frame(key.channel, fills)] if entry.table.live else []
-        return list(entry.primer)
+        return entry.priming()
 
     def state(self, key: Key) -> List[bytes]:
         """Return what a recording that begins now has to know of a subscription: its acknowledgement, and the
