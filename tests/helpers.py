@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import random
+import signal
 import socket
 import threading
 from decimal import Decimal
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List
 
+import pytest
 from conftest import FAR, S, eventually
 
 from kraken_sync import SpotWSClient
@@ -42,6 +46,38 @@ def background(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Dict[
     result["thread"] = threading.Thread(target=run, daemon=True)
     result["thread"].start()
     return result
+
+
+@contextlib.contextmanager
+def interrupted(ready: Callable[[], Any]) -> Iterator[None]:
+    """The block must end by a Ctrl-C, which comes once ``ready()`` is true.
+
+    Python swallows one that is raised within a finalizer, so another one follows. None comes afterwards.
+    """
+    waiting, over = True, threading.Event()
+
+    def interrupt(*_: Any) -> None:
+        if waiting:
+            raise KeyboardInterrupt
+
+    def send() -> None:
+        eventually(lambda: ready() or not waiting)
+        while waiting:
+            os.kill(os.getpid(), signal.SIGINT)
+            over.wait(2.0)
+
+    before, sender = signal.signal(signal.SIGINT, interrupt), threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            try:
+                yield
+            finally:
+                waiting = False
+    finally:
+        over.set()
+        sender.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def free_ports() -> int:

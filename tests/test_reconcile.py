@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import logging
-import os
-import signal
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -17,6 +14,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 from conftest import CANARY_KEY, CANARY_SECRET, FAR, FAST, WAIT, S, clock_known, eventually, within
 from facts import fact
+from helpers import interrupted
 from helpers import placed as resting
 from raw_server import RawServer, read_request
 
@@ -298,17 +296,13 @@ def test_close_under_an_order(trader: SpotWSClient, exchange: Simulator) -> None
         trader.add_order(**FAR)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupted_order_is_remembered(trader: SpotWSClient, exchange: Simulator) -> None:
     """A Ctrl-C while waiting for the reply: the id is not lost with it."""
     trader.orders.wait_live()
     exchange.faults.drop_replies = 1
 
-    def ctrl_c() -> None:
-        eventually(lambda: exchange.requests("add_order"))
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=ctrl_c).start()
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(lambda: exchange.requests("add_order")):
         trader.add_order(**FAR, timeout=30)
 
     assert len(trader.unresolved) == 1

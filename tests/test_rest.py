@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import re
-import signal
 import socket
 import ssl
 import struct
@@ -25,7 +24,7 @@ import responses
 import trustme
 from conftest import CANARY_KEY, CANARY_SECRET, FAST, WAIT, eventually, within
 from facts import fact
-from helpers import background
+from helpers import background, interrupted
 from raw_server import RawServer, drain, read_request
 
 from kraken_sync import (
@@ -485,16 +484,12 @@ def test_an_order_under_way(how: str) -> None:
     talker.server.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupted_order_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """Ctrl-C ends the call at once, and nobody else would know which order it was."""
 
-    def answer(sock: socket.socket) -> None:
-        if b"/0/private/AddOrder" in talker.heard:  # not for a client of another test, whose port this was
-            os.kill(os.getpid(), signal.SIGINT)
-        drain(sock)
-
-    talker = Talker(answer)
-    with pytest.raises(KeyboardInterrupt):
+    talker = Talker(drain)
+    with interrupted(lambda: b"/0/private/AddOrder" in talker.heard):
         alone(rest_url=talker.url).request(
             "POST", "/0/private/AddOrder", {"cl_ord_id": "bot-7"}, timeout=WAIT
         )
