@@ -300,6 +300,9 @@ def test_a_batch_of_which_one_order_may_be_there(trader: SpotWSClient, exchange:
     with pytest.raises(OrderOutcomeUnknown, match="about one of them, which may mean anything") as caught:
         trader.batch_add(symbol=S, orders=orders)
     assert trader.reconcile(caught.value.names[0], timeout=WAIT).outcome is Outcome.LIVE
+    tried = trader.batch_add(symbol=S, orders=orders, validate=True)  # nothing can be there
+    assert [one["placed"] for one in tried] == [False, False]
+    exchange.faults.garble = None
     assert [one.names for one in trader.unresolved] == [caught.value.names]
 
 

@@ -206,11 +206,9 @@ def test_a_proxy_that_says_nothing(scheme: str) -> None:
         proxy = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
         client = SpotWSClient(ws_url=f"ws://{AWAY}", rest_url=f"https://{AWAY}", proxy=proxy, timing=FAST)
         for call in (client.start, client.rest.time):
-            with pytest.raises(KrakenError) as caught:
+            words = "does not answer within|no complete answer in time"
+            with pytest.raises((ConnectFailed, ReplyTimeout), match=words):
                 call(timeout=1)
-            assert isinstance(caught.value, (ConnectFailed, ReplyTimeout))
-            assert "time" in str(caught.value) or "does not answer" in str(caught.value)
-            assert "closed" not in str(caught.value)
         client.close()
 
 

@@ -253,7 +253,7 @@ def _translated(
     if call.sent and late:  # whatever a cut in the middle looks like to TLS
         return ReplyTimeout(f"{what}: {call.why or 'no answer in time'}")
     if call.sent:
-        return ConnectionLost(f"{what} was sent, but the connection ended before the answer: {_cause(error)}")
+        return ConnectionLost(f"{what} was sent, and got no complete answer: {_cause(error)}")
     words = call.why or _cause(error)  # what was cut off looks as if the peer had ended it
     if isinstance(error, requests.exceptions.SSLError):
         return ConnectFailed(

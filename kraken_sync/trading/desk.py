@@ -172,7 +172,7 @@ class TradingDesk:
         """Return the entry of each order in a batch's reply, which may have both successes and failures."""
         result = self._sender.messages(request)[0].get("result")
         if isinstance(result, list) and len(result) == len(params["orders"]):
-            for entry in result:
+            for entry in () if params.get("validate") else result:
                 text = str(entry.get("error") or "") if isinstance(entry, dict) else ""
                 if text.startswith(AMBIGUOUS):
                     reason = f"the exchange says {text!r} about one of them, which may mean anything"

@@ -19,7 +19,7 @@ LOOK = 0.02
 
 
 class GateShut(OrderNotSent):
-    """The gate was shut when the request was about to be sent; not seen outside of this package."""
+    """The gate was shut when the request was about to be sent. Callers see it as a cause only."""
 
 
 class OrderGate:
